@@ -1,0 +1,1 @@
+//! One bench per claim in the README.

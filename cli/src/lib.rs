@@ -1,0 +1,1 @@
+//! The host tool: builds, boots, drives and checks the machine.

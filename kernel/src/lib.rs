@@ -1,0 +1,1 @@
+//! Protects and multiplexes the machine; decides nothing a library OS could decide.

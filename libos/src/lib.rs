@@ -1,0 +1,1 @@
+//! What any library OS can start from: call stubs, heap, start-up, loader.
