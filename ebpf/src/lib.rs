@@ -1,2 +1,29 @@
 //! The program language: RFC 9669 instructions, decoder, encoder, text, reference interpreter.
+//!
+//! A [`Program`] is a list of instructions that have passed every structural check; there is no
+//! other way to get one. What it *means* is what the reference interpreter (`interp`) does with
+//! it, every access checked; verifier and compiler are held against that. Nothing here judges
+//! whether a program is safe or wanted: that is the verifier's.
+//!
+//! Instructions are counted in slots of 64 bits everywhere, so that an index is the same in bytes,
+//! in text, in refusals and in machine code.
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod check;
+mod decode;
+mod encode;
+mod error;
+pub mod insn;
+pub mod limits;
+mod opcode;
+mod program;
+
+pub use decode::decode;
+pub use encode::encode;
+pub use error::{DecodeError, Field};
+pub use insn::Width;
+pub use insn::{AluOp, AtomicOp, ByteOrder, CallTarget, Cond, Imm64, Insn, Operand, Reg, Size};
+pub use program::{Kind, Program};

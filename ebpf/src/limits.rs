@@ -1,0 +1,38 @@
+//! Every limit of the program language, and the relations between them.
+//!
+//! A refusal that comes from a limit names the constant here. Sizes are in slots (64-bit
+//! instruction words) or bytes as each constant says.
+
+/// Longest program the kernel takes, in slots (design decision 22).
+pub const KERNEL_SLOTS: usize = 4_096;
+
+/// Longest program the host tools take, in slots (design decision 22).
+pub const HOST_SLOTS: usize = 65_536;
+
+/// Stack of one call frame, in bytes, below `r10` (as in Linux: `MAX_BPF_STACK`).
+pub const STACK_BYTES: usize = 512;
+
+/// Deepest nesting of frames that local calls may make, the main program included (as in
+/// Linux: `MAX_CALL_FRAMES`).
+pub const CALL_DEPTH: usize = 8;
+
+/// Shortest packet a program is run on, in bytes: an Ethernet header (design decision 9).
+pub const PACKET_MIN: usize = 14;
+
+/// Longest packet a program is run on, in bytes: 1,500 of payload, the Ethernet header and two
+/// VLAN tags (design decision 9).
+pub const PACKET_MAX: usize = 1_522;
+
+/// Steps that `interp::accepts` and the tracing functions allow, in instructions: more
+/// than any loop-free program can take.
+pub const DEFAULT_BUDGET: u64 = 1_000_000;
+
+/// Longest text that the assembler takes, in bytes.
+pub const TEXT_BYTES: usize = 4 << 20;
+
+const _: () = assert!(KERNEL_SLOTS <= HOST_SLOTS);
+// A branch whose distance is more than an i16 only exists in programs beyond the kernel's limit.
+const _: () = assert!(KERNEL_SLOTS <= i16::MAX as usize);
+const _: () = assert!(HOST_SLOTS <= u32::MAX as usize && HOST_SLOTS as u64 <= DEFAULT_BUDGET);
+const _: () = assert!(STACK_BYTES.is_multiple_of(8));
+const _: () = assert!(PACKET_MIN < PACKET_MAX && PACKET_MAX <= u16::MAX as usize);
