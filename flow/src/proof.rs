@@ -1,0 +1,179 @@
+//! Proofs in steps.
+//!
+//! [`Intersection`] proves two spaces disjoint, [`Containment`] one inside the other. Both are state
+//! machines: `step` works until its fuel is used up and answers `Pending`, or `Ready` with the
+//! verdict, and may be dropped at any time. One unit of fuel is one pair of rules or one operation on
+//! one rule. The verdict is a function of the two spaces alone, not of how the steps were cut.
+//!
+//! The spaces may be borrowed, owned or shared (`&Space`, `Space`, `Arc<Space>`).
+
+use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::task::Poll;
+
+use crate::error::{Contradiction, FlowError};
+use crate::limits::{PIECES_MAX, VISITS_MAX};
+use crate::rule::Rule;
+use crate::space::Space;
+use crate::split::Cases;
+use crate::subtract::{take_test, test_count};
+
+/// What a proof says in the end.
+pub type Verdict = Result<(), Contradiction>;
+
+/// Proves that two spaces are disjoint, or finds a frame in both.
+#[derive(Clone, Debug)]
+pub struct Intersection<A, B> {
+    left: A,
+    right: B,
+    at: (usize, usize),
+    visits: u32,
+    cases: Option<Cases>,
+}
+
+impl<A: Borrow<Space>, B: Borrow<Space>> Intersection<A, B> {
+    /// Nothing is done yet.
+    pub fn new(left: A, right: B) -> Intersection<A, B> {
+        Intersection { left, right, at: (0, 0), visits: 0, cases: None }
+    }
+
+    /// Works until the verdict is there or the fuel is used up.
+    pub fn step(&mut self, fuel: &mut u64) -> Poll<Verdict> {
+        loop {
+            if let Some(cases) = &mut self.cases {
+                match first_frame(cases, fuel) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(None)) => self.cases = None,
+                    Poll::Ready(result) => return Poll::Ready(disproof(result)),
+                }
+            }
+            let (left, right) = (self.left.borrow().rules(), self.right.borrow().rules());
+            let Some(ours) = left.get(self.at.0) else { return Poll::Ready(Ok(())) };
+            let Some(theirs) = right.get(self.at.1) else {
+                self.at = (self.at.0 + 1, 0);
+                continue;
+            };
+            if self.visits == VISITS_MAX {
+                return Poll::Ready(Err(Contradiction::Budget { limit: "VISITS_MAX" }));
+            }
+            if !burn(fuel) {
+                return Poll::Pending;
+            }
+            self.visits += 1;
+            self.at.1 += 1;
+            self.cases = ours.intersect(theirs).map(Cases::new);
+        }
+    }
+}
+
+/// Proves that one space is inside another, or finds a frame that is not.
+///
+/// Depth first: each rule of the left space is cut by one rule of the right space after the other;
+/// what survives them all and is not empty disproves.
+#[derive(Clone, Debug)]
+pub struct Containment<A, B> {
+    left: A,
+    right: B,
+    next: usize,
+    stack: Vec<Piece>,
+    spill: Vec<Rule>,
+    visits: u32,
+    cases: Option<Cases>,
+}
+
+/// What is left of a rule after the right space's rules before `rule` and the first `test` tests of
+/// that one.
+#[derive(Clone, Debug)]
+struct Piece {
+    frames: Rule,
+    rule: usize,
+    test: usize,
+}
+
+impl<A: Borrow<Space>, B: Borrow<Space>> Containment<A, B> {
+    /// Whether `left` is inside `right`. Nothing is done yet.
+    pub fn new(left: A, right: B) -> Containment<A, B> {
+        let (stack, spill) = (Vec::new(), Vec::new());
+        Containment { left, right, next: 0, stack, spill, visits: 0, cases: None }
+    }
+
+    /// Works until the verdict is there or the fuel is used up.
+    pub fn step(&mut self, fuel: &mut u64) -> Poll<Verdict> {
+        loop {
+            if let Some(cases) = &mut self.cases {
+                match first_frame(cases, fuel) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(None)) => self.cases = None,
+                    Poll::Ready(result) => return Poll::Ready(disproof(result)),
+                }
+            }
+            if self.stack.is_empty() {
+                let Some(rule) = self.left.borrow().rules().get(self.next) else {
+                    return Poll::Ready(Ok(()));
+                };
+                self.stack.push(Piece { frames: rule.clone(), rule: 0, test: 0 });
+                self.next += 1;
+            }
+            if self.visits == VISITS_MAX {
+                return Poll::Ready(Err(Contradiction::Budget { limit: "VISITS_MAX" }));
+            }
+            if !burn(fuel) {
+                return Poll::Pending;
+            }
+            self.visits += 1;
+            if let Err(error) = self.cut() {
+                return Poll::Ready(Err(error.into()));
+            }
+        }
+    }
+
+    /// Cuts the topmost piece by one test, or starts the search for a frame in it.
+    fn cut(&mut self) -> Result<(), FlowError> {
+        let Some(piece) = self.stack.pop() else { return Ok(()) };
+        let Some(rule) = self.right.borrow().rules().get(piece.rule) else {
+            self.cases = Some(Cases::new(piece.frames));
+            return Ok(());
+        };
+        if piece.frames.is_plainly_inside(rule) {
+            return Ok(());
+        }
+        if piece.test == 0 && piece.frames.intersect(rule).is_none() {
+            self.stack.push(Piece { rule: piece.rule + 1, test: 0, ..piece });
+            return Ok(());
+        }
+        if piece.test == test_count(rule) {
+            return Ok(());
+        }
+        let inside = take_test(&piece.frames, rule, piece.test, &mut self.spill);
+        let above = piece.rule + 1;
+        self.stack.extend(self.spill.drain(..).map(|frames| Piece {
+            frames,
+            rule: above,
+            test: 0,
+        }));
+        self.stack.extend(inside.map(|frames| Piece { frames, test: piece.test + 1, ..piece }));
+        if self.stack.len() > PIECES_MAX {
+            return Err(FlowError::Budget { limit: "PIECES_MAX" });
+        }
+        Ok(())
+    }
+}
+
+/// A frame of the first case there is.
+fn first_frame(cases: &mut Cases, fuel: &mut u64) -> Poll<Result<Option<Vec<u8>>, FlowError>> {
+    cases.step(fuel).map_ok(|case| case.map(|rule| rule.smallest()))
+}
+
+fn disproof(result: Result<Option<Vec<u8>>, FlowError>) -> Verdict {
+    match result {
+        Ok(None) => Ok(()),
+        Ok(Some(frame)) => Err(Contradiction::Witness(frame)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn burn(fuel: &mut u64) -> bool {
+    let burnt = *fuel > 0;
+    *fuel = fuel.saturating_sub(1);
+    burnt
+}

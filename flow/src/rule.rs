@@ -1,0 +1,447 @@
+//! A conjunction of byte tests.
+//!
+//! A [`Rule`] holds the frames whose length is in its range and in which every one of its cells
+//! exists and lies in its set. Rules are kept in a normal form, so that equal tests look equal:
+//!
+//! - the length's minimum covers every cell with a constant address, and a cell with a constant
+//!   address that may have any value is only that: a minimum length;
+//! - a guard may only have values that leave room for the cells behind it; a cell whose guard has one
+//!   value left is a cell with a constant address;
+//! - no set is empty, cells are sorted and unique.
+//!
+//! Whatever is empty for a reason that this form shows is never made: the functions that narrow a
+//! rule answer `None` (or `false`). A rule that *is* there can still be empty if cells with different
+//! bases are the same byte; [`Rule::witness`] decides that by splitting on the guards.
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::byteset::ByteSet;
+use crate::cell::{Base, Cell, HeaderBase};
+use crate::error::FlowError;
+use crate::length::LengthRange;
+use crate::limits::{CASES_MAX, PIECES_MAX};
+use crate::split::Cases;
+
+/// A conjunction of byte tests and a length range; see the module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rule {
+    length: LengthRange,
+    cells: Vec<(Cell, ByteSet)>,
+}
+
+impl Rule {
+    /// Every frame.
+    #[must_use]
+    pub const fn any() -> Rule {
+        Rule { length: LengthRange::ALL, cells: Vec::new() }
+    }
+
+    /// The frames of this rule whose length is in `range`; `None` if there are none.
+    #[must_use]
+    pub fn with_length(&self, range: LengthRange) -> Option<Rule> {
+        let mut rule = self.clone();
+        rule.restrict_length(range).then_some(rule)
+    }
+
+    /// The frames of this rule in which `cell` exists and lies in `set`; `None` if there are none.
+    #[must_use]
+    pub fn with(&self, cell: Cell, set: ByteSet) -> Option<Rule> {
+        let mut rule = self.clone();
+        rule.restrict(cell, set).then_some(rule)
+    }
+
+    /// As [`Rule::with_length`], in place. After `false` the rule is empty and of no use.
+    #[must_use]
+    pub fn restrict_length(&mut self, range: LengthRange) -> bool {
+        let Some(length) = self.length.intersect(range) else { return false };
+        self.length = length;
+        self.settle()
+    }
+
+    /// As [`Rule::with`], in place. After `false` the rule is empty and of no use.
+    #[must_use]
+    pub fn restrict(&mut self, cell: Cell, set: ByteSet) -> bool {
+        let Some(cell) = cell.canonical() else { return false };
+        if let Base::Header(base) = cell.base
+            && !self.reach(base.at)
+        {
+            return false;
+        }
+        self.narrow(cell, set) && self.settle()
+    }
+
+    /// The tested cells and the values they may have, in ascending order of cells.
+    pub fn cells(&self) -> impl ExactSizeIterator<Item = (Cell, ByteSet)> + DoubleEndedIterator {
+        self.cells.iter().copied()
+    }
+
+    /// The values that `cell` may have, as far as the rule says by itself.
+    #[must_use]
+    pub fn set(&self, cell: Cell) -> ByteSet {
+        match cell.canonical().map(|cell| self.find(cell)) {
+            Some(Ok(index)) => self.cells[index].1,
+            Some(Err(_)) => ByteSet::ALL,
+            None => ByteSet::EMPTY,
+        }
+    }
+
+    /// The lengths that its frames may have.
+    #[must_use]
+    pub fn length(&self) -> LengthRange {
+        self.length
+    }
+
+    /// Whether every cell has a constant address. Such a rule is never empty.
+    #[must_use]
+    pub fn is_absolute(&self) -> bool {
+        // Header bases sort behind the frame's.
+        self.cells.last().is_none_or(|(cell, _)| cell.base == Base::Frame)
+    }
+
+    /// The distinct guards that the rule's cells depend on, as (offset, mask), in order.
+    pub fn guards(&self) -> impl Iterator<Item = (u16, u8)> {
+        let mut last = None;
+        self.cells.iter().filter_map(move |(cell, _)| {
+            let Base::Header(base) = cell.base else { return None };
+            let guard = Some((base.at, base.mask));
+            let new = last != guard;
+            last = guard;
+            guard.filter(|_| new)
+        })
+    }
+
+    /// Whether `frame` is in the rule.
+    #[must_use]
+    pub fn matches(&self, frame: &[u8]) -> bool {
+        self.length.contains(frame.len())
+            && self.cells.iter().all(|(cell, set)| {
+                cell.address(frame).is_some_and(|address| set.contains(frame[address]))
+            })
+    }
+
+    /// The frames in both rules; `None` if the normal form shows that there are none.
+    #[must_use]
+    pub fn intersect(&self, other: &Rule) -> Option<Rule> {
+        if !self.may_meet(other) {
+            return None;
+        }
+        let length = self.length.intersect(other.length)?;
+        let mut both = Rule { length, cells: Vec::with_capacity(self.cells.len()) };
+        let (mut left, mut right) = (self.cells.as_slice(), other.cells.as_slice());
+        while let (Some((a, rest_a)), Some((b, rest_b))) = (left.split_first(), right.split_first())
+        {
+            if a.0 < b.0 {
+                both.cells.push(*a);
+                left = rest_a;
+            } else if b.0 < a.0 {
+                both.cells.push(*b);
+                right = rest_b;
+            } else {
+                both.cells.push((a.0, a.1.intersect(b.1)));
+                (left, right) = (rest_a, rest_b);
+            }
+        }
+        both.cells.extend_from_slice(left);
+        both.cells.extend_from_slice(right);
+        both.settle().then_some(both)
+    }
+
+    /// Whether the rules could meet as far as equal cells tell: `false` is a proof of disjointness,
+    /// `true` is not a proof of anything. Allocates nothing.
+    #[must_use]
+    pub fn may_meet(&self, other: &Rule) -> bool {
+        if self.length.intersect(other.length).is_none() {
+            return false;
+        }
+        let mut right = other.cells.iter().peekable();
+        self.cells.iter().all(|(cell, set)| {
+            while right.next_if(|(theirs, _)| theirs < cell).is_some() {}
+            match right.peek() {
+                Some((theirs, their_set)) if theirs == cell => {
+                    !set.intersect(*their_set).is_empty()
+                }
+                _ => true,
+            }
+        })
+    }
+
+    /// Whether every test of `other` is implied by an equal or stronger test of this rule: `true` is a
+    /// proof of containment, `false` is not a proof of anything. Allocates nothing.
+    #[must_use]
+    pub fn is_plainly_inside(&self, other: &Rule) -> bool {
+        let mut left = self.cells.iter().peekable();
+        self.length.is_subset_of(other.length)
+            && other.cells.iter().all(|(cell, set)| {
+                while left.next_if(|(ours, _)| ours < cell).is_some() {}
+                matches!(left.peek(), Some((ours, our_set))
+                    if ours == cell && our_set.is_subset_of(*set))
+            })
+    }
+
+    /// The rule split on its guards: the same set, as pairwise disjoint rules without header bases.
+    ///
+    /// # Errors
+    /// [`FlowError::Budget`] where the split has more cases than `CASES_MAX` or `PIECES_MAX` allow,
+    /// which takes more guards than [`crate::Space::check`] admits.
+    pub fn absolute(&self) -> Result<Vec<Rule>, FlowError> {
+        let mut cases = Cases::new(self.clone());
+        let mut all = Vec::new();
+        while let Some(rule) = cases.run(u64::from(CASES_MAX))? {
+            if all.len() == PIECES_MAX {
+                return Err(FlowError::Budget { limit: "PIECES_MAX" });
+            }
+            all.push(rule);
+        }
+        Ok(all)
+    }
+
+    /// A frame in the rule: the shortest, with the smallest values. `None` if and only if the rule is
+    /// empty.
+    ///
+    /// # Errors
+    /// [`FlowError::Budget`] as for [`Rule::absolute`].
+    pub fn witness(&self) -> Result<Option<Vec<u8>>, FlowError> {
+        let case = Cases::new(self.clone()).run(u64::from(CASES_MAX))?;
+        Ok(case.map(|rule| rule.smallest()))
+    }
+
+    /// Whether no frame is in the rule.
+    ///
+    /// # Errors
+    /// [`FlowError::Budget`] as for [`Rule::absolute`].
+    pub fn is_empty_exact(&self) -> Result<bool, FlowError> {
+        Ok(Cases::new(self.clone()).run(u64::from(CASES_MAX))?.is_none())
+    }
+
+    /// The shortest frame with the smallest values. Only cells with constant addresses are heeded.
+    pub(crate) fn smallest(&self) -> Vec<u8> {
+        let mut frame = alloc::vec![0; usize::from(self.length.min)];
+        for (cell, set) in &self.cells {
+            if let Some(address) = cell.address(&frame) {
+                frame[address] = set.min().unwrap_or(0);
+            }
+        }
+        frame
+    }
+
+    /// Whether `cell` exists in all of the rule's frames because a cell further behind the same base
+    /// does, or because none of them is short enough.
+    pub(crate) fn implies_existence(&self, cell: Cell) -> bool {
+        let Base::Header(base) = cell.base else { return cell.offset < self.length.min };
+        let later = self.find(cell).unwrap_or_else(|index| index);
+        if self.cells.get(later).is_some_and(|(other, _)| other.base == cell.base) {
+            return true;
+        }
+        base.at < self.length.min
+            && self.lengths(base).all(|length| {
+                base.address(length, cell.offset).is_some_and(|end| end < self.length.min)
+            })
+    }
+
+    /// The values of `guard & mask` that the guard's own test leaves open for `base`.
+    pub(crate) fn lengths(&self, base: HeaderBase) -> impl Iterator<Item = u8> {
+        let guard = self.set(Cell::frame(base.at));
+        base.lengths()
+            .filter(move |&length| !guard.intersect(ByteSet::masked(length, base.mask)).is_empty())
+    }
+
+    fn find(&self, cell: Cell) -> Result<usize, usize> {
+        self.cells.binary_search_by_key(&cell, |&(cell, _)| cell)
+    }
+
+    /// Requires the byte at `offset` to exist.
+    fn reach(&mut self, offset: u16) -> bool {
+        self.length.min = self.length.min.max(offset.saturating_add(1));
+        self.length.min <= self.length.max
+    }
+
+    /// Intersects one canonical cell's set. Only [`Rule::settle`] restores the normal form of guards.
+    fn narrow(&mut self, cell: Cell, set: ByteSet) -> bool {
+        if cell.base == Base::Frame && !self.reach(cell.offset) {
+            return false;
+        }
+        match self.find(cell) {
+            Ok(index) => {
+                self.cells[index].1 = self.cells[index].1.intersect(set);
+                !self.cells[index].1.is_empty()
+            }
+            Err(index) => {
+                if cell.base != Base::Frame || !set.is_all() {
+                    self.cells.insert(index, (cell, set));
+                }
+                !set.is_empty()
+            }
+        }
+    }
+
+    /// Restores the normal form of the cells behind guards. `false`: the rule is empty.
+    ///
+    /// Each round ends the work or turns one group of cells into cells with constant addresses.
+    fn settle(&mut self) -> bool {
+        let mut from = self.cells.partition_point(|(cell, _)| cell.base == Base::Frame);
+        while let Some(&(Cell { base: Base::Header(base), .. }, _)) = self.cells.get(from) {
+            let same = |(cell, _): &(Cell, ByteSet)| cell.base == Base::Header(base);
+            let until = from + self.cells[from..].iter().take_while(|cell| same(cell)).count();
+            let Some(group) = self.weigh(base, self.cells[until - 1].0.offset) else {
+                return false;
+            };
+            if !self.reach(group.nearest) || !self.narrow(Cell::frame(base.at), group.guard) {
+                return false;
+            }
+            // Narrowing may have inserted the guard's cell in front of the group.
+            let from_now = self.cells.partition_point(|(cell, _)| *cell < Cell::header(base, 0));
+            let until = until + from_now - from;
+            if group.lengths == 1 {
+                if !self.fix(base, group.only, from_now..until) {
+                    return false;
+                }
+                from = self.cells.partition_point(|(cell, _)| cell.base == Base::Frame);
+            } else {
+                from = self.drop_implied(group.furthest, from_now..until);
+            }
+        }
+        true
+    }
+
+    /// What the guard of `base` may be, if a cell `offset` bytes behind it is to exist.
+    fn weigh(&self, base: HeaderBase, offset: u16) -> Option<Group> {
+        let mut group: Option<Group> = None;
+        for length in self.lengths(base) {
+            let Some(address) = base.address(length, offset) else { continue };
+            if address >= self.length.max {
+                continue;
+            }
+            let values = ByteSet::masked(length, base.mask);
+            group = Some(match group {
+                None => Group {
+                    guard: values,
+                    lengths: 1,
+                    only: length,
+                    nearest: address,
+                    furthest: address,
+                },
+                Some(seen) => Group {
+                    guard: seen.guard.union(values),
+                    lengths: seen.lengths + 1,
+                    only: seen.only,
+                    nearest: seen.nearest.min(address),
+                    furthest: seen.furthest.max(address),
+                },
+            });
+        }
+        group
+    }
+
+    /// Gives the cells in `range`, all behind `base`, the constant addresses that `length` gives them.
+    fn fix(&mut self, base: HeaderBase, length: u8, range: core::ops::Range<usize>) -> bool {
+        let moved: Vec<(Cell, ByteSet)> = self.cells.drain(range).collect();
+        moved.iter().all(|&(cell, set)| {
+            base.address(length, cell.offset)
+                .is_some_and(|address| self.narrow(Cell::frame(address), set))
+        })
+    }
+
+    /// Drops those cells of one group that only ask for existence and are not needed for it. Returns
+    /// the index behind the group.
+    fn drop_implied(&mut self, furthest: u16, range: core::ops::Range<usize>) -> usize {
+        let always_exists = furthest < self.length.min;
+        let mut end = range.end;
+        for index in range.clone().rev() {
+            let last = index + 1 == range.end;
+            if self.cells[index].1.is_all() && (!last || always_exists) {
+                self.cells.remove(index);
+                end -= 1;
+            }
+        }
+        end
+    }
+}
+
+/// Some total order, so that rules can be sorted and searched. It has no meaning for sets.
+impl Ord for Rule {
+    fn cmp(&self, other: &Rule) -> Ordering {
+        let key = |&(cell, set): &(Cell, ByteSet)| (cell, set.words());
+        let cells = || self.cells.iter().map(key).cmp(other.cells.iter().map(key));
+        self.length.cmp(&other.length).then_with(cells)
+    }
+}
+
+impl PartialOrd for Rule {
+    fn partial_cmp(&self, other: &Rule) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// What the cells behind one base leave to its guard.
+struct Group {
+    /// Values of the guard that leave room for every cell.
+    guard: ByteSet,
+    /// How many values `guard & mask` may have, and the first of them.
+    lengths: usize,
+    only: u8,
+    /// Least and greatest address of the furthest cell.
+    nearest: u16,
+    furthest: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYLOAD: HeaderBase = HeaderBase::ipv4_payload(14);
+
+    #[test]
+    fn a_cell_makes_the_frame_long_enough() {
+        let rule = Rule::any().with(Cell::frame(36), ByteSet::ALL).unwrap();
+        assert_eq!(rule.length().min, 37);
+        assert_eq!(rule.cells().len(), 0);
+        let rule = Rule::any().with(Cell::header(PAYLOAD, 3), ByteSet::exact(7)).unwrap();
+        assert_eq!(rule.length().min, 18);
+    }
+
+    #[test]
+    fn a_fixed_guard_makes_addresses_constant_in_either_order() {
+        let port = (Cell::header(PAYLOAD, 3), ByteSet::exact(7));
+        let ihl = (Cell::frame(14), ByteSet::exact(0x46));
+        let first = Rule::any().with(port.0, port.1).unwrap().with(ihl.0, ihl.1).unwrap();
+        let second = Rule::any().with(ihl.0, ihl.1).unwrap().with(port.0, port.1).unwrap();
+        assert_eq!(first, second);
+        assert!(first.is_absolute());
+        assert_eq!(first.set(Cell::frame(41)), ByteSet::exact(7));
+    }
+
+    #[test]
+    fn an_alias_is_found_empty() {
+        // IHL 0 puts the payload's first byte onto the guard itself.
+        let rule = Rule::any()
+            .with(Cell::frame(14), ByteSet::range(0x40, 0x41))
+            .unwrap()
+            .with(Cell::header(PAYLOAD, 0), ByteSet::exact(9))
+            .unwrap()
+            .with(Cell::frame(18), ByteSet::exact(8))
+            .unwrap();
+        assert!(rule.is_empty_exact().unwrap());
+        assert_eq!(rule.witness(), Ok(None));
+    }
+
+    #[test]
+    fn cells_behind_the_end_narrow_the_guard() {
+        let rule = Rule::any()
+            .with(Cell::header(PAYLOAD, 0), ByteSet::exact(9))
+            .unwrap()
+            .with_length(LengthRange { min: 14, max: 34 })
+            .unwrap();
+        // IHL 5 would need a frame of 35 bytes.
+        assert_eq!(rule.set(Cell::frame(14)), ByteSet::from_fn(|b| b & 0x0f < 5));
+        assert_eq!(rule.with_length(LengthRange { min: 14, max: 14 }), None);
+    }
+
+    #[test]
+    fn a_base_without_bits_is_a_constant() {
+        let base = HeaderBase { at: 20, mask: 0, shift: 3, add: 30 };
+        let rule = Rule::any().with(Cell::header(base, 2), ByteSet::exact(1)).unwrap();
+        assert!(rule.is_absolute());
+        assert_eq!(rule.set(Cell::frame(32)), ByteSet::exact(1));
+    }
+}
