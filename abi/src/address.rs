@@ -1,0 +1,26 @@
+//! The page of addresses and neighbours that `netd` exports read-only to every stack.
+//!
+//! Little-endian words at fixed offsets. `SEQUENCE` is odd while `netd` writes; a reader copies
+//! the page, and again if the sequence was odd or has moved.
+
+/// `u32`, odd while being written.
+pub const SEQUENCE: usize = 0;
+/// Six bytes: the network card's address.
+pub const MAC: usize = 8;
+/// Four bytes: the IPv4 address in network order.
+pub const IPV4: usize = 16;
+/// `u32`: its prefix length.
+pub const PREFIX: usize = 20;
+/// Four bytes: the gateway's IPv4 address.
+pub const GATEWAY: usize = 24;
+/// `u32`: how many neighbours follow.
+pub const NEIGHBOURS: usize = 28;
+/// The first neighbour.
+pub const NEIGHBOUR_FIRST: usize = 32;
+/// Bytes of a neighbour: four of IPv4 address, six of MAC, two of nothing.
+pub const NEIGHBOUR_BYTES: usize = 12;
+/// Neighbours at most.
+pub const NEIGHBOURS_MAX: usize = 256;
+
+const _: () =
+    assert!(NEIGHBOUR_FIRST + NEIGHBOURS_MAX * NEIGHBOUR_BYTES <= crate::limits::PAGE_BYTES);

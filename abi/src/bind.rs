@@ -1,0 +1,78 @@
+//! Argument blocks of the calls that take more than registers hold.
+//!
+//! All fields are 64 bits wide so that no padding exists; pointers are the caller's virtual
+//! addresses, lengths are in bytes unless they say otherwise, and zero means "none".
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What [`crate::Call::Bind`] reads.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct BindRequest {
+    /// eBPF bytes of the filter.
+    pub filter: u64,
+    /// Their length.
+    pub filter_bytes: u64,
+    /// eBPF bytes of the ASH, or zero.
+    pub ash: u64,
+    /// Their length.
+    pub ash_bytes: u64,
+    /// Page capability of the control page ([`crate::ring`]), or zero for a binding without rings.
+    pub control_page: u64,
+    /// Address of an array of page capabilities: the receive slots.
+    pub rx_pages: u64,
+    /// How many; zero or a power of two, at most [`crate::limits::RING_PAGES_MAX`].
+    pub rx_page_count: u64,
+    /// Address of an array of page capabilities: the transmit slots.
+    pub tx_pages: u64,
+    /// How many; zero or a power of two.
+    pub tx_page_count: u64,
+    /// Where a refusal record goes, or zero.
+    pub refusal: u64,
+    /// Room there.
+    pub refusal_bytes: u64,
+    /// Reserved, zero.
+    pub flags: u64,
+}
+
+/// What [`crate::Call::GrantDerive`] reads.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct GrantRequest {
+    /// eBPF bytes of a filter whose claim is the child's receive space.
+    pub receive: u64,
+    /// Their length.
+    pub receive_bytes: u64,
+    /// eBPF bytes of a filter whose claim is the child's transmit space, or zero: the mirror.
+    pub transmit: u64,
+    /// Their length.
+    pub transmit_bytes: u64,
+    /// Where a refusal record goes, or zero.
+    pub refusal: u64,
+    /// Room there.
+    pub refusal_bytes: u64,
+}
+
+/// What [`crate::Call::BindingStats`] writes: packets since the binding was made.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct BindingStats {
+    /// Classified to this binding.
+    pub received: u64,
+    /// Answered by the ASH inside the kernel.
+    pub answered: u64,
+    /// Delivered to the ring.
+    pub delivered: u64,
+    /// Dropped, for any reason.
+    pub dropped: u64,
+    /// Frames sent from the ring.
+    pub transmitted: u64,
+    /// Frames refused by the transmit guard.
+    pub refused: u64,
+}

@@ -1,0 +1,108 @@
+//! System-call numbers.
+//!
+//! `syscall` with the number in `rax` and arguments in `rdi rsi rdx r10 r8 r9`; the status comes
+//! back in `rax` ([`crate::Status`] as a number), a value in `rdx`. `rcx` and `r11` are lost to the
+//! instruction itself (AMD64 manual, volume 3, SYSCALL); every other register is preserved.
+//! A handle argument is a [`crate::Handle`] as `u64`; pointers are virtual addresses of the caller.
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// Every call there is; a number outside this table is refused as `UnknownCall`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u64)]
+        pub enum Call { $($(#[$doc])* $name = $number,)* }
+
+        impl Call {
+            /// All calls, in order of number.
+            pub const ALL: &'static [Call] = &[$(Call::$name,)*];
+
+            /// The call of that number, if there is one.
+            pub fn from_number(number: u64) -> Option<Call> {
+                match number { $($number => Some(Call::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+calls! {
+    /// `()` → [`crate::VERSION`]. Does nothing else.
+    Null = 0,
+    /// `(code)`: ends the calling environment; never returns.
+    Exit = 1,
+    /// `(environment or 0)`: gives up the rest of the slice, to the named environment or to any.
+    Yield = 2,
+    /// `(deadline_ns)` → event bits ([`crate::ring::EVENT_PACKET`] …). Sleeps until an event is pending
+    /// or the monotonic clock passes the deadline (`u64::MAX`: no deadline). Pending events are
+    /// cleared by returning them.
+    Wait = 3,
+    /// `(debug, text, length)`: a line of text on the serial console, under the caller's name.
+    Print = 4,
+    /// `(debug, bytes, length)`: bytes of the caller's own on the framed channel.
+    Report = 5,
+    /// `()` → monotonic nanoseconds since boot.
+    Clock = 6,
+
+    /// `(capability)`: forgets it.
+    CapDrop = 10,
+    /// `(capability, rights)` → a capability with no more than those rights.
+    CapDerive = 11,
+    /// `(capability, environment, rights)` → its handle in that environment's table. Needs
+    /// `Rights::GRANT` on the capability and `Rights::CONTROL` on the environment.
+    CapGrant = 12,
+    /// `(capability)` → kind in bits 0–7 ([`crate::handle::Kind`]), rights in bits 8–39.
+    CapInspect = 13,
+
+    /// `(environment, frame number or u64::MAX)` → page capability, zeroed, charged to that environment.
+    PageAlloc = 20,
+    /// `(page)`: gives the frame back; every mapping and capability of it dies.
+    PageFree = 21,
+    /// `(environment, page, address, rights)`: binds the page at the address in that environment.
+    PageMap = 22,
+    /// `(environment, address)`: breaks the binding there.
+    PageUnmap = 23,
+    /// `(page)` → physical frame number.
+    PageName = 24,
+
+    /// `(frames, name, length)` → environment capability. The frames come out of the caller's quota.
+    EnvCreate = 30,
+    /// `(environment, entry, stack, argument)`: makes it runnable; the argument arrives in `rdi`.
+    EnvStart = 31,
+    /// `(environment)`: ends it and takes everything back.
+    EnvKill = 32,
+    /// `(environment)` → state in bits 0–7 ([`crate::start::State`]), exit detail in bits 8–63.
+    EnvStatus = 33,
+
+    /// `(grant, &GrantRequest)` → grant capability of the child. Resumable proof.
+    GrantDerive = 40,
+    /// `(grant)`: takes back the grant with its whole subtree and their bindings.
+    GrantRevoke = 41,
+    /// `(grant, &BindRequest)` → binding capability. Resumable proof.
+    Bind = 42,
+    /// `(binding)`: out again.
+    Unbind = 43,
+    /// `(binding)` → number of slots taken from its transmit ring.
+    Transmit = 44,
+    /// `(binding, &mut BindingStats)`.
+    BindingStats = 45,
+
+    /// `(buffer, length)` → bytes written: a `postcard` [`crate::books::Books`].
+    Books = 50,
+    /// `()` → 0 if the books add up, otherwise the failing check's number ([`crate::books::Check`]).
+    Audit = 51,
+    /// `(debug, code)`: stops the machine. Needs `Rights::CONTROL` on the debug channel.
+    Halt = 52,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Call;
+
+    #[test]
+    fn numbers_and_calls_agree() {
+        for &call in Call::ALL {
+            assert_eq!(Call::from_number(call as u64), Some(call));
+        }
+        assert_eq!(Call::from_number(9), None);
+        assert_eq!(Call::from_number(u64::MAX), None);
+    }
+}
