@@ -1,7 +1,7 @@
 //! The program language: RFC 9669 instructions, decoder, encoder, text, reference interpreter.
 //!
 //! A [`Program`] is a list of instructions that have passed every structural check; there is no
-//! other way to get one. What it *means* is what the reference interpreter (`interp`) does with
+//! other way to get one. What it *means* is what the reference interpreter ([`interp`]) does with
 //! it, every access checked; verifier and compiler are held against that. Nothing here judges
 //! whether a program is safe or wanted: that is the verifier's.
 //!
@@ -13,10 +13,13 @@
 extern crate alloc;
 
 mod check;
+pub mod context;
 mod decode;
 mod encode;
 mod error;
+pub mod helper;
 pub mod insn;
+pub mod interp;
 pub mod limits;
 mod opcode;
 mod program;

@@ -23,9 +23,13 @@ pub const PACKET_MIN: usize = 14;
 /// VLAN tags (design decision 9).
 pub const PACKET_MAX: usize = 1_522;
 
-/// Steps that `interp::accepts` and the tracing functions allow, in instructions: more
+/// Steps that [`crate::interp::accepts`] and the tracing functions allow, in instructions: more
 /// than any loop-free program can take.
 pub const DEFAULT_BUDGET: u64 = 1_000_000;
+
+/// Longest packet or buffer that the interpreter takes, in bytes: what its 32-bit addresses have
+/// room for.
+pub const DATA_BYTES: usize = 1 << 30;
 
 /// Longest text that the assembler takes, in bytes.
 pub const TEXT_BYTES: usize = 4 << 20;
