@@ -90,8 +90,7 @@ impl<'a> Memory<'a> {
 
     /// Makes the stack frame of a function that is entered.
     pub(super) fn push_frame(&mut self) {
-        self.frames
-            .push(Box::new(Frame { bytes: [0; STACK_BYTES], written: [false; STACK_BYTES] }));
+        self.frames.push(Frame { bytes: [0; STACK_BYTES], written: [false; STACK_BYTES] });
     }
 
     /// Drops the innermost frame: pointers to it lead nowhere from now on.

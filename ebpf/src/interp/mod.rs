@@ -44,8 +44,8 @@ impl Helpers for NoHelpers {
     }
 }
 
-/// Runs a program on a packet, for at most `budget` instructions. The packet is writable only for
-/// [`Kind::Ash`]. A program of kind `Memory` gets the packet as a read-only buffer.
+/// Runs a program on a packet, for at most `budget` instructions. The packet is read-only for
+/// [`Kind::Filter`]. A program of kind `Memory` gets the packet as its buffer.
 ///
 /// # Errors
 /// What the program did that it must not.
@@ -55,7 +55,7 @@ pub fn run_packet(
     helpers: &mut dyn Helpers,
     budget: u64,
 ) -> Result<u64, Trap> {
-    let data = packet_data(program, packet);
+    let data = lend(program, packet);
     Machine::new(program, data, helpers)?.run(budget, &mut |_, _| {})
 }
 
@@ -71,7 +71,7 @@ pub fn accepts(program: &Program, packet: &[u8]) -> Result<bool, Trap> {
 }
 
 /// Runs a program on a writable buffer, for at most `budget` instructions. A filter or an ASH gets
-/// the buffer as its packet.
+/// the buffer as its packet, as in [`run_packet`].
 ///
 /// # Errors
 /// What the program did that it must not.
@@ -81,7 +81,7 @@ pub fn run_memory(
     helpers: &mut dyn Helpers,
     budget: u64,
 ) -> Result<u64, Trap> {
-    Machine::new(program, Data::Exclusive(memory), helpers)?.run(budget, &mut |_, _| {})
+    Machine::new(program, lend(program, memory), helpers)?.run(budget, &mut |_, _| {})
 }
 
 /// [`run_packet`] without helpers and with [`DEFAULT_BUDGET`], calling `watch` before each
@@ -90,7 +90,7 @@ pub fn run_memory(
 /// # Errors
 /// What the program did that it must not.
 pub fn trace_packet(program: &Program, packet: &mut [u8], watch: Watch<'_>) -> Result<u64, Trap> {
-    let data = packet_data(program, packet);
+    let data = lend(program, packet);
     Machine::new(program, data, &mut NoHelpers)?.run(DEFAULT_BUDGET, watch)
 }
 
@@ -100,13 +100,14 @@ pub fn trace_packet(program: &Program, packet: &mut [u8], watch: Watch<'_>) -> R
 /// # Errors
 /// What the program did that it must not.
 pub fn trace_memory(program: &Program, memory: &mut [u8], watch: Watch<'_>) -> Result<u64, Trap> {
-    let data = Data::Exclusive(memory);
+    let data = lend(program, memory);
     Machine::new(program, data, &mut NoHelpers)?.run(DEFAULT_BUDGET, watch)
 }
 
-fn packet_data<'a>(program: &Program, packet: &'a mut [u8]) -> Data<'a> {
+/// A filter only reads its packet.
+fn lend<'a>(program: &Program, bytes: &'a mut [u8]) -> Data<'a> {
     match program.kind() {
-        Kind::Ash => Data::Exclusive(packet),
-        Kind::Filter | Kind::Memory => Data::Shared(packet),
+        Kind::Filter => Data::Shared(bytes),
+        Kind::Ash | Kind::Memory => Data::Exclusive(bytes),
     }
 }
