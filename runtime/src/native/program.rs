@@ -1,0 +1,114 @@
+//! The three conventions of eBPF programs: filter, packet handler, memory program.
+//!
+//! The idea: a packet program gets one argument, the address of a [`NativeContext`] on the caller's
+//! stack. It is XDP's context with pointers as wide as they are; `dpf` rewrites each 32-bit load of
+//! `struct xdp_md` into a load of the field here, as Linux does. A filter may only read its frame,
+//! so it runs on a shared borrow.
+
+use core::mem::{offset_of, transmute};
+
+use super::code::{Code, Convention, sealed};
+use crate::packet::PacketBuffer;
+
+/// What a packet program sees behind r1, in native layout.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct NativeContext {
+    /// First byte of the frame.
+    pub data: u64,
+    /// One past the last byte of the frame.
+    pub data_end: u64,
+    /// First byte of metadata: there is none, so it equals `data`.
+    pub data_meta: u64,
+    /// Device that the frame came from; 0 until there are several (design decision 9).
+    pub ingress_ifindex: u32,
+    /// Receive queue that the frame came from.
+    pub rx_queue_index: u32,
+}
+
+// The engine emits these offsets and its checker compares them: they are an interface.
+const _: () = assert!(offset_of!(NativeContext, data) == 0);
+const _: () = assert!(offset_of!(NativeContext, data_end) == 8);
+const _: () = assert!(offset_of!(NativeContext, data_meta) == 16);
+const _: () = assert!(offset_of!(NativeContext, ingress_ifindex) == 24);
+const _: () = assert!(offset_of!(NativeContext, rx_queue_index) == 28);
+
+/// A filter: r1 = context; reads the frame, writes nothing but its own stack.
+#[derive(Debug)]
+pub enum Filter {}
+
+/// A packet handler (ASH): r1 = context; reads and writes the frame.
+#[derive(Debug)]
+pub enum Packet {}
+
+/// A memory program: r1 = first byte, r2 = length; reads and writes that memory.
+#[derive(Debug)]
+pub enum Memory {}
+
+impl sealed::Convention for Filter {}
+impl Convention for Filter {
+    type Geometry = ();
+}
+impl sealed::Convention for Packet {}
+impl Convention for Packet {
+    type Geometry = ();
+}
+impl sealed::Convention for Memory {}
+impl Convention for Memory {
+    type Geometry = ();
+}
+
+type PacketEntry = extern "C" fn(*const NativeContext) -> u64;
+type MemoryEntry = extern "C" fn(*mut u8, u64) -> u64;
+
+impl Code<Filter> {
+    /// Runs the filter on a frame: r0, where not 0 means "mine".
+    #[must_use]
+    pub fn run_filter(&self, frame: &[u8]) -> u64 {
+        let start = frame.as_ptr().expose_provenance() as u64;
+        let context = context(start, frame.len());
+        // SAFETY: the code was vouched for under `Filter`: entered here with the address of a
+        // context, it reads only that context and the frame it names (both outlive the call),
+        // writes only its own stack, and returns under the System V ABI.
+        let entry = unsafe { transmute::<*const (), PacketEntry>(self.entry()) };
+        entry(&raw const context)
+    }
+}
+
+impl Code<Packet> {
+    /// Runs the handler on a frame in place: r0, an XDP action.
+    #[must_use]
+    pub fn run_packet(&self, packet: &mut PacketBuffer<'_>) -> u64 {
+        let frame = packet.data_mut();
+        let start = frame.as_mut_ptr().expose_provenance() as u64;
+        let context = context(start, frame.len());
+        // SAFETY: as for a filter; under `Packet` it also writes the frame, which is borrowed
+        // exclusively for the time of the call.
+        let entry = unsafe { transmute::<*const (), PacketEntry>(self.entry()) };
+        entry(&raw const context)
+    }
+}
+
+impl Code<Memory> {
+    /// Runs the program on `memory`: r0.
+    #[must_use]
+    pub fn run_memory(&self, memory: &mut [u8]) -> u64 {
+        let start = memory.as_mut_ptr();
+        let _ = start.expose_provenance();
+        // SAFETY: the code was vouched for under `Memory`: it reads and writes only the memory
+        // given, borrowed exclusively for the call, and its own stack, and returns under the
+        // System V ABI.
+        let entry = unsafe { transmute::<*const (), MemoryEntry>(self.entry()) };
+        entry(start, memory.len() as u64)
+    }
+}
+
+fn context(start: u64, len: usize) -> NativeContext {
+    NativeContext {
+        data: start,
+        data_end: start + len as u64,
+        data_meta: start,
+        ingress_ifindex: 0,
+        rx_queue_index: 0,
+    }
+}
