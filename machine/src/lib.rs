@@ -1,1 +1,42 @@
 //! The hardware behind safe types: boot, traps, paging, devices; and its double on the host.
+//!
+//! The kernel is written against the names re-exported here and against nothing else, so that the
+//! same kernel code runs on bare metal (`target_os = "none"`) and in tests on Linux.
+//!
+//! - `bare` drives the machine: one x86-64 CPU, booted by PVH.
+//! - `host` gives the same names over heap pages, scripted events and in-memory queues.
+//! - What both share (numbers, checks, plain data, the virtio drivers) lies beside them.
+//!
+//! Rules: the kernel runs with interrupts off; they arrive as [`Event`]s while ring 3 runs or in
+//! [`idle`]. Handles ([`Frame`], [`FrameRun`], [`Received`]) are linear: not `Clone`, each given
+//! back exactly once. `unsafe` lives in this crate so that it need not live above it.
+#![cfg_attr(target_os = "none", no_std)]
+
+extern crate alloc;
+
+mod event;
+mod frames;
+pub mod limits;
+mod memory;
+mod wire;
+
+#[cfg(not(target_os = "none"))]
+pub mod host;
+#[cfg(not(target_os = "none"))]
+use host as platform;
+
+#[cfg(target_os = "none")]
+mod bare;
+#[cfg(target_os = "none")]
+use bare as platform;
+#[cfg(target_os = "none")]
+#[doc(hidden)]
+pub use bare::start;
+
+pub use event::{Event, Fault, Registers};
+pub use memory::{FrameNumber, MapError, PAGE, Rights, USER_END, USER_START, UserFault};
+pub use platform::{
+    AddressSpace, Boot, CodeWindow, Console, Cpu, Frame, FramePool, FrameRun, Nic, Received,
+    UserContext, exit, heap, idle, serial, symbols, this_cpu, time,
+};
+pub use wire::{InFlight, NicError, TransmitId};
