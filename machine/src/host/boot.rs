@@ -40,8 +40,7 @@ impl Boot {
 }
 
 /// Where generated code lives.
-#[derive(Default)]
-pub struct CodeWindow;
+pub type CodeWindow = runtime::native::HostPages;
 
 /// What each processor keeps for itself.
 pub struct Cpu {

@@ -5,6 +5,7 @@ use super::script::raise_nic;
 use crate::limits::{FRAME_MAX, HEADROOM, NIC_QUEUE, TRANSMIT_HEADER_MAX, TRANSMIT_SLOTS};
 use crate::memory::PAGE;
 use crate::wire::{InFlight, NicError, TransmitId};
+use runtime::PacketBuffer;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -187,6 +188,14 @@ impl Received {
     /// The frame's bytes, to be changed in place.
     pub fn frame_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[HEADROOM..HEADROOM + self.len]
+    }
+
+    /// The frame in its buffer, as programs want it.
+    pub fn buffer(&mut self) -> PacketBuffer<'_> {
+        match PacketBuffer::new(&mut self.bytes, HEADROOM, self.len) {
+            Some(buffer) => buffer,
+            None => unreachable!("a received frame lies in its buffer"),
+        }
     }
 
     /// The frame's length in bytes.
