@@ -22,6 +22,7 @@ mod length;
 pub mod limits;
 mod proof;
 mod rule;
+mod simplify;
 mod space;
 mod split;
 mod subtract;

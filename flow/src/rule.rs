@@ -246,6 +246,29 @@ impl Rule {
             .filter(move |&length| !guard.intersect(ByteSet::masked(length, base.mask)).is_empty())
     }
 
+    /// One rule for the frames of both, where they differ in nothing but their lengths, which touch, or
+    /// in the set of one cell.
+    pub(crate) fn merge(&self, other: &Rule) -> Option<Rule> {
+        if self.cells == other.cells {
+            let length = self.length.merge(other.length)?;
+            return Some(Rule { length, cells: self.cells.clone() });
+        }
+        let same_cells = self.cells.len() == other.cells.len() && self.length == other.length;
+        let mut pairs = self.cells.iter().zip(&other.cells);
+        if !same_cells || !pairs.clone().all(|(ours, theirs)| ours.0 == theirs.0) {
+            return None;
+        }
+        let differ = pairs.position(|(ours, theirs)| ours.1 != theirs.1)?;
+        if pairs.any(|(ours, theirs)| ours.1 != theirs.1) {
+            return None;
+        }
+        let mut merged = self.clone();
+        let (cell, set) = merged.cells.remove(differ);
+        // Back through the front door: the union may be no test at all.
+        let set = set.union(other.cells[differ].1);
+        (merged.narrow(cell, set) && merged.settle()).then_some(merged)
+    }
+
     fn find(&self, cell: Cell) -> Result<usize, usize> {
         self.cells.binary_search_by_key(&cell, |&(cell, _)| cell)
     }
