@@ -179,6 +179,18 @@ pub enum Operand {
     Imm(i32),
 }
 
+impl From<Reg> for Operand {
+    fn from(reg: Reg) -> Self {
+        Self::Reg(reg)
+    }
+}
+
+impl From<i32> for Operand {
+    fn from(imm: i32) -> Self {
+        Self::Imm(imm)
+    }
+}
+
 /// The comparison of a conditional branch (RFC 9669 §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cond {

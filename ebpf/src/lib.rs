@@ -12,15 +12,19 @@
 
 extern crate alloc;
 
+pub mod asm;
+pub mod cases;
 mod check;
 pub mod context;
 mod decode;
+pub mod disasm;
 mod encode;
 mod error;
 pub mod helper;
 pub mod insn;
 pub mod interp;
 pub mod limits;
+mod names;
 mod opcode;
 mod program;
 
