@@ -1,0 +1,57 @@
+//! Every limit of the proofs, and the relations between them.
+//!
+//! A refusal that comes from a limit names the constant here (or in `flow::limits`,
+//! `ebpf::limits`). They bound time and memory of a proof whatever the program looks like;
+//! [`crate::arena_bytes`] is computed from them.
+
+/// Abstract states that may wait for their instruction at once in a safety proof.
+pub const STATES_MAX: usize = 1_024;
+
+/// Variable packet pointers whose proven length one state remembers; older ones are forgotten,
+/// which refuses more and never less.
+pub const SPANS_MAX: usize = 16;
+
+/// Largest distance from the start of the packet that a packet pointer may have, in bytes (as
+/// in Linux: `MAX_PACKET_OFF`): far from anything that could wrap an address.
+pub const PACKET_OFFSET_MAX: i64 = 0xffff;
+
+/// Smallest distance from the start of the packet that a packet pointer may have, in bytes.
+pub const PACKET_OFFSET_MIN: i64 = -0x8000;
+
+/// Pairs of instruction and symbolic state that a claim proof may visit.
+pub const NODES_MAX: usize = 4_096;
+
+/// Different symbolic values that a claim proof may make.
+pub const VALUES_MAX: usize = 4_096;
+
+/// Rules that an intermediate space of a claim proof may have; the claim itself may have
+/// `flow::limits::RULES_MAX`.
+pub const RULES_WORK_MAX: usize = 256;
+
+/// Cells, summed over all rules of all intermediate spaces, that a claim proof may hold.
+pub const CELLS_WORK_MAX: usize = 65_536;
+
+/// Grants that a registry may hold at once, the root included.
+pub const GRANTS_MAX: usize = 4_096;
+
+/// Bindings that a registry may hold at once.
+pub const BINDINGS_MAX: usize = 65_536;
+
+/// Derivations between the root and a grant.
+pub const DEPTH_MAX: usize = 16;
+
+/// Bindings and child grants that may stand directly under one grant.
+pub const NEIGHBOURS_MAX: usize = 4_096;
+
+/// New neighbours that `own` and `adopt` compare by themselves, when a proof waited between its
+/// last step and its commit; more than that is [`crate::RefusalCode::Stale`].
+pub const RECHECK_MAX: usize = 4;
+
+/// Fuel units that one work item may cost at most.
+pub const ITEM_UNITS: u32 = 256;
+
+const _: () = assert!(ebpf::limits::PACKET_MAX as i64 <= PACKET_OFFSET_MAX);
+const _: () = assert!(ebpf::limits::PACKET_MAX == flow::limits::FRAME_MAX as usize);
+const _: () = assert!(ebpf::limits::PACKET_MIN == flow::limits::FRAME_MIN as usize);
+const _: () = assert!(flow::limits::RULES_MAX <= RULES_WORK_MAX);
+const _: () = assert!(NEIGHBOURS_MAX <= BINDINGS_MAX && RECHECK_MAX <= NEIGHBOURS_MAX);

@@ -1,0 +1,149 @@
+//! A child grant: inside its parent in both directions, apart from its siblings.
+//!
+//! The child's receive space is carved out of the parent's: from then on frames in it never reach
+//! a binding of the parent. It must not meet a binding that the parent's holders have made already;
+//! those have the older right.
+
+use alloc::sync::Arc;
+use core::task::Poll;
+
+use flow::Space;
+
+use super::apart::{self, Apart, Neighbours};
+use super::within::{Within, admissible};
+use super::{advance, current};
+use crate::claim::Claim;
+use crate::fuel::{Fuel, Step};
+use crate::refusal::{Part, Refusal, RefusalCode};
+use crate::registry::{GrantId, Registry};
+
+/// What a derived grant may send.
+#[derive(Clone, Debug)]
+pub enum Transmit {
+    /// What a filter accepts.
+    Claim(Claim),
+    /// A space that the kernel computed itself: the mirror of the receive space.
+    Space(Space),
+}
+
+/// Proves that a grant may be derived.
+#[derive(Debug)]
+pub struct Derivation {
+    registry: u64,
+    parent: GrantId,
+    receive: Option<Claim>,
+    within: Option<Within>,
+    apart: Apart,
+    transmit: Arc<Space>,
+    transmit_claim: Option<Claim>,
+    transmit_within: Option<Within>,
+}
+
+/// A grant that may be adopted: made by [`Derivation`] only.
+#[derive(Debug)]
+pub struct PlacedGrant {
+    registry: u64,
+    parent: GrantId,
+    receive: Claim,
+    transmit: Arc<Space>,
+    seen: u64,
+}
+
+impl Derivation {
+    /// Starts the proof that a grant of `receive` and `transmit` may be derived from `parent`.
+    ///
+    /// # Errors
+    /// [`RefusalCode::Stale`] if the handle names no grant; [`RefusalCode::Limit`] if a computed
+    /// transmit space is beyond `flow`'s limits.
+    pub fn new(
+        registry: &Registry,
+        parent: GrantId,
+        receive: Claim,
+        transmit: Transmit,
+    ) -> Result<Derivation, Refusal> {
+        let holder = registry.grant(parent).ok_or(Refusal::new(RefusalCode::Stale))?;
+        let (transmit, transmit_claim) = match transmit {
+            Transmit::Claim(claim) => (Arc::clone(claim.shared_space()), Some(claim)),
+            Transmit::Space(space) => {
+                admissible(&space).map_err(|refusal| refusal.about(Part::Transmit))?;
+                (Arc::new(space), None)
+            }
+        };
+        Ok(Derivation {
+            registry: registry.identity(),
+            parent,
+            within: Some(Within::new(receive.shared_space(), holder.shared_receive())),
+            apart: Apart::new(parent, Neighbours::Everyone, receive.shared_space()),
+            receive: Some(receive),
+            transmit_within: Some(Within::new(&transmit, holder.shared_transmit())),
+            transmit,
+            transmit_claim,
+        })
+    }
+
+    /// Works until the fuel is spent or the answer is there; errors as for
+    /// [`crate::Placement::step`], with the part of the request that is at fault.
+    pub fn step(&mut self, registry: &Registry, fuel: &mut Fuel) -> Step<PlacedGrant> {
+        let verdict = match self.advance(registry, fuel) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(verdict) => verdict,
+        };
+        let receive = self.receive.take();
+        Poll::Ready(verdict.and_then(|()| {
+            Ok(PlacedGrant {
+                registry: self.registry,
+                parent: self.parent,
+                receive: receive.ok_or(Refusal::new(RefusalCode::Finished))?,
+                transmit: Arc::clone(&self.transmit),
+                seen: self.apart.seen(),
+            })
+        }))
+    }
+
+    /// Transmit first: the comparison with neighbours must be the last thing that is done.
+    fn advance(&mut self, registry: &Registry, fuel: &mut Fuel) -> Poll<Result<(), Refusal>> {
+        let Some(receive) = &self.receive else {
+            return Poll::Ready(Err(Refusal::new(RefusalCode::Finished)));
+        };
+        if let Err(refusal) = current(registry, self.registry, self.parent) {
+            return Poll::Ready(Err(refusal));
+        }
+        if let Some(proof) = &mut self.transmit_within {
+            match proof.step(self.transmit_claim.as_ref(), Part::Transmit, fuel) {
+                Poll::Ready(Ok(())) => self.transmit_within = None,
+                other => return other,
+            }
+        }
+        advance(receive, &mut self.within, &mut self.apart, registry, fuel)
+    }
+}
+
+impl PlacedGrant {
+    /// The grant that it is derived from.
+    #[must_use]
+    pub const fn parent(&self) -> GrantId {
+        self.parent
+    }
+
+    /// The receive space with its program.
+    #[must_use]
+    pub const fn receive(&self) -> &Claim {
+        &self.receive
+    }
+
+    /// The transmit space.
+    #[must_use]
+    pub fn transmit(&self) -> &Space {
+        &self.transmit
+    }
+
+    /// Compares with what came in since the last step.
+    pub(crate) fn recheck(&self, registry: &Registry) -> Result<(), Refusal> {
+        current(registry, self.registry, self.parent)?;
+        apart::recheck(registry, self.parent, Neighbours::Everyone, &self.receive, self.seen)
+    }
+
+    pub(crate) fn into_parts(self) -> (GrantId, Claim, Arc<Space>) {
+        (self.parent, self.receive, self.transmit)
+    }
+}

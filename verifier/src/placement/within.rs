@@ -1,0 +1,75 @@
+//! Is one space inside another: `flow`'s containment with our fuel and our refusals.
+
+use alloc::sync::Arc;
+use core::task::Poll;
+
+use flow::{Containment, Contradiction, Space};
+
+use super::{Shared, with_flow_fuel};
+use crate::claim::Claim;
+use crate::fuel::Fuel;
+use crate::refusal::{Part, Refusal, RefusalCode, UndecidedReason};
+
+/// The proof that a space is inside a grant's.
+#[derive(Debug)]
+pub(super) struct Within {
+    inner: Shared,
+    outer: Shared,
+    proof: Containment<Shared, Shared>,
+}
+
+impl Within {
+    pub(super) fn new(inner: &Shared, outer: &Shared) -> Within {
+        let proof = Containment::new(Arc::clone(inner), Arc::clone(outer));
+        Within { inner: Arc::clone(inner), outer: Arc::clone(outer), proof }
+    }
+
+    /// `claim` is the program that the inner space is the claim of, if there is one.
+    pub(super) fn step(
+        &mut self,
+        claim: Option<&Claim>,
+        part: Part,
+        fuel: &mut Fuel,
+    ) -> Poll<Result<(), Refusal>> {
+        if fuel.is_empty() {
+            return Poll::Pending;
+        }
+        let verdict = with_flow_fuel(fuel, |flow_fuel| self.proof.step(flow_fuel));
+        verdict.map_err(|contradiction| self.refusal(claim, contradiction).about(part))
+    }
+
+    fn refusal(&self, claim: Option<&Claim>, contradiction: Contradiction) -> Refusal {
+        let witness = match contradiction {
+            Contradiction::Witness(witness) => witness,
+            Contradiction::Budget { limit } => return budget(limit),
+        };
+        let accepted = match claim {
+            Some(claim) => claim.program_accepts(&witness),
+            None => self.inner.contains(&witness),
+        };
+        if !accepted || self.outer.contains(&witness) {
+            return Refusal::new(RefusalCode::Undecided(UndecidedReason::Unconfirmed))
+                .with_witness(witness);
+        }
+        Refusal::new(RefusalCode::OutsideGrant).with_witness(witness)
+    }
+}
+
+/// A limit of `flow`, with its value where it is one that a proof can meet.
+pub(super) fn budget(limit: &'static str) -> Refusal {
+    let value = match limit {
+        "PIECES_MAX" => flow::limits::PIECES_MAX as u64,
+        "VISITS_MAX" => u64::from(flow::limits::VISITS_MAX),
+        "CASES_MAX" => u64::from(flow::limits::CASES_MAX),
+        "RULES_MAX" => flow::limits::RULES_MAX as u64,
+        "CELLS_MAX" => flow::limits::CELLS_MAX as u64,
+        "GUARDS_MAX" => flow::limits::GUARDS_MAX as u64,
+        _ => 0,
+    };
+    Refusal::limit(limit, value)
+}
+
+/// Whether a space from outside keeps to the limits within which proofs can be finished.
+pub(super) fn admissible(space: &Space) -> Result<(), Refusal> {
+    space.check().map_err(|flow::FlowError::Budget { limit }| budget(limit))
+}

@@ -1,0 +1,364 @@
+//! The grant tree and every binding in it: who holds which frames.
+//!
+//! A frame belongs to the deepest grant whose receive space holds it, and there to the one binding
+//! whose filter accepts it; if there is none it is unbound, never handed to the parent (design
+//! decision 3). What makes that a function of the *set* of grants and bindings:
+//!
+//! - a child's spaces are inside its parent's;
+//! - the receive spaces of siblings do not meet;
+//! - the claims of bindings under one grant do not meet, and lie in the grant's receive space.
+//!
+//! The registry only takes in what a proof vouches for ([`Placed`], [`PlacedGrant`]), and compares
+//! again with whatever came in since the proof looked. Handles carry a generation, so that a
+//! revoked one names nothing.
+
+mod ids;
+mod owned;
+mod slots;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use flow::Space;
+
+pub use ids::{BindingId, GrantId};
+pub use owned::Owned;
+
+use crate::claim::Claim;
+use crate::limits::{BINDINGS_MAX, DEPTH_MAX, GRANTS_MAX, NEIGHBOURS_MAX};
+use crate::placement::{Placed, PlacedGrant};
+use crate::refusal::{Party, Refusal, RefusalCode};
+use slots::Slots;
+
+/// The grant tree with its bindings.
+#[derive(Debug)]
+pub struct Registry {
+    identity: u64,
+    /// Counts insertions; every grant and binding remembers the count at its own.
+    sequence: u64,
+    grants: Slots<Grant>,
+    bindings: Slots<Binding>,
+}
+
+/// A node of the tree: who may receive and transmit what.
+#[derive(Debug)]
+pub struct Grant {
+    receive: Arc<Space>,
+    transmit: Arc<Space>,
+    /// The filter that the receive space was extracted from; none at the root.
+    claim: Option<Claim>,
+    parent: Option<GrantId>,
+    depth: u32,
+    children: Vec<GrantId>,
+    bindings: Vec<BindingId>,
+    born: u64,
+}
+
+/// A filter that owns what it accepts of its grant's effective space.
+#[derive(Debug)]
+pub struct Binding {
+    claim: Claim,
+    grant: GrantId,
+    born: u64,
+}
+
+/// What a revocation took away: the grant named, and everything below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revoked {
+    /// Bindings, each under one of `grants` (or under the root).
+    pub bindings: Vec<BindingId>,
+    /// Grants, parents before their children.
+    pub grants: Vec<GrantId>,
+}
+
+/// To whom a frame belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ownership {
+    /// To a binding.
+    Bound(BindingId),
+    /// To a grant in which no binding accepts it.
+    Unbound(GrantId),
+}
+
+impl Grant {
+    /// The frames that bindings under the grant may receive, before its children's are taken out.
+    #[must_use]
+    pub fn receive(&self) -> &Space {
+        &self.receive
+    }
+
+    /// The frames that bindings under the grant may send.
+    #[must_use]
+    pub fn transmit(&self) -> &Space {
+        &self.transmit
+    }
+
+    /// The filter whose claim the receive space is; none at the root.
+    #[must_use]
+    pub fn claim(&self) -> Option<&Claim> {
+        self.claim.as_ref()
+    }
+
+    /// Derivations between the root and this grant.
+    #[must_use]
+    pub const fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// The grant it was derived from; none at the root.
+    #[must_use]
+    pub const fn parent(&self) -> Option<GrantId> {
+        self.parent
+    }
+
+    /// The grants derived from it, oldest first.
+    #[must_use]
+    pub fn children(&self) -> &[GrantId] {
+        &self.children
+    }
+
+    /// The bindings made directly under it, oldest first.
+    #[must_use]
+    pub fn bindings(&self) -> &[BindingId] {
+        &self.bindings
+    }
+
+    pub(crate) fn shared_receive(&self) -> &Arc<Space> {
+        &self.receive
+    }
+
+    pub(crate) fn shared_transmit(&self) -> &Arc<Space> {
+        &self.transmit
+    }
+}
+
+impl Binding {
+    /// The filter and what it accepts.
+    #[must_use]
+    pub const fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// The grant it was made under.
+    #[must_use]
+    pub const fn grant(&self) -> GrantId {
+        self.grant
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry::new()
+    }
+}
+
+impl Registry {
+    /// Only the root: every frame, in both directions.
+    #[must_use]
+    pub fn new() -> Registry {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let all = Arc::new(Space::all());
+        let root = Grant {
+            receive: Arc::clone(&all),
+            transmit: all,
+            claim: None,
+            parent: None,
+            depth: 0,
+            children: Vec::new(),
+            bindings: Vec::new(),
+            born: 0,
+        };
+        let mut grants = Slots::new();
+        // The first slot of a fresh table: what `GrantId::ROOT` names.
+        let _root = grants.insert(root);
+        Registry {
+            identity: NEXT.fetch_add(1, Ordering::Relaxed),
+            sequence: 0,
+            grants,
+            bindings: Slots::new(),
+        }
+    }
+
+    /// Takes a proven claim in, provisionally: it becomes a binding by [`Owned::commit`] and is
+    /// rolled back otherwise.
+    ///
+    /// # Errors
+    /// [`RefusalCode::Stale`] if the grant is gone, the proof is of another registry, or more
+    /// than `RECHECK_MAX` neighbours came in since its last step; [`RefusalCode::Overlap`] with
+    /// one that came in since; [`RefusalCode::Limit`].
+    pub fn own(&mut self, placed: Placed) -> Result<Owned<'_>, Refusal> {
+        placed.recheck(self)?;
+        if self.bindings.len() >= BINDINGS_MAX {
+            return Err(Refusal::limit("BINDINGS_MAX", BINDINGS_MAX as u64));
+        }
+        let (claim, grant) = placed.into_parts();
+        let born = self.sequence + 1;
+        let holder = self.grants.get_mut(grant.0).ok_or(Refusal::new(RefusalCode::Stale))?;
+        if holder.bindings.len() >= NEIGHBOURS_MAX {
+            return Err(Refusal::limit("NEIGHBOURS_MAX", NEIGHBOURS_MAX as u64));
+        }
+        let binding = Binding { claim: claim.clone(), grant, born };
+        let id = BindingId(self.bindings.insert(binding));
+        holder.bindings.push(id);
+        self.sequence = born;
+        Ok(Owned::new(self, id, claim, grant))
+    }
+
+    /// Takes a proven derivation in: a child grant of its parent.
+    ///
+    /// # Errors
+    /// As for [`Registry::own`].
+    pub fn adopt(&mut self, placed: PlacedGrant) -> Result<GrantId, Refusal> {
+        placed.recheck(self)?;
+        if self.grants.len() >= GRANTS_MAX {
+            return Err(Refusal::limit("GRANTS_MAX", GRANTS_MAX as u64));
+        }
+        let (parent_id, claim, transmit) = placed.into_parts();
+        let born = self.sequence + 1;
+        let parent = self.grants.get(parent_id.0).ok_or(Refusal::new(RefusalCode::Stale))?;
+        if parent.children.len() >= NEIGHBOURS_MAX {
+            return Err(Refusal::limit("NEIGHBOURS_MAX", NEIGHBOURS_MAX as u64));
+        }
+        if parent.depth as usize >= DEPTH_MAX {
+            return Err(Refusal::limit("DEPTH_MAX", DEPTH_MAX as u64));
+        }
+        let child = Grant {
+            receive: Arc::clone(claim.shared_space()),
+            transmit,
+            claim: Some(claim),
+            parent: Some(parent_id),
+            depth: parent.depth + 1,
+            children: Vec::new(),
+            bindings: Vec::new(),
+            born,
+        };
+        let id = GrantId(self.grants.insert(child));
+        if let Some(parent) = self.grants.get_mut(parent_id.0) {
+            parent.children.push(id);
+        }
+        self.sequence = born;
+        Ok(id)
+    }
+
+    /// Takes a binding out and gives its claim back; `None` if the handle names none.
+    pub fn release(&mut self, id: BindingId) -> Option<Claim> {
+        let binding = self.bindings.remove(id.0)?;
+        if let Some(grant) = self.grants.get_mut(binding.grant.0) {
+            grant.bindings.retain(|&other| other != id);
+        }
+        Some(binding.claim)
+    }
+
+    /// Takes a grant out with everything below it. The root itself stays; revoking it takes all
+    /// else. A handle that names no grant revokes nothing.
+    pub fn revoke(&mut self, id: GrantId) -> Revoked {
+        let mut revoked = Revoked::default();
+        if let Some(parent) = self.grant(id).and_then(Grant::parent)
+            && let Some(parent) = self.grants.get_mut(parent.0)
+        {
+            parent.children.retain(|&other| other != id);
+        }
+        let mut work = alloc::vec![id];
+        while let Some(next) = work.pop() {
+            let Some(grant) = self.grants.get_mut(next.0) else { continue };
+            work.append(&mut grant.children);
+            let bindings = core::mem::take(&mut grant.bindings);
+            for &binding in &bindings {
+                let _gone = self.bindings.remove(binding.0);
+            }
+            revoked.bindings.extend(bindings);
+            if next != GrantId::ROOT && self.grants.remove(next.0).is_some() {
+                revoked.grants.push(next);
+            }
+        }
+        revoked
+    }
+
+    /// The grant behind a handle.
+    #[must_use]
+    pub fn grant(&self, id: GrantId) -> Option<&Grant> {
+        self.grants.get(id.0)
+    }
+
+    /// The binding behind a handle.
+    #[must_use]
+    pub fn binding(&self, id: BindingId) -> Option<&Binding> {
+        self.bindings.get(id.0)
+    }
+
+    /// Grants and bindings that are there, the root included.
+    #[must_use]
+    pub const fn counts(&self) -> (usize, usize) {
+        (self.grants.len(), self.bindings.len())
+    }
+
+    /// To whom a frame belongs, found by running the original programs one after the other: the
+    /// oracle that the engine and the proofs are held against, never the packet path.
+    #[must_use]
+    pub fn owner_of(&self, frame: &[u8]) -> Ownership {
+        let deepest = self.deepest_holder(frame);
+        let owner = self.grant(deepest).into_iter().flat_map(Grant::bindings).find(|&&id| {
+            self.binding(id).is_some_and(|binding| binding.claim.program_accepts(frame))
+        });
+        match owner {
+            Some(&id) => Ownership::Bound(id),
+            None => Ownership::Unbound(deepest),
+        }
+    }
+
+    /// Every binding whose program accepts a frame and whose grant is the deepest that holds it.
+    /// There is never more than one; a test that finds two has found a wrong proof.
+    #[must_use]
+    pub fn claimants(&self, frame: &[u8]) -> Vec<BindingId> {
+        let deepest = self.deepest_holder(frame);
+        let accepts = |id: &BindingId| {
+            self.binding(*id).is_some_and(|binding| binding.claim.program_accepts(frame))
+        };
+        let bindings = self.grant(deepest).map_or(&[][..], Grant::bindings);
+        bindings.iter().copied().filter(accepts).collect()
+    }
+
+    fn deepest_holder(&self, frame: &[u8]) -> GrantId {
+        let mut deepest = GrantId::ROOT;
+        while let Some(grant) = self.grant(deepest) {
+            let holds = |id: &&GrantId| {
+                let claim = self.grant(**id).and_then(Grant::claim);
+                claim.is_some_and(|claim| claim.program_accepts(frame))
+            };
+            let Some(&child) = grant.children.iter().find(holds) else { break };
+            deepest = child;
+        }
+        deepest
+    }
+
+    pub(crate) const fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    pub(crate) const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The bindings directly under a grant that came in after `seen`, oldest first.
+    pub(crate) fn bindings_since(&self, grant: GrantId, seen: u64) -> &[BindingId] {
+        let all = self.grant(grant).map_or(&[][..], Grant::bindings);
+        let born = |id: &BindingId| self.binding(*id).map_or(0, |binding| binding.born);
+        &all[all.partition_point(|id| born(id) <= seen)..]
+    }
+
+    /// The grants derived from a grant after `seen`, oldest first.
+    pub(crate) fn children_since(&self, grant: GrantId, seen: u64) -> &[GrantId] {
+        let all = self.grant(grant).map_or(&[][..], Grant::children);
+        let born = |id: &GrantId| self.grant(*id).map_or(0, |grant| grant.born);
+        &all[all.partition_point(|id| born(id) <= seen)..]
+    }
+
+    /// When a neighbour came in.
+    pub(crate) fn born(&self, party: Party) -> Option<u64> {
+        match party {
+            Party::Binding(id) => self.binding(id).map(|binding| binding.born),
+            Party::Grant(id) => self.grant(id).map(|grant| grant.born),
+        }
+    }
+}
