@@ -20,6 +20,7 @@ mod field;
 pub mod headers;
 mod length;
 pub mod limits;
+pub mod lower;
 mod proof;
 mod rule;
 mod simplify;

@@ -37,6 +37,8 @@ pub const TEXT_MAX: usize = 4096;
 /// Nesting of parentheses and `not` in an expression.
 pub const NESTING_MAX: usize = 64;
 
+const _: () = assert!(FRAME_MIN as usize == ebpf::limits::PACKET_MIN);
+const _: () = assert!(FRAME_MAX as usize == ebpf::limits::PACKET_MAX);
 const _: () = assert!(FRAME_MIN < FRAME_MAX);
 // Two rules that pass the check, intersected, can always be split within the budget when their
 // guards are header-length nibbles.

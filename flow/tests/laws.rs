@@ -43,7 +43,7 @@ fn in_steps(mut step: impl FnMut(&mut u64) -> Poll<Verdict>) -> Verdict {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn a_rule_means_its_tests(tests in world::tests()) {

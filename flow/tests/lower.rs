@@ -1,0 +1,89 @@
+//! Lowered filters against the reference interpreter: they accept exactly their space, and read no
+//! byte that is not there.
+
+mod world;
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use sluice_flow::{ByteSet, Cell, HeaderBase, LengthRange, Rule, Space, headers, lower};
+
+/// Every seventh frame of the world: all lengths, all values.
+static FRAMES: LazyLock<Vec<Vec<u8>>> =
+    LazyLock::new(|| world::frames().into_iter().step_by(7).collect());
+
+fn agrees<'a>(space: &Space, frames: impl IntoIterator<Item = &'a Vec<u8>>) {
+    let program = lower::lower(space).unwrap();
+    for frame in frames {
+        let accepted = ebpf::interp::accepts(&program, frame).unwrap();
+        assert_eq!(accepted, space.contains(frame), "{space:?} on {:02x?}", &frame[12..]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn a_filter_accepts_exactly_its_space(space in world::spaces()) {
+        agrees(&space, FRAMES.iter());
+    }
+
+    #[test]
+    fn any_byte_set_can_be_tested(words in any::<[u64; 4]>(), few in any::<[u8; 3]>(), mask: u8) {
+        let dense = |b: u8| words[usize::from(b >> 6)] >> (b & 63) & 1 == 1;
+        let sets = [
+            ByteSet::from_fn(dense),
+            ByteSet::from_fn(|b| few.contains(&b)),
+            ByteSet::from_fn(|b| !few.contains(&b)),
+            ByteSet::from_fn(|b| few[0] <= b & mask),
+        ];
+        for set in sets {
+            let space = Space::from_rules(Rule::any().with(Cell::frame(13), set).into_iter().collect());
+            let frames: Vec<Vec<u8>> =
+                (0..=255).map(|b| { let mut f = vec![0; 14]; f[13] = b; f }).collect();
+            agrees(&space, &frames);
+        }
+    }
+}
+
+#[test]
+fn known_spaces_lower_to_filters_that_fit() {
+    let to = ([10, 0, 2, 200], 0xf0f0);
+    for space in [headers::udp_to(to.0, to.1), headers::arp_for(to.0), headers::icmp_echo_to(to.0)]
+    {
+        let program = lower::lower(&space).unwrap();
+        assert!(program.len() < 64, "{} slots", program.len());
+        let frame = space.witness().unwrap().unwrap();
+        let cut: Vec<Vec<u8>> = (14..=frame.len()).map(|end| frame[..end].to_vec()).collect();
+        agrees(&space, &cut);
+        let flipped: Vec<Vec<u8>> = (0..frame.len() * 8)
+            .map(|bit| {
+                let mut flipped = frame.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                flipped
+            })
+            .collect();
+        agrees(&space, &flipped);
+    }
+}
+
+#[test]
+fn the_ends_of_the_length_are_tested() {
+    let range = LengthRange::new(60, 1500).unwrap();
+    let space = Space::from(Rule::any().with_length(range).unwrap());
+    let frames: Vec<Vec<u8>> = [14, 59, 60, 61, 1499, 1500, 1501, 1522].map(|n| vec![0; n]).into();
+    agrees(&space, &frames);
+    agrees(&Space::all(), &frames);
+    agrees(&Space::empty(), &frames);
+}
+
+#[test]
+fn a_base_beyond_what_verifiers_admit_is_split() {
+    let base = HeaderBase { at: 14, mask: 0xff, shift: 12, add: 14 };
+    let space = Space::from(Rule::any().with(Cell::header(base, 2), ByteSet::exact(7)).unwrap());
+    let mut frame = vec![0; 20];
+    frame[16] = 7;
+    let mut far = frame.clone();
+    far[14] = 1;
+    agrees(&space, &[frame, far]);
+}
