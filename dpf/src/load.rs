@@ -1,0 +1,76 @@
+//! One verified program, compiled, checked, sealed, ready to run.
+//!
+//! `Verified -> Emitted -> Checked -> Code`: each stage takes what the stage before it made.
+
+use ebpf::Kind;
+use runtime::PacketBuffer;
+use runtime::native::{Code, Filter, Packet};
+use runtime::pages::CodePages;
+use verifier::Verified;
+
+use crate::error::EngineError;
+use crate::{check, compile};
+
+/// A packet program in native code.
+///
+/// Give it back with [`NativeProgram::free`]; dropping it leaks its pages.
+#[derive(Debug)]
+pub struct NativeProgram {
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Filter(Code<Filter>),
+    Ash(Code<Packet>),
+}
+
+/// Compiles, checks and seals a verified filter or handler.
+///
+/// # Errors
+/// [`EngineError`]; no page is in use then.
+pub fn load(verified: &Verified, pages: &mut dyn CodePages) -> Result<NativeProgram, EngineError> {
+    let emitted = compile::compile(verified)?;
+    let body = match verified.kind() {
+        Kind::Filter => Body::Filter(Code::seal(check::filter(verified, emitted)?, pages)?),
+        Kind::Ash => Body::Ash(Code::seal(check::handler(verified, emitted)?, pages)?),
+        kind @ Kind::Memory => return Err(EngineError::WrongKind { kind }),
+    };
+    Ok(NativeProgram { body })
+}
+
+impl NativeProgram {
+    /// Runs the program on a frame in place: its `r0` (an XDP action, or a filter's verdict).
+    pub fn run(&self, packet: &mut PacketBuffer<'_>) -> u64 {
+        match &self.body {
+            Body::Filter(code) => code.run_filter(packet.data()),
+            Body::Ash(code) => code.run_packet(packet),
+        }
+    }
+
+    /// A filter's verdict on a frame. A handler accepts nothing.
+    #[must_use]
+    pub fn accepts(&self, frame: &[u8]) -> bool {
+        match &self.body {
+            Body::Filter(code) => code.run_filter(frame) != 0,
+            Body::Ash(_) => false,
+        }
+    }
+
+    /// The machine code, to read.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.body {
+            Body::Filter(code) => code.bytes(),
+            Body::Ash(code) => code.bytes(),
+        }
+    }
+
+    /// Gives the pages back.
+    pub fn free(self, pages: &mut dyn CodePages) {
+        match self.body {
+            Body::Filter(code) => code.release(pages),
+            Body::Ash(code) => code.release(pages),
+        }
+    }
+}
