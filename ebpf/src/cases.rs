@@ -19,7 +19,12 @@ macro_rules! files {
 }
 
 /// Every file: its name without `.cases`, and its text.
-pub const FILES: &[(&str, &str)] = files!["loops"];
+pub const FILES: &[(&str, &str)] = files![
+    "add" "and" "arsh" "ash" "atomic32" "atomic64" "branch-equal" "branch-signed"
+    "branch-unsigned" "calls" "callx" "context" "div" "endian" "filters" "helpers" "jump" "lddw"
+    "load" "loops" "lsh" "mod" "mov" "movsx" "mul" "neg" "or" "rsh" "sdiv" "smod" "store" "sub"
+    "xor"
+];
 
 /// One program, its input, and what must come out.
 #[derive(Clone, Debug, PartialEq, Eq)]

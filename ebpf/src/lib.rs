@@ -20,6 +20,7 @@ mod decode;
 pub mod disasm;
 mod encode;
 mod error;
+pub mod fuzzing;
 pub mod helper;
 pub mod insn;
 pub mod interp;
