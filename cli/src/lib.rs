@@ -1,1 +1,14 @@
-//! The host tool: builds, boots, drives and checks the machine.
+//! `sluice`, the host's side: builds the machine, boots it, talks to it, judges what it says.
+//!
+//! The command is a thin layer over this library, and the tests of the whole system use the same
+//! library: what `cargo run` shows and what `cargo test` checks go through one code path.
+//!
+//! A machine never outlives its handle ([`machine::Machine`]); every wait has a limit; every failure
+//! names what was being waited for and where the serial log is.
+
+pub mod build;
+pub mod channel;
+pub mod limits;
+pub mod machine;
+pub mod progress;
+pub mod wire;

@@ -33,9 +33,8 @@ fn files_named_in_the_documents_exist() {
     for document in ["README.md", "ARCHITECTURE.md", "docs/soundness.md", "docs/style.md"] {
         for word in text(Path::new(document)).split('`').skip(1).step_by(2) {
             let path = word.split("::").next().unwrap_or_default();
-            let looks_like_a_file = path.contains('/')
-                && path.ends_with(".rs")
-                && !path.contains([' ', '*', '<', '{']);
+            let looks_like_a_file =
+                path.contains('/') && path.ends_with(".rs") && !path.contains([' ', '*', '<', '{']);
             if looks_like_a_file && !root().join(path).exists() {
                 findings.push(format!("{document} names {path}"));
             }

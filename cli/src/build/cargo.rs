@@ -1,0 +1,139 @@
+//! One `cargo build` for everything that runs inside the machine.
+//!
+//! Kernel and ring-3 programs come out of one call, so that what they share is compiled once. The
+//! paths of the results are read from cargo's own messages: no guess about target directories.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use super::{BuildError, TARGET};
+use crate::progress::Progress;
+
+/// Package and binary of the kernel.
+const KERNEL: (&str, &str) = ("sluice-image", "sluice-kernel");
+/// Packages of the ring-3 programs.
+const PROGRAMS: [&str; 3] = ["sluice-init", "sluice-netd", "sluice-examples"];
+
+/// What the build made.
+#[derive(Clone, Debug, Default)]
+pub struct Artifacts {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// Ring-3 programs by name, in order of name.
+    pub programs: Vec<(String, PathBuf)>,
+}
+
+impl Artifacts {
+    /// The file of that program.
+    ///
+    /// # Errors
+    /// [`BuildError::NoProgram`].
+    pub fn program(&self, name: &str) -> Result<&Path, BuildError> {
+        let found = self.programs.iter().find(|(n, _)| n == name);
+        found
+            .map(|(_, path)| path.as_path())
+            .ok_or_else(|| BuildError::NoProgram { name: name.to_owned() })
+    }
+}
+
+/// The directory with the workspace's `Cargo.toml`: where this tool was built from.
+pub fn workspace() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
+
+/// The part of cargo's messages that matters here.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    executable: Option<PathBuf>,
+    target: Option<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+/// Runs the build; cargo's diagnostics go to standard error as they come.
+///
+/// # Errors
+/// [`BuildError::CannotRun`], [`BuildError::Compile`], or [`BuildError::NoProgram`] when the kernel
+/// is not among the results.
+pub(super) fn build(progress: &Progress) -> Result<Artifacts, BuildError> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let cannot_run =
+        |source| BuildError::CannotRun { command: cargo.to_string_lossy().into_owned(), source };
+    let mut command = Command::new(&cargo);
+    command.args(["build", "--release", "--quiet", "--target", TARGET, "-p", KERNEL.0]);
+    for package in PROGRAMS {
+        command.args(["-p", package]);
+    }
+    command.args(["--message-format", "json-render-diagnostics"]);
+    // Flags for the host (coverage, sanitizers) would displace the tree's own for the bare target.
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command.current_dir(workspace()).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(cannot_run)?;
+    let mut artifacts = Artifacts::default();
+    if let Some(output) = child.stdout.take() {
+        collect(BufReader::new(output), progress, &mut artifacts);
+    }
+    let status = child.wait().map_err(cannot_run)?;
+    if !status.success() {
+        return Err(BuildError::Compile { status });
+    }
+    if artifacts.kernel.as_os_str().is_empty() {
+        return Err(BuildError::NoProgram { name: KERNEL.1.to_owned() });
+    }
+    artifacts.programs.sort();
+    Ok(artifacts)
+}
+
+fn collect(messages: impl BufRead, progress: &Progress, artifacts: &mut Artifacts) {
+    for line in messages.lines().map_while(Result::ok) {
+        let Ok(message) = serde_json::from_str::<Message>(&line) else { continue };
+        if message.reason != "compiler-artifact" {
+            continue;
+        }
+        let name = message.target.map(|target| target.name).unwrap_or_default();
+        progress.part(&name);
+        match message.executable {
+            Some(path) if name == KERNEL.1 => artifacts.kernel = path,
+            Some(path) => artifacts.programs.push((name, path)),
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Artifacts, collect, workspace};
+    use crate::progress::Progress;
+
+    #[test]
+    fn executables_are_read_from_cargos_messages() {
+        let text = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"abi"},"executable":null}"#,
+            "\nnot json\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"init"},"executable":"/t/init"}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"sluice-kernel"},"executable":"/t/k"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+            "\n",
+        );
+        let mut artifacts = Artifacts::default();
+        collect(text.as_bytes(), &Progress::spinner("test"), &mut artifacts);
+        assert_eq!(artifacts.kernel.to_str(), Some("/t/k"));
+        assert_eq!(artifacts.program("init").unwrap().to_str(), Some("/t/init"));
+        assert!(artifacts.program("abi").is_err());
+    }
+
+    #[test]
+    fn the_workspace_is_where_this_was_built() {
+        assert!(workspace().join("abi/Cargo.toml").is_file());
+    }
+}

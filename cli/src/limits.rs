@@ -1,0 +1,50 @@
+//! Limits of the host tool.
+//!
+//! Times are generous where a loaded machine with two cores is the judge, and short where a person
+//! waits. Nothing here bounds the kernel; that is `abi::limits`.
+
+use std::time::Duration;
+
+/// From the start of QEMU to `init: ready`, unless `--timeout` says otherwise.
+pub const BOOT: Duration = Duration::from_secs(60);
+/// From a control frame to its answer.
+pub const CONTROL: Duration = Duration::from_secs(10);
+/// From a request to its reply; slirp's first ARP may cost a second of it.
+pub const REPLY: Duration = Duration::from_secs(3);
+/// From a control frame to the framed record that it causes.
+pub const RECORD: Duration = Duration::from_secs(10);
+/// How long the wire must stay quiet before "no answer" is believed.
+pub const SILENCE: Duration = Duration::from_millis(300);
+/// How long a halted machine may take to go away.
+pub const HALT: Duration = Duration::from_secs(10);
+/// Between two looks at something that has no event to wait for.
+pub const POLL: Duration = Duration::from_millis(5);
+
+/// Requests per service in the demo's round-trip measurement.
+pub const REQUESTS: usize = 200;
+/// Requests per row and path of the instruction table.
+pub const COUNTED_REQUESTS: usize = 20;
+/// Environments that loop beside the measured one, row by row of the instruction table.
+pub const RUNNABLE: [u32; 3] = [1, 4, 16];
+/// `max / min` of the ASH's figures up to which the table counts as flat, in thousandths.
+pub const FLAT_PER_MILLE: u64 = 1050;
+
+/// Frames that one capture keeps; more are counted, not kept.
+pub const CAPTURE_FRAMES_MAX: usize = 200_000;
+/// Longest datagram read from the raw wire: QEMU's own network buffer.
+pub const WIRE_BYTES_MAX: usize = 4096 + 65_536;
+/// Records that the journal keeps; more are counted, not kept.
+pub const JOURNAL_RECORDS_MAX: usize = 1_000_000;
+/// Lines of the serial log shown when a machine dies.
+pub const TAIL_LINES: usize = 25;
+
+/// Default memory of the machine in MiB.
+pub const MEMORY_MIB: u32 = 256;
+/// Least memory that is worth booting, in MiB.
+pub const MEMORY_MIB_MIN: u32 = 64;
+/// Most memory in MiB: below the hole for devices, so that one range of RAM exists.
+pub const MEMORY_MIB_MAX: u32 = 2048;
+
+const _: () = assert!(MEMORY_MIB_MIN <= MEMORY_MIB && MEMORY_MIB <= MEMORY_MIB_MAX);
+const _: () = assert!(WIRE_BYTES_MAX > abi::limits::FRAME_BYTES_MAX);
+const _: () = assert!(FLAT_PER_MILLE >= 1000);
