@@ -1,1 +1,29 @@
 //! What any library OS can start from: call stubs, heap, start-up, loader.
+//!
+//! A ring-3 program begins with [`entry!`], gets an [`Environment`] that tells what it was given,
+//! and works with typed names of its capabilities ([`capability`]). Nothing here is a policy that a
+//! program could not replace: `sys` is the whole of what must be trusted.
+//!
+//! The crate also builds for the host, where `sys` is a double that a test scripts.
+#![no_std]
+
+extern crate alloc;
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
+pub mod addresses;
+pub mod capability;
+pub mod clock;
+mod environment;
+pub mod layout;
+pub mod loader;
+pub mod logger;
+pub mod print;
+pub mod program;
+pub mod rings;
+pub mod sys;
+
+pub use abi::{Handle, Rights, Status};
+pub use capability::{BindError, Binding, Env, Grant, Page};
+pub use environment::Environment;
+pub use rings::Rings;

@@ -1,0 +1,36 @@
+//! Where things lie in the address space of a ring-3 program.
+//!
+//! `user.ld` puts the image at 4 MiB; the rest is said here, once, for the loader that maps it and
+//! for the program that uses it.
+
+use abi::limits::PAGE_BYTES;
+
+/// First address of the heap, which grows upward.
+pub const HEAP: u64 = 0x10_0000_0000;
+/// One past the heap's last address.
+pub const HEAP_END: u64 = 0x20_0000_0000;
+/// First address of ring windows.
+pub const WINDOWS: u64 = 0x20_0000_0000;
+/// One past the last address of ring windows.
+pub const WINDOWS_END: u64 = 0x30_0000_0000;
+/// One page through which a loader writes into pages of others.
+pub const SCRATCH: u64 = 0x30_0000_0000;
+/// The start block.
+pub const START: u64 = 0x7ff0_0000_0000;
+/// Pages of a start block at most.
+pub const START_PAGES_MAX: usize = 16;
+/// The page of addresses.
+pub const ADDRESSES: u64 = 0x7ff0_0010_0000;
+/// One past the highest stack address.
+pub const STACK_TOP: u64 = 0x7fff_0000_0000;
+/// Pages of stack; the page below is never mapped.
+pub const STACK_PAGES: usize = 16;
+/// Bytes that the heap has before it can ask for pages.
+pub const BOOT_HEAP_BYTES: usize = 64 * 1024;
+/// The heap grows by at least so many pages at a time.
+pub const HEAP_STEP_PAGES: usize = 16;
+
+const _: () = assert!(HEAP_END <= WINDOWS && WINDOWS_END <= SCRATCH && SCRATCH < START);
+const _: () = assert!(START + (START_PAGES_MAX * PAGE_BYTES) as u64 <= ADDRESSES);
+const _: () = assert!(ADDRESSES < STACK_TOP - ((STACK_PAGES + 1) * PAGE_BYTES) as u64);
+const _: () = assert!(STACK_TOP <= abi::limits::USER_END);

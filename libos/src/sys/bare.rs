@@ -1,0 +1,123 @@
+//! Calls on the machine: `syscall` with pointers made from borrowed slices.
+//!
+//! Invariant: every address in the registers or in an argument block comes from a slice that is
+//! borrowed until the call has returned.
+
+use core::arch::asm;
+
+use abi::bind::{BindRequest, BindingStats, GrantRequest};
+use abi::limits::PAGE_BYTES;
+use abi::{Call, Handle};
+
+use super::{Bind, Request, Window};
+
+/// Status and value.
+pub(super) fn perform(request: Request<'_>) -> (u64, u64) {
+    match request {
+        Request::Plain { call, args } => registers(call as u64, args),
+        Request::Text { call, first, bytes } => {
+            registers(call as u64, [first, address(bytes), bytes.len() as u64, 0, 0, 0])
+        }
+        Request::Books { into } => {
+            let at = into.as_mut_ptr() as u64;
+            registers(Call::Books as u64, [at, into.len() as u64, 0, 0, 0, 0])
+        }
+        Request::Stats { binding, into } => {
+            let at = core::ptr::from_mut::<BindingStats>(into) as u64;
+            registers(Call::BindingStats as u64, [binding.0, at, 0, 0, 0, 0])
+        }
+        Request::Derive { grant, receive, transmit, refusal } => {
+            let block = GrantRequest {
+                receive: address(receive),
+                receive_bytes: receive.len() as u64,
+                transmit: address(transmit),
+                transmit_bytes: transmit.len() as u64,
+                refusal: refusal.as_mut_ptr() as u64,
+                refusal_bytes: refusal.len() as u64,
+            };
+            let at = core::ptr::from_ref(&block) as u64;
+            registers(Call::GrantDerive as u64, [grant.0, at, 0, 0, 0, 0])
+        }
+        Request::Bind(bind) => self::bind(bind),
+    }
+}
+
+fn bind(bind: Bind<'_>) -> (u64, u64) {
+    let block = BindRequest {
+        filter: address(bind.filter),
+        filter_bytes: bind.filter.len() as u64,
+        ash: address(bind.ash),
+        ash_bytes: bind.ash.len() as u64,
+        control_page: bind.control.0,
+        rx_pages: address(bind.rx),
+        rx_page_count: bind.rx.len() as u64,
+        tx_pages: address(bind.tx),
+        tx_page_count: bind.tx.len() as u64,
+        refusal: bind.refusal.as_mut_ptr() as u64,
+        refusal_bytes: bind.refusal.len() as u64,
+        flags: 0,
+    };
+    let at = core::ptr::from_ref(&block) as u64;
+    registers(Call::Bind as u64, [bind.grant.0, at, 0, 0, 0, 0])
+}
+
+/// The address of a slice; zero means none.
+fn address<T>(slice: &[T]) -> u64 {
+    if slice.is_empty() { 0 } else { slice.as_ptr() as u64 }
+}
+
+/// The instruction itself.
+pub(super) fn registers(number: u64, args: [u64; 6]) -> (u64, u64) {
+    let [a, b, c, d, e, f] = args;
+    let (status, value): (u64, u64);
+    // SAFETY: the kernel writes only memory that the arguments name. Callers in this module name
+    // only memory that is mutably borrowed for the call, `hostile` only the kernel's own; what is
+    // mapped or unmapped lies in ranges of `layout` that no Rust object lives in. `syscall`
+    // itself changes rcx and r11 (and rax, rdx by the convention of `abi::call`).
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number => status,
+            in("rdi") a,
+            in("rsi") b,
+            inlateout("rdx") c => value,
+            in("r10") d,
+            in("r8") e,
+            in("r9") f,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    (status, value)
+}
+
+/// After a call that should not return did.
+pub(super) fn stuck() {
+    core::hint::spin_loop();
+}
+
+/// Memory that was mapped read-only before the program started and stays so.
+pub(crate) fn region(at: u64, bytes: u64) -> &'static [u8] {
+    // SAFETY: the start block names only regions that its writer, the environment's creator,
+    // mapped for the program's whole life; the caller takes a slice only of read-only ones.
+    unsafe { core::slice::from_raw_parts(at as *const u8, bytes as usize) }
+}
+
+/// The window over pages that were just mapped at `base`, in a row.
+pub(super) fn window(base: u64, pages: &[Handle]) -> Window {
+    // SAFETY: the caller mapped them there, and unmaps them only after the window is gone.
+    unsafe { Window::at(base as *mut u8, pages.len() * PAGE_BYTES) }
+}
+
+/// The window over a region that the start block names, shared with others.
+pub(crate) fn shared_region(at: u64, bytes: u64) -> Window {
+    // SAFETY: as for `region`; a shared region is page-aligned and only ever seen through windows.
+    unsafe { Window::at(at as *mut u8, bytes as usize) }
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    crate::println!("{info}");
+    super::exit(101)
+}
