@@ -233,6 +233,18 @@ impl Transport {
         Field { base: self.base, offset: self.start.saturating_add(offset), width }
     }
 
+    /// The same header where `rule` says that it is: at a constant place if the rule fixes the length of
+    /// the header before it.
+    #[must_use]
+    pub fn within(self, rule: &Rule) -> Transport {
+        let Base::Header(base) = self.base else { return self };
+        let mut lengths = rule.lengths(base);
+        match (lengths.next().and_then(|only| base.address(only, self.start)), lengths.next()) {
+            (Some(start), None) => Transport { base: Base::Frame, start },
+            _ => self,
+        }
+    }
+
     /// Source port (UDP, TCP, SCTP).
     #[must_use]
     pub const fn source_port(self) -> Field {

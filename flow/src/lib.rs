@@ -16,6 +16,7 @@ extern crate alloc;
 mod byteset;
 mod cell;
 mod error;
+pub mod expr;
 mod field;
 pub mod headers;
 mod length;

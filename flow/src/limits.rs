@@ -25,6 +25,9 @@ pub const CASES_MAX: u32 = 1 << 16;
 /// Cubes that one subtraction may make, and that the result of one operation may have.
 pub const PIECES_MAX: usize = 4096;
 
+/// Rules that a part of an expression may have before the whole is put together.
+pub const INTERIM_RULES_MAX: usize = 256;
+
 /// Cubes that one proof may visit, whatever they become.
 pub const VISITS_MAX: u32 = 1 << 18;
 
@@ -43,4 +46,5 @@ const _: () = assert!(FRAME_MIN < FRAME_MAX);
 // Two rules that pass the check, intersected, can always be split within the budget when their
 // guards are header-length nibbles.
 const _: () = assert!(1 << (2 * GUARDS_MAX * 4) <= CASES_MAX);
+const _: () = assert!(RULES_MAX <= INTERIM_RULES_MAX && INTERIM_RULES_MAX <= PIECES_MAX);
 const _: () = assert!(RULES_MAX * RULES_MAX <= PIECES_MAX);
