@@ -96,7 +96,7 @@ enum Node {
 impl Node {
     fn space(&self) -> Result<Space, FlowError> {
         match self {
-            Node::Test(test) => Ok(test.space()),
+            Node::Test(test) => bounded(test.space()),
             Node::Not(inner) => bounded(inner.space()?.complement()?),
             Node::Chain(first, rest) => rest
                 .iter()
