@@ -34,12 +34,13 @@ pub(super) fn source(text: &str) -> Result<Operand, Reason> {
     }
 }
 
-/// A number of 32 bits, signed (`-1`) or not (`0xffffffff`).
+/// A signed number of 32 bits (`-1`), or their pattern in hexadecimal (`0xffffffff`). A decimal
+/// number that sign extension would change is refused.
 pub(super) fn imm32(text: &str) -> Result<i32, Reason> {
     let number = number(text)?;
-    i32::try_from(number)
-        .or_else(|_| u32::try_from(number).map(u32::cast_signed))
-        .map_err(|_| range(text, 32))
+    let pattern =
+        u32::try_from(number).ok().filter(|_| text.starts_with("0x") || text.starts_with("0X"));
+    i32::try_from(number).ok().or(pattern.map(u32::cast_signed)).ok_or_else(|| range(text, 32))
 }
 
 /// A number of 32 bits without sign.
@@ -63,7 +64,7 @@ pub(super) fn address(text: &str) -> Result<(Reg, i16), Reason> {
         return Ok((register(inner.trim())?, 0));
     };
     let (base, offset) = inner.split_at(sign);
-    Ok((register(base.trim())?, distance16(offset)?))
+    Ok((register(base.trim())?, distance16(offset.trim_end())?))
 }
 
 fn distance16(text: &str) -> Result<i16, Reason> {

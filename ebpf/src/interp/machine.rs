@@ -103,7 +103,8 @@ impl<'a> Machine<'a> {
             Insn::LoadImm64 { dst, imm } => return self.load_imm64(pc, dst, imm),
             Insn::LoadImm64High => {}
             Insn::Load { size, signed, dst, base, offset } => {
-                let value = self.memory.load(self.access(pc, size, base, offset)?)?;
+                let access = Access { signed, ..self.access(pc, size, base, offset)? };
+                let value = self.memory.load(access)?;
                 let extended = arith::sign_extend(Width::W64, size, value);
                 self.set(dst, if signed { extended } else { value });
             }
@@ -215,7 +216,7 @@ impl<'a> Machine<'a> {
 
     fn access(&self, pc: u32, size: Size, base: Reg, offset: i16) -> Result<Access, Trap> {
         let address = self.get(pc, base)?.wrapping_add_signed(i64::from(offset));
-        Ok(Access { pc, address, size })
+        Ok(Access { pc, address, size, signed: false })
     }
 
     /// A register's or a sign-extended immediate's value.

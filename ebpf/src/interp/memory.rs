@@ -52,11 +52,13 @@ pub(super) struct Access {
     pub(super) pc: u32,
     pub(super) address: u64,
     pub(super) size: Size,
+    /// Whether a load will sign-extend; the context has no such field.
+    pub(super) signed: bool,
 }
 
 impl Access {
     fn outside(self) -> Trap {
-        let Self { pc, address, size } = self;
+        let Self { pc, address, size, .. } = self;
         Trap::OutOfBounds { pc, address, size: size.bytes() }
     }
 }
@@ -128,7 +130,7 @@ impl<'a> Memory<'a> {
 
     /// Writes the low `size` bytes of a value, little endian.
     pub(super) fn store(&mut self, access: Access, value: u64) -> Result<(), Trap> {
-        let Access { pc, address, size } = access;
+        let Access { pc, address, size, .. } = access;
         let size = size.bytes();
         match self.locate(access)? {
             Place::Context(_) => Err(Trap::ReadOnly { pc, address, size }),
@@ -171,7 +173,8 @@ impl<'a> Memory<'a> {
     /// A load from the context: only whole fields exist.
     fn context(&self, access: Access, offset: u64) -> Result<u64, Trap> {
         let size = access.size.bytes();
-        let field = context::Field::at(offset.cast_signed()).filter(|_| access.size == Size::B4);
+        let plain = access.size == Size::B4 && !access.signed;
+        let field = context::Field::at(offset.cast_signed()).filter(|_| plain);
         match field.ok_or(Trap::Context { pc: access.pc, offset, size })? {
             context::Field::Data | context::Field::DataMeta => Ok(u64::from(DATA_BASE)),
             context::Field::DataEnd => Ok(u64::from(DATA_BASE) + self.data.len() as u64),
