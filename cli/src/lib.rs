@@ -7,8 +7,11 @@
 //! names what was being waited for and where the serial log is.
 
 pub mod build;
+pub mod capture;
 pub mod channel;
 pub mod limits;
 pub mod machine;
 pub mod progress;
+pub mod report;
+pub mod roster;
 pub mod wire;

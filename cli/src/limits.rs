@@ -23,7 +23,7 @@ pub const POLL: Duration = Duration::from_millis(5);
 /// Requests per service in the demo's round-trip measurement.
 pub const REQUESTS: usize = 200;
 /// Requests per row and path of the instruction table.
-pub const COUNTED_REQUESTS: usize = 20;
+pub const COUNTED_REQUESTS: usize = 11;
 /// Environments that loop beside the measured one, row by row of the instruction table.
 pub const RUNNABLE: [u32; 3] = [1, 4, 16];
 /// `max / min` of the ASH's figures up to which the table counts as flat, in thousandths.

@@ -1,7 +1,169 @@
-//! Placeholder
+//! The cast of the demo: who exists, who may receive and send what.
+//!
+//! Flow spaces are written as expressions and cross to the machine as filter programs, the only
+//! language that it accepts. Two library OSes hold the grant `public` together: between them,
+//! disjointness is the only fence.
+
+use abi::start::{EnvironmentSpec, GrantSpec, Manifest};
+
 use super::BuildError;
-use abi::start::Manifest;
-/// x
+use crate::wire::frames::{GATEWAY_IP, GUEST_IP, GUEST_MAC, Mac, PREFIX};
+
+/// Port that an ASH alone answers.
+pub const ECHO_PORT: u16 = 7;
+/// Port of the program that links neither library.
+pub const BARE_PORT: u16 = 9;
+/// Port that a library OS answers in ring 3.
+pub const TALK_PORT: u16 = 7777;
+
+/// One line of the table of grants: name, receive expression, transmit expression (or the mirror).
+struct Grant {
+    name: &'static str,
+    receive: String,
+    transmit: Option<String>,
+}
+
+/// One line of the table of environments.
+struct Role {
+    name: &'static str,
+    frames: u32,
+    grants: &'static [&'static str],
+    at_boot: bool,
+}
+
+/// Frames of a library OS with sockets, rings and a heap.
+const WITH_STACK: u32 = 1024;
+/// Frames of one that only loops, or only faults.
+const TINY: u32 = 128;
+
+const ROLES: [Role; 7] = [
+    Role { name: "netd", frames: WITH_STACK, grants: &["netd"], at_boot: true },
+    Role { name: "echo", frames: WITH_STACK, grants: &["echo"], at_boot: true },
+    Role { name: "talk", frames: WITH_STACK, grants: &["public"], at_boot: true },
+    Role { name: "bare", frames: WITH_STACK, grants: &["bare"], at_boot: true },
+    Role { name: "squatter", frames: WITH_STACK, grants: &["public"], at_boot: false },
+    Role { name: "spin", frames: TINY, grants: &[], at_boot: false },
+    Role { name: "faulter", frames: TINY, grants: &[], at_boot: false },
+];
+
+fn grants() -> [Grant; 4] {
+    let [a, b, c, d] = GUEST_IP;
+    let ours = format!("{a}.{b}.{c}.{d}");
+    let service = |test: String| format!("udp and dst host {ours} and {test}");
+    [
+        Grant {
+            name: "netd",
+            receive: format!("arp or (icmp and dst host {ours})"),
+            transmit: Some(format!(
+                "ether src {} and (arp or (icmp and src host {ours}))",
+                Mac(GUEST_MAC)
+            )),
+        },
+        Grant { name: "echo", receive: service(format!("dst port {ECHO_PORT}")), transmit: None },
+        Grant {
+            name: "public",
+            receive: service("dst portrange 7000-7999".into()),
+            transmit: None,
+        },
+        Grant { name: "bare", receive: service(format!("dst port {BARE_PORT}")), transmit: None },
+    ]
+}
+
+/// The manifest that `init` works through.
+///
+/// # Errors
+/// [`BuildError::Grant`] when an expression makes no program.
 pub fn manifest() -> Result<Manifest, BuildError> {
-    Ok(Manifest::default())
+    let mut manifest = Manifest { ipv4: (GUEST_IP, PREFIX, GATEWAY_IP), ..Manifest::default() };
+    for Grant { name, receive, transmit } in grants() {
+        let failed = |reason| BuildError::Grant { grant: name.to_owned(), reason };
+        manifest.grants.push(GrantSpec {
+            name: name.to_owned(),
+            parent: String::new(),
+            receive: filter(&receive).map_err(failed)?,
+            transmit: transmit.map_or(Ok(Vec::new()), |text| filter(&text)).map_err(failed)?,
+            expression: receive,
+        });
+    }
+    manifest.environments = ROLES.iter().map(environment).collect();
+    Ok(manifest)
+}
+
+fn environment(role: &Role) -> EnvironmentSpec {
+    EnvironmentSpec {
+        name: role.name.to_owned(),
+        program: format!("bin/{}", role.name),
+        frames: role.frames,
+        arguments: String::new(),
+        grants: role.grants.iter().map(|&name| name.to_owned()).collect(),
+        at_boot: role.at_boot,
+        owns_addresses: role.name == "netd",
+    }
+}
+
+/// An expression as filter bytes.
+///
+/// # Errors
+/// What the parser, the algebra or the lowering says, as text.
+pub fn filter(expression: &str) -> Result<Vec<u8>, String> {
+    let parsed = flow::expr::parse(expression).map_err(|error| error.to_string())?;
+    let space = parsed.to_space().map_err(|error| error.to_string())?;
+    let program = flow::lower::lower(&space).map_err(|error| error.to_string())?;
+    Ok(ebpf::encode(&program))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ECHO_PORT, TALK_PORT, filter, grants, manifest};
+    use crate::wire::frames;
+
+    fn accepts(program: &[u8], frame: &[u8]) -> bool {
+        let program = ebpf::decode(program, ebpf::Kind::Filter, 4096).unwrap();
+        ebpf::interp::accepts(&program, frame).unwrap()
+    }
+
+    #[test]
+    fn each_request_belongs_to_one_grant() {
+        let manifest = manifest().unwrap();
+        let owner = |frame: &[u8]| -> Vec<&str> {
+            let holders = manifest.grants.iter().filter(|g| accepts(&g.receive, frame));
+            holders.map(|g| g.name.as_str()).collect()
+        };
+        assert_eq!(owner(&frames::udp(4000, ECHO_PORT, b"x")), ["echo"]);
+        assert_eq!(owner(&frames::udp(4000, TALK_PORT, b"x")), ["public"]);
+        assert_eq!(owner(&frames::udp(4000, 9, b"x")), ["bare"]);
+        assert_eq!(owner(&frames::ping(1, 1, b"x")), ["netd"]);
+        assert_eq!(owner(&frames::arp_request(frames::GUEST_IP)), ["netd"]);
+        assert!(owner(&frames::udp(4000, 53, b"x")).is_empty());
+        assert!(owner(&frames::later_fragment(1, b"x")).is_empty());
+        assert!(owner(&frames::control("audit")).is_empty());
+    }
+
+    #[test]
+    fn grants_are_pairwise_disjoint() {
+        let spaces: Vec<flow::Space> = grants()
+            .iter()
+            .map(|g| flow::expr::parse(&g.receive).unwrap().to_space().unwrap())
+            .collect();
+        for (i, a) in spaces.iter().enumerate() {
+            for b in &spaces[i + 1..] {
+                assert!(a.disjoint_from(b).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn netd_may_not_speak_for_another_card() {
+        let manifest = manifest().unwrap();
+        let transmit = &manifest.grants[0].transmit;
+        assert!(!accepts(transmit, &frames::arp_request(frames::GUEST_IP)));
+        let mut own = frames::arp_request(frames::GUEST_IP);
+        own[6..12].copy_from_slice(&frames::GUEST_MAC);
+        assert!(accepts(transmit, &own));
+    }
+
+    #[test]
+    fn a_bad_expression_is_refused_with_its_place() {
+        assert!(filter("udp and dst prot 7").unwrap_err().contains("column"));
+    }
 }

@@ -8,6 +8,7 @@ mod arguments;
 mod keeper;
 mod options;
 mod ports;
+mod talk;
 pub mod tap;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -71,6 +72,14 @@ pub enum MachineError {
         log: PathBuf,
         /// Its last lines, and QEMU's own complaints.
         tail: String,
+    },
+    /// `init` refused a command.
+    #[error("init answered `{answer}` to `{command}`")]
+    Command {
+        /// The command.
+        command: String,
+        /// The answer, without the command.
+        answer: String,
     },
     /// Nothing happened in time.
     #[error("nothing came within {within:?} while {during}. Serial log: {}\n{tail}", log.display())]

@@ -157,13 +157,19 @@ pub fn udp_with_options(words: u8, from: u16, to: u16, payload: &[u8]) -> Vec<u8
 
 /// The first fragment of a larger datagram: it still shows its ports.
 pub fn first_fragment(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
-    with_header(from, to, payload, |header| header.more_fragments = true)
+    with_header(from, to, payload, |header| {
+        header.dont_fragment = false;
+        header.more_fragments = true;
+    })
 }
 
 /// A later fragment: what stands where ports would is only data. `offset` in units of 8 bytes.
 pub fn later_fragment(offset: u16, payload: &[u8]) -> Vec<u8> {
     let offset = IpFragOffset::try_new(offset & 0x1fff).unwrap_or(IpFragOffset::ZERO);
-    with_header(7, 7, payload, |header| header.fragment_offset = offset)
+    with_header(7, 7, payload, |header| {
+        header.dont_fragment = false;
+        header.fragment_offset = offset;
+    })
 }
 
 fn with_header(from: u16, to: u16, payload: &[u8], edit: impl FnOnce(&mut Ipv4Header)) -> Vec<u8> {
