@@ -9,6 +9,7 @@
 pub mod build;
 pub mod capture;
 pub mod channel;
+pub mod demo;
 pub mod limits;
 pub mod machine;
 pub mod progress;

@@ -1,0 +1,109 @@
+//! Who was granted what, and whose filters were accepted.
+
+use std::io::Write;
+
+use abi::record::Record;
+
+use super::Stage;
+use crate::machine::MachineError;
+use crate::report::Report;
+
+/// Library OSes that must hold a binding before anything is asked of them.
+const BOUND: [&str; 4] = ["netd", "echo", "bare", "talk"];
+
+/// Waits until everybody has bound what it needs.
+pub(super) fn wait_for_cast<W: Write>(
+    report: &mut Report<W>,
+    stage: &Stage<'_>,
+) -> Result<(), MachineError> {
+    report.part("Boot");
+    for name in BOUND {
+        let during = format!("waiting for {name} to bind its filter");
+        let bound = stage.machine.wait(&during, crate::limits::RECORD, || {
+            let roster = stage.roster();
+            roster.bindings_of(name).next().is_some().then_some(())
+        });
+        match bound {
+            Ok(()) => {}
+            // What is missing is told by name later; a machine that died is no machine to ask.
+            Err(died @ MachineError::Died { .. }) => return Err(died),
+            Err(late) => {
+                report.expect(&format!("{name} binds its filter"), false, late);
+            }
+        }
+    }
+    let boot = stage.machine.journal().find(0, |record| match record {
+        Record::Boot { frames, mac, tsc_hz, .. } => Some((*frames, *mac, *tsc_hz)),
+        _ => None,
+    });
+    if let Some((frames, mac, hz)) = boot {
+        let card = mac.map_or("no card".to_owned(), |m| crate::wire::frames::Mac(m).to_string());
+        report.line(format!(
+            "kernel up: {} MiB in {frames} frames, card {card}, clock {} MHz",
+            frames / 256,
+            hz / 1_000_000
+        ));
+    }
+    report.expect("the kernel says on the framed channel that it is up", boot.is_some(), "");
+    let running = stage.roster().environments;
+    let names: Vec<&str> = running.values().map(|e| e.0.as_str()).collect();
+    report.line(format!("library OSes: {}", names.join(", ")));
+    report.expect(
+        "at least four library OSes run beside each other",
+        running.len() >= 4,
+        running.len(),
+    );
+    Ok(())
+}
+
+/// The grants.
+pub(super) fn show_grants<W: Write>(report: &mut Report<W>, stage: &Stage<'_>) {
+    report.part("Grants: who may receive what (programs, proven inside their parent)");
+    let roster = stage.roster();
+    for grant in &roster.grants {
+        let micros = roster.micros(grant.proof_cycles);
+        report.line(format!("{:<8} {}", grant.name, grant.expression));
+        let holders = holders(stage, &grant.name);
+        report.line(format!("{:<8} held by {holders}; proven in {micros:.0} us", ""));
+    }
+    for spec in &stage.image.manifest.grants {
+        let derived = roster.grants.iter().any(|grant| grant.name == spec.name);
+        report.expect(&format!("grant {} is derived", spec.name), derived, "");
+    }
+}
+
+fn holders(stage: &Stage<'_>, grant: &str) -> String {
+    let environments = stage.image.manifest.environments.iter();
+    let names: Vec<&str> = environments
+        .filter(|e| e.grants.iter().any(|g| g == grant))
+        .map(|e| e.name.as_str())
+        .collect();
+    if names.is_empty() { "init".to_owned() } else { names.join(", ") }
+}
+
+/// The bindings.
+pub(super) fn show_bindings<W: Write>(report: &mut Report<W>, stage: &Stage<'_>) {
+    report.part("Filters accepted (claim extracted from the program, proven, compiled)");
+    let roster = stage.roster();
+    report.line(format!(
+        "{:<10} {:<8} {:>6} {:>6} {:>10} {:>12}",
+        "owner", "grant", "filter", "ASH", "proof", "compilation"
+    ));
+    for bound in &roster.bindings {
+        report.line(format!(
+            "{:<10} {:<8} {:>6} {:>6} {:>7.0} us {:>9.0} us",
+            bound.owner,
+            roster.grant(bound.grant),
+            bound.filter.len() / 8,
+            bound.ash_slots,
+            roster.micros(bound.proof_cycles),
+            roster.micros(bound.compile_cycles)
+        ));
+    }
+    let with_ash = |name: &str| roster.bindings_of(name).any(|bound| bound.ash_slots > 0);
+    for name in ["netd", "echo", "bare"] {
+        report.expect(&format!("{name} has a filter and an ASH"), with_ash(name), "");
+    }
+    let talk = roster.bindings_of("talk").next().is_some() && !with_ash("talk");
+    report.expect("talk has a filter and answers in ring 3", talk, "");
+}

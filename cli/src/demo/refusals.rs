@@ -1,0 +1,168 @@
+//! What is refused, and why: claims that collide, claims too wide, unsafe programs, forged frames.
+
+use std::io::Write;
+use std::time::Duration;
+
+use abi::books::{Books, Reason};
+use abi::record::{Record, Verdict};
+use abi::refusal::{self, Blame, Code};
+use ebpf::Kind;
+
+use super::Stage;
+use crate::limits;
+use crate::machine::MachineError;
+use crate::report::Report;
+use crate::wire::Side;
+use crate::wire::frames::{GUEST_IP, GUEST_MAC};
+
+/// The library OS that asks for what it must not have.
+const SQUATTER: &str = "squatter";
+
+/// A refusal as the journal has it.
+struct Refused {
+    grant: u64,
+    program: Vec<u8>,
+    refusal: refusal::Record,
+    proof_cycles: u64,
+}
+
+/// Starts the squatter and shows what it gets.
+pub(super) fn show<W: Write>(
+    report: &mut Report<W>,
+    stage: &Stage<'_>,
+) -> Result<(), MachineError> {
+    report.part("Refusals: squatter asks for what is not its own");
+    let before = stage.machine.books()?;
+    let mark = stage.machine.journal().mark();
+    if let Err(error) = stage.machine.command(&format!("start {SQUATTER}")) {
+        report.expect("init starts squatter", false, error);
+        return Ok(());
+    }
+    for (code, name) in [
+        (Code::Overlap, "a claim that meets another's is refused"),
+        (Code::OutsideGrant, "a claim outside its grant is refused"),
+        (Code::Unsafe, "an unsafe program is refused"),
+    ] {
+        let during = format!("waiting for squatter's refusal {code:?}");
+        let found = stage.machine.record(mark, &during, |record| refused(record, code));
+        if let Some(refused) = report.attempt(name, found) {
+            one(report, stage, &refused);
+            judge(report, name, &refused);
+        }
+    }
+    forged(report, stage, mark, &before)
+}
+
+fn refused(record: &Record, code: Code) -> Option<Refused> {
+    let Record::Refused { grant, program, refusal, proof_cycles, .. } = record else { return None };
+    (refusal.code == code).then(|| Refused {
+        grant: *grant,
+        program: program.clone(),
+        refusal: refusal.clone(),
+        proof_cycles: *proof_cycles,
+    })
+}
+
+fn one<W: Write>(report: &mut Report<W>, stage: &Stage<'_>, refused: &Refused) {
+    let roster = stage.roster();
+    let record = &refused.refusal;
+    report.line(format!(
+        "{:?} under grant {}: {} instructions, refused after {:.0} us",
+        record.code,
+        roster.grant(refused.grant),
+        refused.program.len() / 8,
+        roster.micros(refused.proof_cycles)
+    ));
+    report.block(&record.explanation);
+    if let Some(pc) = record.instruction {
+        report.block(&format!("at instruction {pc}: {}", instruction(refused, pc)));
+    }
+    if let Some(other) = record.other {
+        report.block(&format!("it collides with {}", roster.binding(other)));
+    }
+    if let Some(witness) = &record.witness {
+        report.block(&format!("witness: {}", flow::witness::render(witness)));
+        report.block(&flow::witness::hexdump(witness));
+    }
+}
+
+fn instruction(refused: &Refused, pc: u32) -> String {
+    let kind = if refused.refusal.blame == Blame::Ash { Kind::Ash } else { Kind::Filter };
+    match ebpf::decode(&refused.program, kind, abi::limits::PROGRAM_SLOTS_MAX) {
+        Ok(program) => {
+            program.get(pc).map_or_else(|| "?".to_owned(), |instruction| instruction.to_string())
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+/// What the record itself must hold up to: the witness is checked here, on the host, again.
+fn judge<W: Write>(report: &mut Report<W>, name: &str, refused: &Refused) {
+    let record = &refused.refusal;
+    let proof = match record.code {
+        Code::Overlap | Code::OutsideGrant => record.witness.as_deref().is_some_and(|witness| {
+            ebpf::decode(&refused.program, Kind::Filter, abi::limits::PROGRAM_SLOTS_MAX)
+                .is_ok_and(|p| ebpf::interp::accepts(&p, witness).unwrap_or(false))
+        }),
+        _ => record.instruction.is_some(),
+    };
+    let detail = match record.code {
+        Code::Overlap | Code::OutsideGrant => "the refused filter accepts the witness",
+        _ => "the record names the instruction",
+    };
+    report.expect(name, proof, detail);
+}
+
+/// The frames that squatter sends in somebody else's name.
+fn forged<W: Write>(
+    report: &mut Report<W>,
+    stage: &Stage<'_>,
+    mark: usize,
+    before: &Books,
+) -> Result<(), MachineError> {
+    report.part("Forged transmissions: squatter sends in somebody else's name");
+    let guard = Reason::Guard as usize;
+    let known = before.tx.refused[guard];
+    // Squatter takes its time between its attempts; the last count is the one that stands still.
+    let mut books = *before;
+    for _ in 0..20 {
+        let next = stage.machine.books()?;
+        let settled = next.tx.refused[guard] > known && next.tx.requested == books.tx.requested;
+        books = next;
+        if settled {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let refused = books.tx.refused[guard] - known;
+    let traced = stage.machine.journal().collect(mark, |record| match record {
+        Record::Packet { verdict: Verdict::Refused(reason, _), frame, .. } => {
+            Some((*reason, frame.clone()))
+        }
+        _ => None,
+    });
+    for (reason, frame) in traced.iter().take(6) {
+        report.line(format!("refused[{}]: {}", reason.name(), flow::witness::render(frame)));
+    }
+    report.expect("the guard refuses and counts forged transmissions", refused > 0, refused);
+    std::thread::sleep(limits::SILENCE);
+    let escaped = forgeries(stage);
+    report.expect("no forged frame leaves the machine", escaped == 0, format!("{escaped} seen"));
+    Ok(())
+}
+
+/// Frames on the wire that come from the guest's card or address, but not from both; or that claim
+/// to be a name server's.
+fn forgeries(stage: &Stage<'_>) -> usize {
+    let from_guest_only_half = |frame: &[u8]| {
+        let Some(source) = frame.get(6..12) else { return false };
+        let is_ipv4 = frame.get(12..14) == Some(&[0x08, 0x00]);
+        let (Some(address), Some(port)) = (frame.get(26..30), frame.get(34..36)) else {
+            return false;
+        };
+        let (card, own) = (source == GUEST_MAC, address == GUEST_IP);
+        is_ipv4 && (card != own || (card && port == 53u16.to_be_bytes()))
+    };
+    let frames = stage.machine.wire().since(0);
+    frames.iter().filter(|p| p.side == Side::Hub && from_guest_only_half(&p.frame)).count()
+}
