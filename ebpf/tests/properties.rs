@@ -11,10 +11,15 @@ use sluice_ebpf::asm;
 use sluice_ebpf::disasm::disassemble;
 use sluice_ebpf::fuzzing;
 use sluice_ebpf::interp::{self, Trap};
+use sluice_ebpf::limits::{PACKET_MAX, PACKET_MIN};
 use sluice_ebpf::{
     AluOp, AtomicOp, ByteOrder, CallTarget, Cond, Imm64, Insn, Kind, Operand, Program, Reg, Size,
     Width, decode, encode,
 };
+
+/// Text that is nearly assembly.
+const TEXT: &str = "(([a-z0-9]{1,6} ?)?(%r[0-9]{1,2}|-?[0-9]{1,12}|\\[r1[+-][0-9]{1,6}\\])?\
+                    [,:#\n ]{0,2}){0,20}";
 
 fn reg() -> impl Strategy<Value = Reg> {
     select(&Reg::ALL[..])
@@ -185,20 +190,24 @@ proptest! {
 
     #[test]
     fn arbitrary_slots_never_panic(slots in vec(likely_slot(), 1..40)) {
-        let bytes: Vec<u8> = slots.into_iter().flatten().chain([0x95, 0, 0, 0, 0, 0, 0, 0]).collect();
+        let exit = [0x95, 0, 0, 0, 0, 0, 0, 0];
+        let bytes: Vec<u8> = slots.into_iter().flatten().chain(exit).collect();
         fuzzing::decode_any(&bytes);
     }
 
     #[test]
-    fn arbitrary_text_never_panics(text in "(([a-z0-9]{1,6} ?)?(%r[0-9]{1,2}|-?[0-9]{1,12}|\\[r1[+-][0-9]{1,6}\\])?[,:#\n ]{0,2}){0,20}") {
+    fn arbitrary_text_never_panics(text in TEXT) {
         fuzzing::assemble_any(text.as_bytes());
     }
 
     /// 128-bit integers as a second opinion on the arithmetic.
     #[test]
-    fn arithmetic_agrees_with_wide_integers(op in select(&AluOp::ALL[..]), dst in edge(), src in edge()) {
+    fn arithmetic_agrees_with_wide_integers(
+        op in select(&AluOp::ALL[..]), dst in edge(), src in edge()
+    ) {
         for width in [Width::W32, Width::W64] {
-            prop_assert_eq!(interp::arith::alu(width, op, dst, src), wide(width, op, dst, src), "{:?} {:?}", op, width);
+            let result = interp::arith::alu(width, op, dst, src);
+            prop_assert_eq!(result, wide(width, op, dst, src), "{:?} {:?}", op, width);
         }
     }
 
@@ -323,7 +332,8 @@ fn generated_programs_are_mostly_safe() {
             bytes.extend([0; 8]);
             let program = fuzzing::program_from_bytes(kind, &bytes).unwrap();
             slots += program.len();
-            match interp::run_memory(&program, &mut packet(), &mut Helpers, 1_000) {
+            let mut packet = fuzzing::packet_from_bytes(&random_bytes(&mut state));
+            match interp::run_packet(&program, &mut packet, &mut Helpers, 1_000) {
                 Ok(result) => {
                     safe += 1;
                     yes += usize::from(result != 0);
@@ -339,23 +349,23 @@ fn generated_programs_are_mostly_safe() {
     }
 }
 
-/// UDP from 10.0.2.2 to port 7777.
-fn packet() -> Vec<u8> {
-    let mut packet = vec![0; 60];
-    packet[12] = 8;
-    packet[14] = 0x45;
-    packet[23] = 17;
-    packet[26..34].copy_from_slice(&[10, 0, 2, 2, 10, 0, 2, 15]);
-    packet[34..38].copy_from_slice(&[0, 1, 0x1e, 0x61]);
-    packet
-}
-
 struct Helpers;
 
 impl interp::Helpers for Helpers {
     fn call(&mut self, id: u32, _args: [u64; 5]) -> Option<u64> {
         matches!(id, 5 | 7 | 8).then_some(1)
     }
+}
+
+#[test]
+fn generated_packets_have_a_length_that_the_card_takes() {
+    let mut state = 3;
+    let lengths: Vec<usize> =
+        (0..2_000).map(|_| fuzzing::packet_from_bytes(&random_bytes(&mut state)).len()).collect();
+    assert!(lengths.iter().all(|length| (PACKET_MIN..=PACKET_MAX).contains(length)));
+    assert!(lengths.iter().any(|&length| length < 34));
+    assert!(lengths.contains(&PACKET_MAX));
+    assert!(fuzzing::packet_from_bytes(&[]).len() >= PACKET_MIN);
 }
 
 #[test]

@@ -154,9 +154,18 @@ fn limits() {
 
 #[test]
 fn printed_form() {
-    let text = "    mov32 %r0, -1\n    lddw %r1, 0x10\n    ldxsh %r2, [%r1-2]\n    jsge32 %r2, %r0, l6\n    ja l0\nl6:\n    lock fetch add32 [%r10-4], %r2\n    call local l6\n    exit\n";
-    let text = format!("l0:\n{text}");
-    let program = asm::program(Kind::Memory, &text).unwrap();
+    let text = "l0:
+    mov32 %r0, -1
+    lddw %r1, 0x10
+    ldxsh %r2, [%r1-2]
+    jsge32 %r2, %r0, l6
+    ja l0
+l6:
+    lock fetch add32 [%r10-4], %r2
+    call local l6
+    exit
+";
+    let program = asm::program(Kind::Memory, text).unwrap();
     assert_eq!(disassemble(&program), text);
     assert_eq!(program.insns()[0].to_string(), "mov32 %r0, -1");
     assert_eq!(program.insns()[4].to_string(), "jsge32 %r2, %r0, l6");

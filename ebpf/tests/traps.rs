@@ -162,7 +162,9 @@ fn stack_bytes_are_written_before_they_are_read() {
 
 #[test]
 fn a_new_frame_is_unwritten_again() {
-    let text = "call local f\ncall local g\nexit\nf:\nstdw [%r10-8], 1\nmov %r0, 0\nexit\ng:\nldxdw %r0, [%r10-8]\nexit";
+    let f = "f:\nstdw [%r10-8], 1\nmov %r0, 0\nexit";
+    let g = "g:\nldxdw %r0, [%r10-8]\nexit";
+    let text = &format!("call local f\ncall local g\nexit\n{f}\n{g}");
     assert!(matches!(run(Kind::Memory, text), Err(Trap::UninitialisedStack { pc: 6, .. })));
 }
 
@@ -198,7 +200,8 @@ fn calls_nest_eight_deep() {
     assert_eq!(run(Kind::Memory, "f:\ncall local f\nexit"), Err(Trap::CallDepth { pc: 0 }));
     let to = |depth: u32| {
         format!(
-            "mov %r1, {depth}\ncall local f\nexit\nf:\nmov %r0, 1\njeq %r1, 0, done\nsub %r1, 1\ncall local f\ndone:\nexit"
+            "mov %r1, {depth}\ncall local f\nexit
+            f:\nmov %r0, 1\njeq %r1, 0, done\nsub %r1, 1\ncall local f\ndone:\nexit"
         )
     };
     assert_eq!(run(Kind::Memory, &to(6)), Ok(1));
@@ -244,6 +247,19 @@ fn tracing_sees_each_instruction_with_its_registers() {
     let mut watch = |pc, registers: &[u64; 11]| seen.push((pc, registers[0], registers[6]));
     assert_eq!(interp::trace_packet(&ash, &mut [0; 14], &mut watch), Ok(9));
     assert_eq!(seen, [(0, 0, 0), (1, 2, 0), (3, 2, 7), (5, 2, 7), (6, 9, 7)]);
+}
+
+#[test]
+fn tracing_may_have_helpers() {
+    let ash = program(Kind::Ash, "call helper 7\nexit");
+    assert_eq!(
+        interp::trace_packet(&ash, &mut [0; 14], &mut |_, _| {}),
+        Err(Trap::UnknownHelper { pc: 0, id: 7 })
+    );
+    let mut steps = 0;
+    let mut helpers = CaseHelpers::default();
+    let result = interp::trace(&ash, &mut [0; 14], &mut helpers, &mut |_, _| steps += 1);
+    assert_eq!((result, steps), (Ok(0x9abc_def0), 2));
 }
 
 #[test]

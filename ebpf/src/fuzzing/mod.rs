@@ -4,7 +4,9 @@
 //! The targets in `fuzz/` call them; a test runs each for a second.
 
 mod generate;
+mod packet;
 mod source;
+mod statement;
 
 use alloc::vec::Vec;
 
@@ -27,6 +29,13 @@ pub fn program_from_bytes(kind: Kind, bytes: &[u8]) -> Option<Program> {
         return None;
     }
     Program::from_insns(kind, generate::generate(kind, bytes)).ok()
+}
+
+/// Turns arbitrary bytes into a packet of 14 to 1,522 bytes that often has the headers that
+/// generated programs test for.
+#[must_use]
+pub fn packet_from_bytes(bytes: &[u8]) -> Vec<u8> {
+    packet::packet(bytes)
 }
 
 /// Decoding never panics; what decodes survives encoding and the text form, and runs to an end.

@@ -84,24 +84,26 @@ pub fn run_memory(
     Machine::new(program, lend(program, memory), helpers)?.run(budget, &mut |_, _| {})
 }
 
-/// [`run_packet`] without helpers and with [`DEFAULT_BUDGET`], calling `watch` before each
+/// Runs a program on a packet or buffer with [`DEFAULT_BUDGET`], calling `watch` before each
 /// instruction.
+///
+/// # Errors
+/// What the program did that it must not.
+pub fn trace(
+    program: &Program,
+    data: &mut [u8],
+    helpers: &mut dyn Helpers,
+    watch: Watch<'_>,
+) -> Result<u64, Trap> {
+    Machine::new(program, lend(program, data), helpers)?.run(DEFAULT_BUDGET, watch)
+}
+
+/// [`trace`] without helpers.
 ///
 /// # Errors
 /// What the program did that it must not.
 pub fn trace_packet(program: &Program, packet: &mut [u8], watch: Watch<'_>) -> Result<u64, Trap> {
-    let data = lend(program, packet);
-    Machine::new(program, data, &mut NoHelpers)?.run(DEFAULT_BUDGET, watch)
-}
-
-/// [`run_memory`] without helpers and with [`DEFAULT_BUDGET`], calling `watch` before each
-/// instruction.
-///
-/// # Errors
-/// What the program did that it must not.
-pub fn trace_memory(program: &Program, memory: &mut [u8], watch: Watch<'_>) -> Result<u64, Trap> {
-    let data = lend(program, memory);
-    Machine::new(program, data, &mut NoHelpers)?.run(DEFAULT_BUDGET, watch)
+    trace(program, packet, &mut NoHelpers, watch)
 }
 
 /// A filter only reads its packet.
