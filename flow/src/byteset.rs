@@ -1,8 +1,8 @@
 //! Which values one byte may have.
 //!
-//! A [`ByteSet`] is any subset of 0..=255, held as a 256-bit map: four words, `Copy`, with every set
-//! operation exact and in constant time. Masks, ranges and arbitrary mixtures of both are the same
-//! thing here, so two filters that test one byte in different ways always compare.
+//! A [`ByteSet`] is any subset of 0..=255, held as a 256-bit map: four words, `Copy`, with every
+//! set operation exact and in constant time. Masks, ranges and arbitrary mixtures of both are the
+//! same thing here, so two filters that test one byte in different ways always compare.
 
 use core::fmt;
 

@@ -1,8 +1,9 @@
 //! Where a byte stands in a frame.
 //!
-//! A [`Cell`] is one byte. Its address is a constant ([`Base::Frame`]), or depends on a header length
-//! that the frame itself holds ([`Base::Header`]): bytes behind an IPv4 header move with its IHL.
-//! Wider fields are several cells, so misaligned and overlapping loads need no case of their own.
+//! A [`Cell`] is one byte. Its address is a constant ([`Base::Frame`]), or depends on a header
+//! length that the frame itself holds ([`Base::Header`]): bytes behind an IPv4 header move with
+//! its IHL. Wider fields are several cells, so misaligned and overlapping loads need no case of
+//! their own.
 //!
 //! A test on a cell holds only for frames in which the cell *exists*: its address, and for a header
 //! base also the byte that holds the header's length, lies inside the frame.
@@ -41,8 +42,8 @@ impl HeaderBase {
         HeaderBase { at: start, mask: 0x0f, shift: 2, add: start }
     }
 
-    /// Address of the byte `offset` behind this base when the guard is `guard`; `None` where no frame
-    /// is that long.
+    /// Address of the byte `offset` behind this base when the guard is `guard`; `None` where no
+    /// frame is that long.
     #[must_use]
     pub fn address(self, guard: u8, offset: u16) -> Option<u16> {
         let length = u64::from(guard & self.mask);

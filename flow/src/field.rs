@@ -1,8 +1,8 @@
 //! Numbers in a frame, as cells.
 //!
-//! A [`Field`] is an unsigned number of 1 to 16 bytes in network byte order. Tests on it become tests
-//! on its bytes: a masked value is one rule, a range of w bytes is at most 2w-1 disjoint rules (the
-//! edges of the range, byte by byte, and what lies between them).
+//! A [`Field`] is an unsigned number of 1 to 16 bytes in network byte order. Tests on it become
+//! tests on its bytes: a masked value is one rule, a range of w bytes is at most 2w-1 disjoint
+//! rules (the edges of the range, byte by byte, and what lies between them).
 //!
 //! A test on a field needs all of the field to exist, as the load of it would.
 
@@ -36,6 +36,19 @@ impl Field {
         let Field { base, offset, .. } = self;
         (0..self.size() as u16)
             .map(move |index| Cell { base, offset: offset.saturating_add(index) })
+    }
+
+    /// The most significant byte.
+    #[must_use]
+    pub const fn first(self) -> Cell {
+        Cell { base: self.base, offset: self.offset }
+    }
+
+    /// The least significant byte.
+    #[must_use]
+    pub fn last(self) -> Cell {
+        let offset = self.offset.saturating_add(self.size() as u16 - 1);
+        Cell { base: self.base, offset }
     }
 
     /// The greatest number that fits.
@@ -110,9 +123,9 @@ impl Field {
 
 /// The byte sequences `x` with `low <= x & mask <= high` as disjoint products of byte sets.
 ///
-/// Comparing big-endian numbers is comparing bytes from the left, and masking works byte by byte, so
-/// the range falls apart into its common prefix, the open middle at the first byte that differs, and
-/// the two edges below it.
+/// Comparing big-endian numbers is comparing bytes from the left, and masking works byte by byte,
+/// so the range falls apart into its common prefix, the open middle at the first byte that
+/// differs, and the two edges below it.
 fn boxes(mask: &[u8], low: &[u8], high: &[u8]) -> Vec<Vec<ByteSet>> {
     let between = |index: usize, from: u16, to: u16| {
         ByteSet::from_fn(|byte| (from..=to).contains(&u16::from(byte & mask[index])))

@@ -1,7 +1,8 @@
 //! Every limit of the algebra, in one place.
 //!
-//! Proofs over spaces are exponential only in small, named quantities. Each of them has a limit here;
-//! whatever hits one reports its name, so that the limit that refused a filter is never a mystery.
+//! Proofs over spaces are exponential only in small, named quantities. Each of them has a limit
+//! here; whatever hits one reports its name, so that the limit that refused a filter is never a
+//! mystery.
 
 /// Shortest frame a space talks about: an Ethernet header, bytes.
 pub const FRAME_MIN: u16 = 14;

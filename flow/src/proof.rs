@@ -1,9 +1,10 @@
 //! Proofs in steps.
 //!
-//! [`Intersection`] proves two spaces disjoint, [`Containment`] one inside the other. Both are state
-//! machines: `step` works until its fuel is used up and answers `Pending`, or `Ready` with the
-//! verdict, and may be dropped at any time. One unit of fuel is one pair of rules or one operation on
-//! one rule. The verdict is a function of the two spaces alone, not of how the steps were cut.
+//! [`Intersection`] proves two spaces disjoint, [`Containment`] one inside the other. Both are
+//! state machines: `step` works until its fuel is used up and answers `Pending`, or `Ready` with
+//! the verdict, and may be dropped at any time. One unit of fuel is one pair of rules or one
+//! operation on one rule. The verdict is a function of the two spaces alone, not of how the steps
+//! were cut.
 //!
 //! The spaces may be borrowed, owned or shared (`&Space`, `Space`, `Arc<Space>`).
 

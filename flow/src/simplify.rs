@@ -1,8 +1,8 @@
 //! Fewer rules for the same set.
 //!
-//! A rule inside another one goes; two rules that differ in one set, or in lengths that touch, become
-//! one. Every comparison is of tests as they stand, so that nothing here needs a proof. The result
-//! depends on the order of the rules; that it is smallest is not promised.
+//! A rule inside another one goes; two rules that differ in one set, or in lengths that touch,
+//! become one. Every comparison is of tests as they stand, so that nothing here needs a proof. The
+//! result depends on the order of the rules; that it is smallest is not promised.
 
 use alloc::vec::Vec;
 
@@ -10,8 +10,8 @@ use crate::rule::Rule;
 use crate::space::Space;
 
 impl Space {
-    /// The same set with rules merged and superfluous rules dropped. Quadratic in the number of rules:
-    /// a merge starts one rule over, and takes one away.
+    /// The same set with rules merged and superfluous rules dropped. Quadratic in the number of
+    /// rules: a merge starts one rule over, and takes one away.
     #[must_use]
     pub fn simplify(&self) -> Space {
         let mut kept: Vec<Rule> = Vec::with_capacity(self.rules().len());

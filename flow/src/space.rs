@@ -1,7 +1,7 @@
 //! A set of frames as a union of rules.
 //!
-//! What a filter claims, what a grant allows, what an expression says: all are a [`Space`]. Rules of
-//! one space may overlap. Containment, disjointness and subtraction are exact; the steps of the
+//! What a filter claims, what a grant allows, what an expression says: all are a [`Space`]. Rules
+//! of one space may overlap. Containment, disjointness and subtraction are exact; the steps of the
 //! proofs are in [`crate::proof`], for callers that must not be away for long.
 
 use alloc::vec::Vec;
@@ -56,8 +56,8 @@ impl Space {
         self.rules.iter().any(|rule| rule.matches(frame))
     }
 
-    /// Whether the space has no rule. A space that has rules is still empty if aliasing makes all of
-    /// them so: ask [`Space::witness`] to be exact.
+    /// Whether the space has no rule. A space that has rules is still empty if aliasing makes all
+    /// of them so: ask [`Space::witness`] to be exact.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
@@ -76,8 +76,8 @@ impl Space {
         Ok(None)
     }
 
-    /// Whether the space keeps to the limits within which every proof about it can be finished. Spaces
-    /// from outside are checked once, when they come in.
+    /// Whether the space keeps to the limits within which every proof about it can be finished.
+    /// Spaces from outside are checked once, when they come in.
     ///
     /// # Errors
     /// [`FlowError::Budget`] naming `RULES_MAX`, `CELLS_MAX` or `GUARDS_MAX`.

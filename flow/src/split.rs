@@ -39,8 +39,8 @@ impl Cases {
         Cases { start: Some(rule), stack: Vec::new(), visited: 0 }
     }
 
-    /// The next case, `None` after the last. One unit of fuel is one value of one guard; without fuel
-    /// the answer is `Pending` and nothing is lost.
+    /// The next case, `None` after the last. One unit of fuel is one value of one guard; without
+    /// fuel the answer is `Pending` and nothing is lost.
     pub fn step(&mut self, fuel: &mut u64) -> Poll<Result<Option<Rule>, FlowError>> {
         if let Some(rule) = self.start.take()
             && let Some(case) = self.open(rule)

@@ -1,10 +1,10 @@
 //! Taking one rule out of another.
 //!
-//! `piece \ rule` is the union, over the rule's tests in order, of the piece with all earlier tests and
-//! without this one: disjoint rules again, without a case split. Not to satisfy a test on a cell
-//! with a constant address is to have another value there (the length comes first, so the cell is
-//! known to exist). Behind a header base the cell may also be missing; for each value of the guard
-//! that is a limit on the length, which is a rule.
+//! `piece \ rule` is the union, over the rule's tests in order, of the piece with all earlier
+//! tests and without this one: disjoint rules again, without a case split. Not to satisfy a test
+//! on a cell with a constant address is to have another value there (the length comes first, so
+//! the cell is known to exist). Behind a header base the cell may also be missing; for each value
+//! of the guard that is a limit on the length, which is a rule.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -22,8 +22,8 @@ pub(crate) fn test_count(rule: &Rule) -> usize {
     1 + rule.cells().len()
 }
 
-/// Splits `piece` at test number `index` of `rule`: hands those parts that fail it to `outside`, and
-/// returns the part that passes. A bounded step: at most 257 parts.
+/// Splits `piece` at test number `index` of `rule`: hands those parts that fail it to `outside`,
+/// and returns the part that passes. A bounded step: at most 257 parts.
 pub(crate) fn take_test(
     piece: &Rule,
     rule: &Rule,

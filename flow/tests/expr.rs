@@ -4,14 +4,14 @@ mod world;
 
 use proptest::prelude::*;
 use sluice_flow::expr::{describe, parse};
-use sluice_flow::{FlowError, Space, headers};
+use sluice_flow::{FlowError, Space, headers, limits};
 
 const HOST: [u8; 4] = [10, 0, 2, 15];
 
 #[track_caller]
 fn space(text: &str) -> Space {
     match parse(text) {
-        Ok(expr) => expr.to_space().unwrap(),
+        Ok(expr) => expr.to_space().unwrap_or_else(|error| panic!("{text}: {error}")),
         Err(error) => panic!("{text}: {error}"),
     }
 }
@@ -95,7 +95,8 @@ fn a_tag_shifts_what_is_written_after_it() {
     assert_means(
         "vlan 5 and ip",
         &space(
-            "ether[12:2] in 0x8100,0x88a8,0x9100 and ether[14:2] & 0xfff == 5 and ether[16:2] == 0x800",
+            "ether[12:2] in 0x8100,0x88a8,0x9100 and ether[14:2] & 0xfff == 5 \
+         and ether[16:2] == 0x800",
         ),
     );
     let tagged = space("vlan and udp dst port 53");
@@ -228,15 +229,16 @@ proptest! {
                 prop_assert_eq!(again.subset_of(&space), Ok(()), "{}", text);
                 prop_assert_eq!(space.subset_of(&again), Ok(()), "{}", text);
             }
-            Err(error) => prop_assert!(text.len() > sluice_flow::limits::TEXT_MAX, "{error}: {text}"),
+            Err(error) => prop_assert!(text.len() > limits::TEXT_MAX, "{error}: {text}"),
         }
     }
 
     #[test]
     fn no_text_is_a_surprise(words in proptest::collection::vec(prop::sample::select(vec![
-        "udp", "ip", "ip6", "vlan", "and", "or", "not", "(", ")", "port", "src", "dst", "host", "10.0.0.1",
-        "53", "[", "]", "2:2", "==", "&", "0x1f", "net", "/8", "ether", "in", "1-2", ",", "less", "!", "+",
-        "fe80::", "proto", "arp", "icmp[0]", "len", ">", "<<", "\u{1f600}",
+        "udp", "ip", "ip6", "vlan", "and", "or", "not", "(", ")", "port", "src", "dst", "host",
+        "10.0.0.1", "53", "[", "]", "2:2", "==", "&", "0x1f", "net", "/8", "ether", "in", "1-2", ",",
+        "less",
+        "!", "+", "fe80::", "proto", "arp", "icmp[0]", "len", ">", "<<", "\u{1f600}",
     ]), 0..12)) {
         let text = words.join(" ");
         match parse(&text) {

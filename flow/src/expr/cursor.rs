@@ -1,8 +1,8 @@
 //! A place in the text of an expression.
 //!
-//! What a run of characters is depends on what is expected (`10` is a number, the start of an address
-//! or of a range), so there is no token stream: the parser asks for what it wants and the [`Cursor`]
-//! takes it or stays. Keywords are whole words, lower case.
+//! What a run of characters is depends on what is expected (`10` is a number, the start of an
+//! address or of a range), so there is no token stream: the parser asks for what it wants and the
+//! [`Cursor`] takes it or stays. Keywords are whole words, lower case.
 
 use super::ExprError;
 use crate::headers::Link;

@@ -1,9 +1,9 @@
 //! From a space to an expression that a person can read.
 //!
-//! For each rule, candidates are tried in the order in which a person would say them. A candidate is
-//! kept if the text so far, parsed again, is one rule around the rule to be described, and a smaller
-//! one than before. What is left unsaid is said byte by byte. So the text means the space by
-//! construction: `parse(&describe(s))` gives the same set.
+//! For each rule, candidates are tried in the order in which a person would say them. A candidate
+//! is kept if the text so far, parsed again, is one rule around the rule to be described, and a
+//! smaller one than before. What is left unsaid is said byte by byte. So the text means the space
+//! by construction: `parse(&describe(s))` gives the same set.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -87,8 +87,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Says the VLAN tags, outermost first. `vlan` alone leaves the tag's protocol open, so that is said
-    /// before it.
+    /// Says the VLAN tags, outermost first. `vlan` alone leaves the tag's protocol open, so that
+    /// is said before it.
     fn tags(&mut self) -> Link {
         const TAGS: [u16; 3] =
             [headers::ETHERTYPE_VLAN, headers::ETHERTYPE_QINQ, headers::ETHERTYPE_QINQ_OLD];
@@ -279,8 +279,8 @@ fn byte_test(cell: Cell, set: ByteSet) -> String {
     }
 }
 
-/// The bits that the rule fixes in a field, and which those are. Bytes whose sets are no masks count as
-/// open.
+/// The bits that the rule fixes in a field, and which those are. Bytes whose sets are no masks
+/// count as open.
 fn known(rule: &Rule, field: Field) -> (u128, u128) {
     field.cells().fold((0, 0), |(value, mask), cell| {
         let (bits, known) = rule.set(cell).as_masked().unwrap_or((0, 0));

@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 
 use super::test::{Family, Header, Net, Ports, Side, Test, Value};
 use crate::byteset::ByteSet;
-use crate::cell::Cell;
 use crate::field::Field;
 use crate::headers::{self, Link, Transport};
 use crate::rule::Rule;
@@ -144,8 +143,8 @@ fn port(link: Link, family: Family, side: Side, ports: Ports) -> Space {
 fn first_fragment(link: Link, protocols: ByteSet) -> Option<Rule> {
     let ip = link.ipv4();
     let rule = carries(link, headers::ETHERTYPE_IPV4)?
-        .with(Cell::frame(ip.first_byte().offset), headers::IPV4_FIRST_BYTE)?
-        .with(Cell::frame(ip.protocol().offset), protocols);
+        .with(ip.first_byte().first(), headers::IPV4_FIRST_BYTE)?
+        .with(ip.protocol().first(), protocols);
     is(rule, ip.fragment(), 0, headers::FRAGMENT_OFFSET.into())
 }
 
@@ -153,8 +152,8 @@ fn first_fragment(link: Link, protocols: ByteSet) -> Option<Rule> {
 fn plain_ipv6(link: Link, protocols: ByteSet) -> Option<Rule> {
     let ip = link.ipv6();
     carries(link, headers::ETHERTYPE_IPV6)?
-        .with(Cell::frame(ip.first_byte().offset), ByteSet::masked(0x60, 0xf0))?
-        .with(Cell::frame(ip.next_header().offset), protocols)
+        .with(ip.first_byte().first(), ByteSet::masked(0x60, 0xf0))?
+        .with(ip.next_header().first(), protocols)
 }
 
 fn bytes(link: Link, header: Header, value: &Value) -> Space {

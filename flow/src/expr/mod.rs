@@ -1,14 +1,15 @@
 //! Spaces as text, in the language of tcpdump: `udp and dst port 53`.
 //!
-//! [`parse`] reads an expression, [`Expr::to_space`] says which frames it means, [`describe`] writes an
-//! expression for a space. What is spelled as in pcap-filter(7) means what it means there, down to its
-//! traps: `and` and `or` bind alike, from the left; `host` is IPv4 or ARP; `vlan` shifts whatever is
-//! written after it; `!=` needs the bytes to exist, `not .. ==` does not.
+//! [`parse`] reads an expression, [`Expr::to_space`] says which frames it means, [`describe`]
+//! writes an expression for a space. What is spelled as in pcap-filter(7) means what it means
+//! there, down to its traps: `and` and `or` bind alike, from the left; `host` is IPv4 or ARP;
+//! `vlan` shifts whatever is written after it; `!=` needs the bytes to exist, `not .. ==` does
+//! not.
 //!
 //! Where this language differs:
-//! - a test on a transport header (`port`, `tcp[..]`, `icmp[..]`) also requires IP version 4 and a valid
-//!   header length, or IP version 6 with the transport header at once behind it. tcpdump believes
-//!   headers that are shorter than a header; a port is no port there;
+//! - a test on a transport header (`port`, `tcp[..]`, `icmp[..]`) also requires IP version 4 and a
+//!   valid header length, or IP version 6 with the transport header at once behind it. tcpdump
+//!   believes headers that are shorter than a header; a port is no port there;
 //! - addresses, ports and protocols are numbers, never looked-up names;
 //! - added: `any`, `none`, `.. in 0x00-0x13,0x20`, and `ether[2 + ((ether[14] & 0x0f) << 2)]` for a
 //!   byte behind a header of variable length.
@@ -69,8 +70,8 @@ impl Expr {
     /// The frames that the expression means, simplified.
     ///
     /// # Errors
-    /// [`FlowError::Budget`]: `INTERIM_RULES_MAX` or `PIECES_MAX` on the way, or one of the limits of
-    /// [`Space::check`] in the end.
+    /// [`FlowError::Budget`]: `INTERIM_RULES_MAX` or `PIECES_MAX` on the way, or one of the limits
+    /// of [`Space::check`] in the end.
     pub fn to_space(&self) -> Result<Space, FlowError> {
         let space = self.0.space()?;
         space.check()?;

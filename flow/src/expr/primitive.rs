@@ -199,8 +199,8 @@ fn net(cursor: &mut Cursor<'_>, family: Family, side: Side) -> Result<Test, Expr
     cursor.take_word("host");
     let before = cursor.clone();
     let address = match family {
-        Family::Ip | Family::Arp => address(cursor, |text| v4(text), "an IPv4 address")?,
-        Family::Ip6 => address(cursor, |text| v6(text), "an IPv6 address")?,
+        Family::Ip | Family::Arp => address(cursor, v4, "an IPv4 address")?,
+        Family::Ip6 => address(cursor, v6, "an IPv6 address")?,
         Family::Any => {
             address(cursor, |text| v4(text).or_else(|| v6(text)), "an IPv4 or IPv6 address")?
         }

@@ -1,7 +1,7 @@
 //! Instructions, one purpose at a time.
 //!
-//! The [`Emitter`] owns the register assignment and the jumps to the next rule, whose target is only
-//! known when the rule is done.
+//! The [`Emitter`] owns the register assignment and the jumps to the next rule, whose target is
+//! only known when the rule is done.
 
 use alloc::vec::Vec;
 
@@ -88,8 +88,8 @@ impl Emitter {
         self.alu(AluOp::Add, HEADER, VALUE.into());
     }
 
-    /// Goes on to the next rule unless these 1, 2 or 4 bytes stand there. Compared as loaded, in the
-    /// machine's (little-endian) order.
+    /// Goes on to the next rule unless these 1, 2 or 4 bytes stand there. Compared as loaded, in
+    /// the machine's (little-endian) order.
     pub(super) fn require_bytes(&mut self, place: Place, offset: u16, bytes: &[u8]) {
         let (size, width) = match bytes.len() {
             1 => (Size::B1, Width::W64),

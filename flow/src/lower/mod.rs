@@ -1,8 +1,8 @@
 //! From a space to a filter that accepts exactly it.
 //!
-//! The filter is loop-free and keeps to the shape that a claim extractor reads back: for each rule in
-//! turn its length tests, its loads at constant offsets, then one group of loads for each header base;
-//! the first test that fails goes on to the next rule, a rule that passes returns 1.
+//! The filter is loop-free and keeps to the shape that a claim extractor reads back: for each rule
+//! in turn its length tests, its loads at constant offsets, then one group of loads for each
+//! header base; the first test that fails goes on to the next rule, a rule that passes returns 1.
 //!
 //! ```text
 //! r2 = data; r3 = data_end
@@ -98,7 +98,7 @@ fn lower_rule(emitter: &mut Emitter, rule: &Rule) {
             Base::Frame => (Place::Frame, 0),
             Base::Header(base) => (Place::Header, enter_header(emitter, base, group)),
         };
-        for run in group.chunk_by(|a, b| may_share_a_load(a, b)) {
+        for run in group.chunk_by(may_share_a_load) {
             lower_run(emitter, place, constant, run);
         }
     }
@@ -106,8 +106,8 @@ fn lower_rule(emitter: &mut Emitter, rule: &Rule) {
     emitter.next_rule();
 }
 
-/// Computes the base's address and requires the furthest cell of the group to exist. Returns what is
-/// to be added to the offsets.
+/// Computes the base's address and requires the furthest cell of the group to exist. Returns what
+/// is to be added to the offsets.
 fn enter_header(emitter: &mut Emitter, base: HeaderBase, group: &[(Cell, ByteSet)]) -> u16 {
     emitter.load_base(base);
     let furthest = group.iter().map(|(cell, _)| cell.offset).max().unwrap_or(0);

@@ -1,8 +1,8 @@
 //! Testing one byte for a set.
 //!
-//! Any set is some intervals of `byte & mask`, where the mask drops the bits that make no difference.
-//! One interval is what masks, ranges and single values come down to, and needs no join; the
-//! complement of one is as good. Only sets that are neither become a chain.
+//! Any set is some intervals of `byte & mask`, where the mask drops the bits that make no
+//! difference. One interval is what masks, ranges and single values come down to, and needs no
+//! join; the complement of one is as good. Only sets that are neither become a chain.
 
 use alloc::vec::Vec;
 

@@ -5,13 +5,13 @@
 //!
 //! - the length's minimum covers every cell with a constant address, and a cell with a constant
 //!   address that may have any value is only that: a minimum length;
-//! - a guard may only have values that leave room for the cells behind it; a cell whose guard has one
-//!   value left is a cell with a constant address;
+//! - a guard may only have values that leave room for the cells behind it; a cell whose guard has
+//!   one value left is a cell with a constant address;
 //! - no set is empty, cells are sorted and unique.
 //!
 //! Whatever is empty for a reason that this form shows is never made: the functions that narrow a
-//! rule answer `None` (or `false`). A rule that *is* there can still be empty if cells with different
-//! bases are the same byte; [`Rule::witness`] decides that by splitting on the guards.
+//! rule answer `None` (or `false`). A rule that *is* there can still be empty if cells with
+//! different bases are the same byte; [`Rule::witness`] decides that by splitting on the guards.
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -22,6 +22,8 @@ use crate::error::FlowError;
 use crate::length::LengthRange;
 use crate::limits::{CASES_MAX, PIECES_MAX};
 use crate::split::Cases;
+
+mod normal;
 
 /// A conjunction of byte tests and a length range; see the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -166,8 +168,8 @@ impl Rule {
         })
     }
 
-    /// Whether every test of `other` is implied by an equal or stronger test of this rule: `true` is a
-    /// proof of containment, `false` is not a proof of anything. Allocates nothing.
+    /// Whether every test of `other` is implied by an equal or stronger test of this rule: `true`
+    /// is a proof of containment, `false` is not a proof of anything. Allocates nothing.
     #[must_use]
     pub fn is_plainly_inside(&self, other: &Rule) -> bool {
         let mut left = self.cells.iter().peekable();
@@ -196,8 +198,8 @@ impl Rule {
         Ok(all)
     }
 
-    /// A frame in the rule: the shortest, with the smallest values. `None` if and only if the rule is
-    /// empty.
+    /// A frame in the rule: the shortest, with the smallest values. `None` if and only if the rule
+    /// is empty.
     ///
     /// # Errors
     /// [`FlowError::Budget`] as for [`Rule::absolute`].
@@ -225,8 +227,8 @@ impl Rule {
         frame
     }
 
-    /// Whether `cell` exists in all of the rule's frames because a cell further behind the same base
-    /// does, or because none of them is short enough.
+    /// Whether `cell` exists in all of the rule's frames because a cell further behind the same
+    /// base does, or because none of them is short enough.
     pub(crate) fn implies_existence(&self, cell: Cell) -> bool {
         let Base::Header(base) = cell.base else { return cell.offset < self.length.min };
         let later = self.find(cell).unwrap_or_else(|index| index);
@@ -246,9 +248,10 @@ impl Rule {
             .filter(move |&length| !guard.intersect(ByteSet::masked(length, base.mask)).is_empty())
     }
 
-    /// One rule for the frames of both, where they differ in nothing but their lengths, which touch, or
-    /// in the set of one cell.
-    pub(crate) fn merge(&self, other: &Rule) -> Option<Rule> {
+    /// One rule for the frames of both, where they differ in nothing but their lengths, which
+    /// touch, or in the set of one cell.
+    #[must_use]
+    pub fn merge(&self, other: &Rule) -> Option<Rule> {
         if self.cells == other.cells {
             let length = self.length.merge(other.length)?;
             return Some(Rule { length, cells: self.cells.clone() });
@@ -279,7 +282,8 @@ impl Rule {
         self.length.min <= self.length.max
     }
 
-    /// Intersects one canonical cell's set. Only [`Rule::settle`] restores the normal form of guards.
+    /// Intersects one canonical cell's set. Only [`Rule::settle`] restores the normal form of
+    /// guards.
     fn narrow(&mut self, cell: Cell, set: ByteSet) -> bool {
         if cell.base == Base::Frame && !self.reach(cell.offset) {
             return false;
@@ -296,88 +300,6 @@ impl Rule {
                 !set.is_empty()
             }
         }
-    }
-
-    /// Restores the normal form of the cells behind guards. `false`: the rule is empty.
-    ///
-    /// Each round ends the work or turns one group of cells into cells with constant addresses.
-    fn settle(&mut self) -> bool {
-        let mut from = self.cells.partition_point(|(cell, _)| cell.base == Base::Frame);
-        while let Some(&(Cell { base: Base::Header(base), .. }, _)) = self.cells.get(from) {
-            let same = |(cell, _): &(Cell, ByteSet)| cell.base == Base::Header(base);
-            let until = from + self.cells[from..].iter().take_while(|cell| same(cell)).count();
-            let Some(group) = self.weigh(base, self.cells[until - 1].0.offset) else {
-                return false;
-            };
-            if !self.reach(group.nearest) || !self.narrow(Cell::frame(base.at), group.guard) {
-                return false;
-            }
-            // Narrowing may have inserted the guard's cell in front of the group.
-            let from_now = self.cells.partition_point(|(cell, _)| *cell < Cell::header(base, 0));
-            let until = until + from_now - from;
-            if group.lengths == 1 {
-                if !self.fix(base, group.only, from_now..until) {
-                    return false;
-                }
-                from = self.cells.partition_point(|(cell, _)| cell.base == Base::Frame);
-            } else {
-                from = self.drop_implied(group.furthest, from_now..until);
-            }
-        }
-        true
-    }
-
-    /// What the guard of `base` may be, if a cell `offset` bytes behind it is to exist.
-    fn weigh(&self, base: HeaderBase, offset: u16) -> Option<Group> {
-        let mut group: Option<Group> = None;
-        for length in self.lengths(base) {
-            let Some(address) = base.address(length, offset) else { continue };
-            if address >= self.length.max {
-                continue;
-            }
-            let values = ByteSet::masked(length, base.mask);
-            group = Some(match group {
-                None => Group {
-                    guard: values,
-                    lengths: 1,
-                    only: length,
-                    nearest: address,
-                    furthest: address,
-                },
-                Some(seen) => Group {
-                    guard: seen.guard.union(values),
-                    lengths: seen.lengths + 1,
-                    only: seen.only,
-                    nearest: seen.nearest.min(address),
-                    furthest: seen.furthest.max(address),
-                },
-            });
-        }
-        group
-    }
-
-    /// Gives the cells in `range`, all behind `base`, the constant addresses that `length` gives them.
-    fn fix(&mut self, base: HeaderBase, length: u8, range: core::ops::Range<usize>) -> bool {
-        let moved: Vec<(Cell, ByteSet)> = self.cells.drain(range).collect();
-        moved.iter().all(|&(cell, set)| {
-            base.address(length, cell.offset)
-                .is_some_and(|address| self.narrow(Cell::frame(address), set))
-        })
-    }
-
-    /// Drops those cells of one group that only ask for existence and are not needed for it. Returns
-    /// the index behind the group.
-    fn drop_implied(&mut self, furthest: u16, range: core::ops::Range<usize>) -> usize {
-        let always_exists = furthest < self.length.min;
-        let mut end = range.end;
-        for index in range.clone().rev() {
-            let last = index + 1 == range.end;
-            if self.cells[index].1.is_all() && (!last || always_exists) {
-                self.cells.remove(index);
-                end -= 1;
-            }
-        }
-        end
     }
 }
 
@@ -396,75 +318,5 @@ impl PartialOrd for Rule {
     }
 }
 
-/// What the cells behind one base leave to its guard.
-struct Group {
-    /// Values of the guard that leave room for every cell.
-    guard: ByteSet,
-    /// How many values `guard & mask` may have, and the first of them.
-    lengths: usize,
-    only: u8,
-    /// Least and greatest address of the furthest cell.
-    nearest: u16,
-    furthest: u16,
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PAYLOAD: HeaderBase = HeaderBase::ipv4_payload(14);
-
-    #[test]
-    fn a_cell_makes_the_frame_long_enough() {
-        let rule = Rule::any().with(Cell::frame(36), ByteSet::ALL).unwrap();
-        assert_eq!(rule.length().min, 37);
-        assert_eq!(rule.cells().len(), 0);
-        let rule = Rule::any().with(Cell::header(PAYLOAD, 3), ByteSet::exact(7)).unwrap();
-        assert_eq!(rule.length().min, 18);
-    }
-
-    #[test]
-    fn a_fixed_guard_makes_addresses_constant_in_either_order() {
-        let port = (Cell::header(PAYLOAD, 3), ByteSet::exact(7));
-        let ihl = (Cell::frame(14), ByteSet::exact(0x46));
-        let first = Rule::any().with(port.0, port.1).unwrap().with(ihl.0, ihl.1).unwrap();
-        let second = Rule::any().with(ihl.0, ihl.1).unwrap().with(port.0, port.1).unwrap();
-        assert_eq!(first, second);
-        assert!(first.is_absolute());
-        assert_eq!(first.set(Cell::frame(41)), ByteSet::exact(7));
-    }
-
-    #[test]
-    fn an_alias_is_found_empty() {
-        // IHL 0 puts the payload's first byte onto the guard itself.
-        let rule = Rule::any()
-            .with(Cell::frame(14), ByteSet::range(0x40, 0x41))
-            .unwrap()
-            .with(Cell::header(PAYLOAD, 0), ByteSet::exact(9))
-            .unwrap()
-            .with(Cell::frame(18), ByteSet::exact(8))
-            .unwrap();
-        assert!(rule.is_empty_exact().unwrap());
-        assert_eq!(rule.witness(), Ok(None));
-    }
-
-    #[test]
-    fn cells_behind_the_end_narrow_the_guard() {
-        let rule = Rule::any()
-            .with(Cell::header(PAYLOAD, 0), ByteSet::exact(9))
-            .unwrap()
-            .with_length(LengthRange { min: 14, max: 34 })
-            .unwrap();
-        // IHL 5 would need a frame of 35 bytes.
-        assert_eq!(rule.set(Cell::frame(14)), ByteSet::from_fn(|b| b & 0x0f < 5));
-        assert_eq!(rule.with_length(LengthRange { min: 14, max: 14 }), None);
-    }
-
-    #[test]
-    fn a_base_without_bits_is_a_constant() {
-        let base = HeaderBase { at: 20, mask: 0, shift: 3, add: 30 };
-        let rule = Rule::any().with(Cell::header(base, 2), ByteSet::exact(1)).unwrap();
-        assert!(rule.is_absolute());
-        assert_eq!(rule.set(Cell::frame(32)), ByteSet::exact(1));
-    }
-}
+mod tests;
