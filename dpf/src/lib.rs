@@ -9,6 +9,8 @@ pub mod compile;
 mod context;
 mod engine;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod limits;
 mod load;
 pub mod x86;

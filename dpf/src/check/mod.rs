@@ -1,11 +1,40 @@
 //! The checker: nothing is sealed that it has not decoded and understood.
+//!
+//! The idea: emitted code must be *the program*. The checker walks over the eBPF program and over
+//! the decoded machine code side by side and demands, for each eBPF instruction, machine code that
+//! does exactly that: same operation, same width, same registers, same address, same immediate;
+//! jumps that land on the first byte of the slot they name; calls only to the helper named; a stack
+//! frame that is large enough, aligned for calls, and undone before each return. So whatever the
+//! verifier has proven of the program holds of the code, and a wrong byte anywhere is refused,
+//! unless it makes another encoding of the same instruction.
+//!
+//! It shares no code with the compiler: own decoder ([`decode`]), own register table, own idea of
+//! each sequence. What both use speaks about eBPF only ([`crate::context`]).
+//!
+//! This module is the only caller of [`Checked::vouch`]: the trust line of generated code.
+
+mod arithmetic;
+mod cursor;
+mod decode;
+//TMP mod dispatch;
+mod frame;
+mod memory;
+mod native;
+mod program;
+#[cfg(test)]
+mod tests;
+
 use alloc::vec::Vec;
 use core::fmt;
-use ebpf::Program;
-use runtime::native::{Checked, Filter, Packet};
+
+use ebpf::{Kind, Program};
+#[cfg(any(test, feature = "fuzzing"))]
+use runtime::native::Convention;
+use runtime::native::{Checked, Dispatch, Filter, Memory, Packet};
 use verifier::Verified;
 
 use crate::compile::Emitted;
+//TMP use crate::plan::Plan;
 
 /// Why emitted code was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +54,9 @@ impl fmt::Display for CheckError {
 /// Checks a filter's code.
 ///
 /// # Errors
-/// [`CheckError`] at the first byte that is not understood.
+/// [`CheckError`] at the first instruction that is not what the program says.
 pub fn filter(verified: &Verified, emitted: Emitted) -> Result<Checked<Filter>, CheckError> {
-    Ok(Checked::vouch(implements(verified.program(), emitted)?, ()))
+    Ok(Checked::vouch(implements(verified.program(), Kind::Filter, emitted)?, ()))
 }
 
 /// Checks a handler's code.
@@ -35,9 +64,31 @@ pub fn filter(verified: &Verified, emitted: Emitted) -> Result<Checked<Filter>, 
 /// # Errors
 /// As for [`filter`].
 pub fn handler(verified: &Verified, emitted: Emitted) -> Result<Checked<Packet>, CheckError> {
-    Ok(Checked::vouch(implements(verified.program(), emitted)?, ()))
+    Ok(Checked::vouch(implements(verified.program(), Kind::Ash, emitted)?, ()))
 }
 
-fn implements(_program: &Program, _emitted: Emitted) -> Result<Vec<u8>, CheckError> {
-    Err(CheckError { offset: 0, expected: "the checker, which is being written" })
+/// Checks a memory program's code.
+///
+/// # Errors
+/// As for [`filter`].
+pub fn memory(verified: &Verified, emitted: Emitted) -> Result<Checked<Memory>, CheckError> {
+    Ok(Checked::vouch(implements(verified.program(), Kind::Memory, emitted)?, ()))
+}
+
+/// For tests: vouches for the code of a program that has no proof, but was seen to run without a
+/// trap in the interpreter on the very same input.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn unproven<C: Convention<Geometry = ()>>(
+    program: &Program,
+    emitted: Emitted,
+) -> Result<Checked<C>, CheckError> {
+    Ok(Checked::vouch(implements(program, program.kind(), emitted)?, ()))
+}
+
+fn implements(program: &Program, kind: Kind, emitted: Emitted) -> Result<Vec<u8>, CheckError> {
+    if program.kind() != kind {
+        return Err(CheckError { offset: 0, expected: "a program of another kind" });
+    }
+    program::implements(program, &emitted.bytes)?;
+    Ok(emitted.bytes)
 }

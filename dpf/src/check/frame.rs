@@ -1,0 +1,115 @@
+//! The stack frame in emitted code: read from its entry, then held to it.
+//!
+//! The checker does not know what the compiler meant to save; it reads what is saved and demands
+//! that this suffices: registers that the program names are saved, the eBPF stack has its 512
+//! bytes, calls are aligned, and every return undoes the entry exactly.
+
+use alloc::vec::Vec;
+
+use ebpf::{CallTarget, Insn, Program, Width};
+
+use super::CheckError;
+use super::cursor::Cursor;
+use super::native::{Arith, Native, R, RBP, RSP};
+
+/// Registers that a callee must save and eBPF uses, in the order in which a call pushes them.
+const SAVED: [R; 5] = [R(3), R(13), R(14), R(15), RBP];
+/// Bytes of the eBPF stack.
+const STACK: i32 = 512;
+/// Bytes that a frame may take beyond it.
+const SLACK: i32 = 8;
+
+#[derive(Debug)]
+pub(super) struct Frame {
+    saved: Vec<R>,
+    bytes: i32,
+    has_stack: bool,
+    locals: bool,
+}
+
+impl Frame {
+    /// Reads the entry.
+    pub(super) fn enter(program: &Program, code: &mut Cursor<'_>) -> Result<Self, CheckError> {
+        let is_local = |insn: &Insn| matches!(insn, Insn::Call { target: CallTarget::Local(_) });
+        let locals = program.insns().iter().any(is_local);
+        let saved: Vec<R> = SAVED.into_iter().filter(|reg| code.skip(Native::Push(*reg))).collect();
+        let has_stack = code.skip(Native::Move { width: Width::W64, dst: RBP, src: RSP });
+        let least = if has_stack { STACK } else { 0 };
+        let wanted = (least..=STACK + SLACK).step_by(8);
+        let bytes =
+            wanted.into_iter().find(|bytes| *bytes != 0 && code.skip(rsp(Arith::Sub, *bytes)));
+        let bytes = bytes.unwrap_or(0);
+        let frame = Self { saved, bytes, has_stack, locals };
+        if has_stack && (bytes < STACK || !frame.saved.contains(&RBP)) {
+            return code.refuse("an eBPF stack of 512 bytes");
+        }
+        if locals {
+            frame.first_call(code)?;
+        }
+        Ok(frame)
+    }
+
+    /// With local calls: slot 0 is called as a function, then the entry is undone.
+    fn first_call(&self, code: &mut Cursor<'_>) -> Result<(), CheckError> {
+        // The return address lies below the eBPF stack, so that needs room too.
+        if self.saved.len() != SAVED.len() || self.bytes != STACK + SLACK {
+            return code.refuse("a frame for local calls");
+        }
+        let body = code.call("the call of the first function")?;
+        self.undo(code)?;
+        code.lands(body, "the first function behind the entry")
+    }
+
+    /// Whether the register was saved (and, for `rbp`, points to a stack).
+    pub(super) fn has(&self, reg: R) -> bool {
+        self.saved.contains(&reg) && (reg != RBP || self.has_stack)
+    }
+
+    /// Whether a helper called now finds the stack aligned to 16 bytes.
+    pub(super) fn aligned(&self, code: &Cursor<'_>) -> Result<(), CheckError> {
+        let below_entry = 8 + 8 * self.saved.len() as i32 + self.bytes;
+        // With local calls one more return address lies there.
+        let return_address = if self.locals { 8 } else { 0 };
+        if (below_entry + return_address) % 16 == 0 {
+            Ok(())
+        } else {
+            code.refuse("a stack aligned for calls")
+        }
+    }
+
+    /// What `exit` must be.
+    pub(super) fn leave(&self, code: &mut Cursor<'_>) -> Result<(), CheckError> {
+        if self.locals { code.expect(Native::Return, "a return") } else { self.undo(code) }
+    }
+
+    fn undo(&self, code: &mut Cursor<'_>) -> Result<(), CheckError> {
+        if self.bytes != 0 {
+            code.expect(rsp(Arith::Add, self.bytes), "the frame to be given back")?;
+        }
+        for reg in self.saved.iter().rev() {
+            code.expect(Native::Pop(*reg), "a saved register to be restored")?;
+        }
+        code.expect(Native::Return, "a return")
+    }
+
+    /// A call of one of the program's own functions: its target. Five registers, 512 bytes and the
+    /// return address are 560 bytes, which keeps the alignment.
+    pub(super) fn call_local(&self, code: &mut Cursor<'_>) -> Result<usize, CheckError> {
+        let expected = "a local call's frame";
+        for reg in SAVED {
+            code.expect(Native::Push(reg), expected)?;
+        }
+        code.expect(Native::Move { width: Width::W64, dst: RBP, src: RSP }, expected)?;
+        code.expect(rsp(Arith::Sub, STACK), expected)?;
+        let target = code.call("a local call")?;
+        code.expect(rsp(Arith::Add, STACK), expected)?;
+        for reg in SAVED.into_iter().rev() {
+            code.expect(Native::Pop(reg), expected)?;
+        }
+        Ok(target)
+    }
+}
+
+fn rsp(op: Arith, value: i32) -> Native {
+    Native::ArithConst { op, width: Width::W64, dst: RSP, value }
+}

@@ -1,0 +1,1 @@
+//! The checker against the compiler, and against mutations of what it emitted.
