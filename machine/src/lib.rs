@@ -18,6 +18,10 @@ mod event;
 mod frames;
 pub mod limits;
 mod memory;
+// Device memory is shared with the device; on the host only the tests use it.
+#[allow(unsafe_code)]
+#[cfg(any(test, target_os = "none"))]
+mod virtio;
 mod wire;
 
 #[cfg(not(target_os = "none"))]
@@ -26,6 +30,8 @@ pub mod host;
 use host as platform;
 
 #[cfg(target_os = "none")]
+// The hardware needs it: design.md, "Style".
+#[allow(unsafe_code)]
 mod bare;
 #[cfg(target_os = "none")]
 use bare as platform;

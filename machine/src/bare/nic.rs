@@ -1,0 +1,119 @@
+//! The network card and the console, on whichever bus they were found.
+
+use super::frame::Frame;
+use super::hal::KernelHal;
+use crate::memory::PAGE;
+use crate::virtio::console::Port;
+use crate::virtio::net::{Net, Received};
+use crate::wire::{InFlight, NicError, TransmitId};
+use alloc::boxed::Box;
+use core::ptr::NonNull;
+use virtio_drivers::transport::SomeTransport;
+
+/// The network card.
+pub struct Nic {
+    net: Box<Net<KernelHal, SomeTransport<'static>>>,
+    /// Whether interrupts must be acknowledged at the device (those of MSI-X need not).
+    acknowledge: bool,
+}
+
+impl Nic {
+    pub(super) fn new(net: Net<KernelHal, SomeTransport<'static>>, acknowledge: bool) -> Self {
+        Self { net: Box::new(net), acknowledge }
+    }
+
+    /// The card's address.
+    pub fn mac(&self) -> [u8; 6] {
+        self.net.mac()
+    }
+
+    /// Whether `receive` or `completed` would find something.
+    pub fn pending(&self) -> bool {
+        self.net.pending()
+    }
+
+    /// Takes one received frame.
+    pub fn receive(&mut self) -> Option<Received> {
+        self.net.receive()
+    }
+
+    /// Sends a received frame back in its own buffer. It is given back when the queue is full.
+    pub fn reply(&mut self, received: Received) -> Result<(), Received> {
+        self.net.reply(received)
+    }
+
+    /// Gives a received frame's buffer back to the card.
+    pub fn recycle(&mut self, received: Received) {
+        self.net.recycle(received);
+    }
+
+    /// Sends a copied header and, after it, part of a frame that the caller keeps until
+    /// [`Nic::completed`] has returned the identifier.
+    pub fn transmit(
+        &mut self,
+        header: &[u8],
+        rest: Option<(&Frame, usize, usize)>,
+    ) -> Result<TransmitId, NicError> {
+        let rest = match rest {
+            None => None,
+            Some((_, offset, len)) if offset > PAGE || len > PAGE - offset => {
+                return Err(NicError::TooLong);
+            }
+            Some((frame, offset, len)) => {
+                NonNull::new(frame.at(offset, len)).map(|at| NonNull::slice_from_raw_parts(at, len))
+            }
+        };
+        self.net.transmit(header, rest)
+    }
+
+    /// The next transmission that is done, if any.
+    pub fn completed(&mut self) -> Option<TransmitId> {
+        self.net.completed()
+    }
+
+    /// Tells the card about everything queued since the last kick.
+    pub fn kick(&mut self) {
+        self.net.kick();
+    }
+
+    /// Acknowledges the card's interrupt. Look at [`Nic::pending`] after, not before.
+    pub fn acknowledge(&mut self) {
+        if self.acknowledge {
+            self.net.acknowledge();
+        }
+    }
+
+    /// Used-ring ids and lengths that were refused.
+    pub fn malformed(&self) -> u64 {
+        self.net.malformed()
+    }
+
+    /// Whether the card broke its contract so badly that it is not used any more.
+    pub fn broken(&self) -> bool {
+        self.net.broken()
+    }
+
+    /// Where the buffers are.
+    pub fn in_flight(&self) -> InFlight {
+        self.net.in_flight()
+    }
+}
+
+/// The framed channel to the host: output only.
+pub struct Console(Box<Port<KernelHal, SomeTransport<'static>>>);
+
+impl Console {
+    pub(super) fn new(port: Port<KernelHal, SomeTransport<'static>>) -> Self {
+        Self(Box::new(port))
+    }
+
+    /// Writes bytes and says how many were taken; the rest is lost unless the caller keeps it.
+    pub fn write(&mut self, bytes: &[u8]) -> usize {
+        self.0.write(bytes)
+    }
+
+    /// Used-ring ids that were refused.
+    pub fn malformed(&self) -> u64 {
+        self.0.malformed()
+    }
+}

@@ -1,0 +1,171 @@
+//! Address spaces of ring 3: real page tables, and copies that cannot fault.
+//!
+//! The lower half is the space's own, the upper half the kernel's. A copy walks the tables, checks
+//! presence, user bit and write bit of each page, and moves the bytes through the physical map: no
+//! user address is ever dereferenced, so no user pointer can make the kernel fault.
+
+use super::cpu;
+use super::frame::{self, Frame, FramePool};
+use super::layout::phys_to_virt;
+use super::paging::{self, TABLE};
+use super::walk::{self, Root};
+use crate::memory::{FrameNumber, MapError, PAGE, Rights, UserFault};
+use crate::memory::{check_mapping, is_user, page_runs};
+use x86_64::VirtAddr;
+use x86_64::instructions::tlb;
+use x86_64::structures::paging::PageTableFlags;
+
+/// One ring-3 address space.
+///
+/// Dropping it instead of destroying it leaks its tables; what it maps stays mapped in them.
+pub struct AddressSpace {
+    root: Root,
+    tables: usize,
+}
+
+impl AddressSpace {
+    /// An empty space. Takes a frame for its root table.
+    pub fn new(pool: &mut FramePool) -> Result<Self, MapError> {
+        let phys = table(pool).ok_or(MapError::NoFrames)?;
+        // SAFETY: a fresh zeroed frame is an empty root table; `destroy` gives it back last.
+        let root = unsafe { Root::new(phys) };
+        paging::share_upper_half(root);
+        Ok(Self { root, tables: 1 })
+    }
+
+    /// Maps a frame at a page. Takes up to three frames for tables, and keeps them until `destroy`.
+    pub fn map(
+        &mut self,
+        pool: &mut FramePool,
+        va: u64,
+        frame: &Frame,
+        rights: Rights,
+    ) -> Result<(), MapError> {
+        check_mapping(va, rights)?;
+        let tables = &mut self.tables;
+        let mut make = || table(pool).inspect(|_| *tables += 1);
+        let below = TABLE | PageTableFlags::USER_ACCESSIBLE;
+        let slot = self.root.find_or_make(va, 1, below, &mut make).ok_or(MapError::NoFrames)?;
+        if slot.get().is_some() {
+            return Err(MapError::Occupied);
+        }
+        // Counted first: from now on the frame cannot become the kernel's own memory.
+        frame::mapped(frame.number());
+        slot.set(frame.number().0 * PAGE as u64, flags(rights));
+        Ok(())
+    }
+
+    /// Unmaps a page, and says which frame was there.
+    pub fn unmap(&mut self, va: u64) -> Option<FrameNumber> {
+        let slot = self.root.find(user(va)?, 1)?;
+        let (phys, _) = slot.get()?;
+        slot.clear();
+        tlb::flush(VirtAddr::new(va));
+        let number = FrameNumber(phys / PAGE as u64);
+        frame::unmapped(number);
+        Some(number)
+    }
+
+    /// What is mapped at the page that holds this address.
+    pub fn lookup(&self, va: u64) -> Option<(FrameNumber, Rights)> {
+        let (phys, flags) = self.root.find(user(va)?, 1)?.get()?;
+        let rights = Rights {
+            write: flags.contains(PageTableFlags::WRITABLE),
+            execute: !flags.contains(PageTableFlags::NO_EXECUTE),
+        };
+        Some((FrameNumber(phys / PAGE as u64), rights))
+    }
+
+    /// Frames that its page tables take.
+    pub fn table_frames(&self) -> usize {
+        self.tables
+    }
+
+    /// Gives the page tables back. Mapped frames are their owners' to give.
+    pub fn destroy(self, pool: &mut FramePool) {
+        if cpu::current_root() == self.root.phys() {
+            // SAFETY: the kernel's own tables map everything that the kernel uses.
+            unsafe { cpu::load_root(paging::root().phys()) };
+        }
+        for index in 0..256 {
+            if let Some((phys, _)) = self.root.entry(index).get() {
+                give_tables(pool, phys, 3);
+            }
+        }
+        // SAFETY: taken in `new`; the processor does not use it any more, and `self` ends here.
+        unsafe { pool.put_table(FrameNumber(self.root.phys() / PAGE as u64)) };
+    }
+
+    /// Copies out of the space, as ring 3 could read it.
+    pub fn read(&self, va: u64, into: &mut [u8]) -> Result<(), UserFault> {
+        for (address, at, len) in page_runs(va, into.len()) {
+            let from = self.page(address, false)?;
+            let into = &mut into[at..at + len];
+            // SAFETY: `from` is in a mapped user frame, and `page_runs` stays within the page;
+            // `into` is exclusive and so no part of a user frame.
+            unsafe { frame::copy(into.as_mut_ptr(), from, len) };
+        }
+        Ok(())
+    }
+
+    /// Copies into the space, as ring 3 could write it.
+    pub fn write(&self, va: u64, from: &[u8]) -> Result<(), UserFault> {
+        for (address, at, len) in page_runs(va, from.len()) {
+            let to = self.page(address, true)?;
+            let from = &from[at..at + len];
+            // SAFETY: `to` is in a mapped user frame, which the kernel holds no reference into.
+            unsafe { frame::copy(to, from.as_ptr(), len) };
+        }
+        Ok(())
+    }
+
+    /// Its root table, for the processor.
+    pub(super) fn root(&self) -> u64 {
+        self.root.phys()
+    }
+
+    /// Where the physical map shows this user address, if ring 3 may use it so.
+    fn page(&self, address: u64, write: bool) -> Result<*mut u8, UserFault> {
+        let fault = UserFault { address };
+        let slot = user(address).and_then(|va| self.root.find(va, 1)).ok_or(fault)?;
+        let (phys, flags) = slot.get().ok_or(fault)?;
+        if write && !flags.contains(PageTableFlags::WRITABLE) {
+            return Err(fault);
+        }
+        Ok(phys_to_virt(phys + address % PAGE as u64))
+    }
+}
+
+fn user(va: u64) -> Option<u64> {
+    is_user(va).then_some(va)
+}
+
+fn flags(rights: Rights) -> PageTableFlags {
+    let mut flags = PageTableFlags::PRESENT | PageTableFlags::USER_ACCESSIBLE;
+    flags.set(PageTableFlags::WRITABLE, rights.write);
+    if !rights.execute {
+        flags |= paging::no_execute();
+    }
+    flags
+}
+
+/// A zeroed frame for a table: its physical address. The handle is spent.
+fn table(pool: &mut FramePool) -> Option<u64> {
+    let phys = pool.take()?.number().0 * PAGE as u64;
+    paging::zero_table(phys);
+    Some(phys)
+}
+
+/// Gives back a table of `level` and those below it, uncounting the pages of the last.
+/// Recursion ends after three steps: that is how deep page tables are.
+fn give_tables(pool: &mut FramePool, table: u64, level: u8) {
+    for index in 0..512 {
+        match walk::slot(table, index).get() {
+            Some((phys, _)) if level == 1 => frame::unmapped(FrameNumber(phys / PAGE as u64)),
+            Some((phys, _)) => give_tables(pool, phys, level - 1),
+            None => {}
+        }
+    }
+    // SAFETY: taken by `table`; its space is being destroyed and not loaded, so nothing points here.
+    unsafe { pool.put_table(FrameNumber(table / PAGE as u64)) };
+}

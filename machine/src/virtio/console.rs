@@ -1,0 +1,69 @@
+//! The console: bytes to the host, in slots, never waiting.
+//!
+//! Queue 1 is the transmit queue of port 0 (virtio 1.2, 5.3.2); queue 0, input, is never given a
+//! buffer. No feature but `VERSION_1`, so there is one port.
+
+use super::buffers::{Block, pool};
+use super::ring::{Chain, Direction, Ring};
+use super::{DeviceError, VERSION_1, negotiate};
+use crate::limits::{CONSOLE_SLOT, CONSOLE_SLOTS};
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+use virtio_drivers::Hal;
+use virtio_drivers::transport::Transport;
+
+const TRANSMIT: u16 = 1;
+
+struct Chunk {
+    slot: Block,
+    len: usize,
+}
+
+// SAFETY: the part is within an exclusive block, never empty, and not borrowed while in the ring.
+unsafe impl Chain for Chunk {
+    fn parts(&mut self) -> (NonNull<[u8]>, Option<NonNull<[u8]>>) {
+        (NonNull::from(&mut self.slot.bytes_mut()[..self.len]), None)
+    }
+}
+
+/// The driver.
+pub(crate) struct Port<H: Hal, T: Transport> {
+    transport: T,
+    ring: Ring<H, Chunk, CONSOLE_SLOTS>,
+    slots: Vec<Block>,
+}
+
+impl<H: Hal, T: Transport> Port<H, T> {
+    /// Sets the console up. It never interrupts.
+    pub(crate) fn new(mut transport: T) -> Result<Self, DeviceError> {
+        negotiate(&mut transport, VERSION_1)?;
+        let mut ring = Ring::new(&mut transport, TRANSMIT, Direction::ToDevice)?;
+        ring.interrupts(false);
+        transport.finish_init();
+        Ok(Self { transport, ring, slots: pool::<H>(CONSOLE_SLOTS, CONSOLE_SLOT) })
+    }
+
+    /// Writes bytes and says how many were taken; the rest found no free slot.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> usize {
+        while let Some((chunk, _)) = self.ring.take() {
+            self.slots.push(chunk.slot);
+        }
+        let mut taken = 0;
+        for part in bytes.chunks(CONSOLE_SLOT) {
+            let Some(mut slot) = self.slots.pop() else { break };
+            slot.bytes_mut()[..part.len()].copy_from_slice(part);
+            if let Err(chunk) = self.ring.add(Chunk { slot, len: part.len() }) {
+                self.slots.push(chunk.slot);
+                break;
+            }
+            taken += part.len();
+        }
+        self.ring.kick(&mut self.transport);
+        taken
+    }
+
+    /// Ids from the device that were refused.
+    pub(crate) fn malformed(&self) -> u64 {
+        self.ring.malformed()
+    }
+}

@@ -1,0 +1,324 @@
+//! The network card: batches in both directions, replies in place, no copy on receive.
+//!
+//! Each receive buffer has [`HEADROOM`] bytes before the frame; the virtio header lies at their
+//! end, so that header and frame are one descriptor, and a reply is the same descriptor turned
+//! round. Features: `VERSION_1` and `MAC`, nothing else; in particular no `EVENT_IDX`, whose
+//! notification test in `virtio-drivers` 0.13 does not survive the wrap of the index.
+//!
+//! Interrupts come for received frames, and for transmissions only while one is in flight that its
+//! owner waits for. Buffers of finished replies are collected on the way.
+
+use super::buffers::{Block, pool};
+use super::ring::{Chain, Direction, Ring};
+use super::{DeviceError, VERSION_1, negotiate};
+use crate::limits::{
+    BUFFER, BUFFERS, FRAME_MAX, HEADROOM, NET_HEADER, NIC_QUEUE, TRANSMIT_HEADER_MAX,
+    TRANSMIT_SLOT, TRANSMIT_SLOTS,
+};
+use crate::wire::{InFlight, NicError, TransmitId};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+use runtime::PacketBuffer;
+use virtio_drivers::Hal;
+use virtio_drivers::transport::Transport;
+
+const MAC: u64 = 1 << 5;
+const RECEIVE: u16 = 0;
+const TRANSMIT: u16 = 1;
+const START: usize = HEADROOM - NET_HEADER;
+
+/// One received frame in its buffer.
+#[must_use = "give it back with Nic::recycle or Nic::reply"]
+pub struct Received {
+    block: Block,
+    len: usize,
+}
+
+impl Received {
+    /// The frame's bytes.
+    pub fn frame(&self) -> &[u8] {
+        &self.block.bytes()[HEADROOM..HEADROOM + self.len]
+    }
+
+    /// The frame's bytes, to be changed in place.
+    pub fn frame_mut(&mut self) -> &mut [u8] {
+        &mut self.block.bytes_mut()[HEADROOM..HEADROOM + self.len]
+    }
+
+    /// The frame in its buffer, as programs want it.
+    pub fn buffer(&mut self) -> PacketBuffer<'_> {
+        match PacketBuffer::new(self.block.bytes_mut(), HEADROOM, self.len) {
+            Some(buffer) => buffer,
+            None => unreachable!("the length was checked on receipt"),
+        }
+    }
+
+    /// The frame's length in bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the frame has no byte at all.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// A buffer that the device may fill.
+struct Empty(Block);
+
+// SAFETY: the one part is within the block, which the handle makes exclusive; nobody borrows it
+// while it is in the ring.
+unsafe impl Chain for Empty {
+    fn parts(&mut self) -> (NonNull<[u8]>, Option<NonNull<[u8]>>) {
+        (NonNull::from(&mut self.0.bytes_mut()[START..]), None)
+    }
+}
+
+/// Something on its way out.
+enum Outgoing {
+    /// A received frame in its own buffer.
+    Reply(Received),
+    /// A header in a slot, then perhaps part of a frame that its owner keeps.
+    Sent { slot: Block, header: usize, rest: Option<NonNull<[u8]>>, id: TransmitId },
+}
+
+// SAFETY: parts are within an exclusive block, and in memory that `Net::transmit`'s caller keeps
+// in place; the device only reads them. Each is non-empty: the virtio header is always there, and
+// an empty rest is no rest.
+unsafe impl Chain for Outgoing {
+    fn parts(&mut self) -> (NonNull<[u8]>, Option<NonNull<[u8]>>) {
+        match self {
+            Self::Reply(received) => {
+                let range = START..HEADROOM + received.len;
+                (NonNull::from(&mut received.block.bytes_mut()[range]), None)
+            }
+            Self::Sent { slot, header, rest, .. } => {
+                (NonNull::from(&mut slot.bytes_mut()[..NET_HEADER + *header]), *rest)
+            }
+        }
+    }
+}
+
+/// The driver.
+pub(crate) struct Net<H: Hal, T: Transport> {
+    transport: T,
+    receive: Ring<H, Empty, NIC_QUEUE>,
+    transmit: Ring<H, Outgoing, NIC_QUEUE>,
+    spare: Vec<Block>,
+    slots: Vec<Block>,
+    done: VecDeque<TransmitId>,
+    mac: [u8; 6],
+    next: u64,
+    held: usize,
+    /// Transmissions (not replies) that the device has.
+    sending: usize,
+}
+
+// SAFETY: the only pointers are to memory in flight, which is tied to no thread.
+unsafe impl<H: Hal, T: Transport + Send> Send for Net<H, T> {}
+
+impl<H: Hal, T: Transport> Net<H, T> {
+    /// Sets the card up. `route` connects its interrupt, after the queues exist and before the
+    /// device runs; false means that it could not.
+    pub(crate) fn new(
+        mut transport: T,
+        route: impl FnOnce() -> bool,
+    ) -> Result<Self, DeviceError> {
+        negotiate(&mut transport, VERSION_1 | MAC)?;
+        let mac = mac(&transport)?;
+        let mut receive = Ring::new(&mut transport, RECEIVE, Direction::ToDriver)?;
+        let mut transmit = Ring::new(&mut transport, TRANSMIT, Direction::ToDevice)?;
+        if !route() {
+            return Err(DeviceError::Interrupt);
+        }
+        receive.interrupts(true);
+        transmit.interrupts(false);
+        transport.finish_init();
+        let spare = pool::<H>(BUFFERS, BUFFER);
+        let slots = pool::<H>(TRANSMIT_SLOTS, TRANSMIT_SLOT);
+        let done = VecDeque::with_capacity(TRANSMIT_SLOTS);
+        let mut net = Self {
+            transport,
+            receive,
+            transmit,
+            spare,
+            slots,
+            done,
+            mac,
+            next: 0,
+            held: 0,
+            sending: 0,
+        };
+        net.refill();
+        net.kick();
+        Ok(net)
+    }
+
+    /// The card's address.
+    pub(crate) fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    /// Whether `receive` or `completed` would find something.
+    pub(crate) fn pending(&self) -> bool {
+        self.receive.ready() || !self.done.is_empty() || self.sending > 0 && self.transmit.ready()
+    }
+
+    /// Takes one received frame. Lengths that do not fit their buffer are refused and counted.
+    pub(crate) fn receive(&mut self) -> Option<Received> {
+        // Each turn takes one chain out of the ring, so there are at most as many as it holds.
+        while let Some((Empty(block), used)) = self.receive.take() {
+            let len = (used as usize).checked_sub(NET_HEADER).filter(|len| *len <= FRAME_MAX);
+            match len {
+                Some(len) => {
+                    self.held += 1;
+                    return Some(Received { block, len });
+                }
+                None => {
+                    self.receive.count_malformed();
+                    self.post(block);
+                }
+            }
+        }
+        None
+    }
+
+    /// Sends a received frame back in its own buffer. It is given back when the queue is full.
+    pub(crate) fn reply(&mut self, mut received: Received) -> Result<(), Received> {
+        self.reap();
+        received.block.bytes_mut()[START..HEADROOM].fill(0);
+        match self.transmit.add(Outgoing::Reply(received)) {
+            Ok(()) => {
+                self.held -= 1;
+                Ok(())
+            }
+            Err(Outgoing::Reply(received)) => Err(received),
+            Err(Outgoing::Sent { .. }) => unreachable!("a reply went in"),
+        }
+    }
+
+    /// Gives a received frame's buffer back to the card.
+    pub(crate) fn recycle(&mut self, received: Received) {
+        self.held -= 1;
+        self.post(received.block);
+    }
+
+    /// Sends a copied header and, after it, memory that stays in place until [`Net::completed`]
+    /// has returned the identifier.
+    pub(crate) fn transmit(
+        &mut self,
+        header: &[u8],
+        rest: Option<NonNull<[u8]>>,
+    ) -> Result<TransmitId, NicError> {
+        let rest = rest.filter(|rest| !rest.is_empty());
+        let len = header.len() + rest.map_or(0, |rest| rest.len());
+        if header.len() > TRANSMIT_HEADER_MAX || len > FRAME_MAX || len == 0 {
+            return Err(NicError::TooLong);
+        }
+        self.reap();
+        let mut slot = self.slots.pop().ok_or(NicError::Full)?;
+        slot.bytes_mut()[..NET_HEADER].fill(0);
+        slot.bytes_mut()[NET_HEADER..NET_HEADER + header.len()].copy_from_slice(header);
+        let id = TransmitId(self.next);
+        match self.transmit.add(Outgoing::Sent { slot, header: header.len(), rest, id }) {
+            Ok(()) => {
+                self.next += 1;
+                self.sending += 1;
+                self.transmit.interrupts(true);
+                Ok(id)
+            }
+            Err(Outgoing::Sent { slot, .. }) => {
+                self.slots.push(slot);
+                Err(NicError::Full)
+            }
+            Err(Outgoing::Reply(_)) => unreachable!("no reply went in"),
+        }
+    }
+
+    /// The next transmission that is done, if any.
+    pub(crate) fn completed(&mut self) -> Option<TransmitId> {
+        self.reap();
+        self.done.pop_front()
+    }
+
+    /// Tells the card about everything queued since the last kick.
+    pub(crate) fn kick(&mut self) {
+        self.reap();
+        self.receive.kick(&mut self.transport);
+        self.transmit.kick(&mut self.transport);
+    }
+
+    /// Acknowledges the card's interrupt, where that needs the device.
+    pub(crate) fn acknowledge(&mut self) {
+        let _ = self.transport.ack_interrupt();
+    }
+
+    /// Ids and lengths from the device that were refused.
+    pub(crate) fn malformed(&self) -> u64 {
+        self.receive.malformed() + self.transmit.malformed()
+    }
+
+    /// Whether a queue broke down, so that the card is of no more use.
+    pub(crate) fn broken(&self) -> bool {
+        self.receive.broken() || self.transmit.broken()
+    }
+
+    /// Where the buffers are.
+    pub(crate) fn in_flight(&self) -> InFlight {
+        InFlight {
+            receive: self.receive.in_flight(),
+            held: self.held,
+            replies: self.transmit.in_flight() - self.sending,
+            transmit: self.sending + self.done.len(),
+        }
+    }
+
+    /// Collects what the device has sent.
+    fn reap(&mut self) {
+        while let Some((outgoing, _)) = self.transmit.take() {
+            match outgoing {
+                Outgoing::Reply(received) => self.post(received.block),
+                Outgoing::Sent { slot, id, .. } => {
+                    self.sending -= 1;
+                    self.slots.push(slot);
+                    self.done.push_back(id);
+                    if self.sending == 0 {
+                        self.transmit.interrupts(false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives a buffer to the device, or keeps it for when the queue has room.
+    fn post(&mut self, block: Block) {
+        if let Err(Empty(block)) = self.receive.add(Empty(block)) {
+            self.spare.push(block);
+        }
+        if !self.spare.is_empty() {
+            self.refill();
+        }
+    }
+
+    fn refill(&mut self) {
+        while let Some(block) = self.spare.pop() {
+            if let Err(Empty(block)) = self.receive.add(Empty(block)) {
+                self.spare.push(block);
+                return;
+            }
+        }
+    }
+}
+
+/// The card's address, which must be one that a single machine can have.
+fn mac<T: Transport>(transport: &T) -> Result<[u8; 6], DeviceError> {
+    let mut mac = [0; 6];
+    for (offset, byte) in mac.iter_mut().enumerate() {
+        let read = transport.read_config_space::<u8>(offset);
+        *byte = read.map_err(|_| DeviceError::Configuration)?;
+    }
+    let sane = mac != [0; 6] && mac[0] & 1 == 0;
+    if sane { Ok(mac) } else { Err(DeviceError::Configuration) }
+}
