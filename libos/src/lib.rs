@@ -14,7 +14,7 @@ extern crate std;
 pub mod addresses;
 pub mod capability;
 pub mod clock;
-mod environment;
+pub mod environment;
 pub mod layout;
 pub mod loader;
 pub mod logger;

@@ -1,0 +1,37 @@
+//! Links ring-3 programs by libos's script, and assembles the eBPF of the one without libraries.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use ebpf::Kind;
+
+/// The address of the demo's machine, as a load sees it; `bare` has no way to ask.
+const ADDRESS: [u8; 4] = [10, 0, 2, 15];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    link();
+    let address = format!("{:#x}", u32::from_le_bytes(ADDRESS));
+    for (file, kind) in [("port9", Kind::Filter), ("echo", Kind::Ash), ("unsafe", Kind::Ash)] {
+        let path = format!("ash/{file}.s");
+        println!("cargo::rerun-if-changed={path}");
+        let text = std::fs::read_to_string(&path)?.replace("{IP}", &address);
+        let program = ebpf::asm::program(kind, &text)
+            .map_err(|error| format!("{path}:{}: {:?}", error.line, error.reason))?;
+        let out = PathBuf::from(std::env::var("OUT_DIR")?).join(format!("{file}.bpf"));
+        std::fs::write(out, ebpf::encode(&program))?;
+    }
+    Ok(())
+}
+
+fn link() {
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
+        return;
+    }
+    let Ok(script) = std::env::var("DEP_SLUICE_USER_SCRIPT") else { return };
+    println!("cargo::rerun-if-changed={script}");
+    for argument in ["--no-pie", "-T", &script, "--build-id=none", "-z", "max-page-size=0x1000"] {
+        println!("cargo::rustc-link-arg-bins={argument}");
+    }
+    println!("cargo::rustc-link-arg-bins=--gc-sections");
+}

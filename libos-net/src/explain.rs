@@ -1,0 +1,25 @@
+//! A refusal in lines that a person can act on.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::net::SocketError;
+
+/// What happened, line by line; the last lines are the witness, if there is one.
+pub fn lines(error: &SocketError) -> Vec<String> {
+    let mut lines = alloc::vec![format!("{error}")];
+    let SocketError::Bind { error } = error else { return lines };
+    let Some(record) = &error.refusal else { return lines };
+    if let Some(other) = record.other {
+        lines.push(format!("collides with binding or grant {other}"));
+    }
+    if let Some(witness) = &record.witness {
+        lines.push(format!("witness: {}", hex(witness)));
+    }
+    lines
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,129 @@
+//! What a program's sockets share: its own environment and the page of addresses.
+
+use alloc::string::String;
+
+use libos::addresses::{AddressPage, Addresses};
+use libos::capability::BindError;
+use libos::{Env, Environment, clock};
+
+use crate::filter::FilterError;
+use crate::neighbours::Neighbours;
+
+/// How long a program waits for the first writing of the page of addresses, and how often it looks.
+const ADDRESS_WAIT_NS: u64 = 2_000_000_000;
+const ADDRESS_LOOK_NS: u64 = 1_000_000;
+
+/// Why a socket was not opened or not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketError {
+    /// The start block lacks this.
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// The page of addresses was not written in time.
+    NoAddress,
+    /// The filter's expression is no good.
+    Filter {
+        /// Why.
+        error: FilterError,
+    },
+    /// The kernel refused the binding.
+    Bind {
+        /// With its record.
+        error: BindError,
+    },
+    /// The stack refused: port zero, a datagram that does not fit, no such address.
+    Stack {
+        /// What it was asked.
+        doing: &'static str,
+    },
+}
+
+impl core::fmt::Display for SocketError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Missing { name } => write!(f, "the start block names no `{name}`"),
+            Self::NoAddress => f.write_str("no address was published"),
+            Self::Filter { error } => write!(f, "{error}"),
+            Self::Bind { error } => write!(f, "{error}"),
+            Self::Stack { doing } => write!(f, "the stack refused {doing}"),
+        }
+    }
+}
+
+impl From<libos::environment::Missing> for SocketError {
+    fn from(missing: libos::environment::Missing) -> SocketError {
+        SocketError::Missing { name: missing.name }
+    }
+}
+
+impl From<FilterError> for SocketError {
+    fn from(error: FilterError) -> SocketError {
+        SocketError::Filter { error }
+    }
+}
+
+impl From<BindError> for SocketError {
+    fn from(error: BindError) -> SocketError {
+        SocketError::Bind { error }
+    }
+}
+
+/// The shared part.
+#[derive(Clone, Debug)]
+pub struct Net {
+    own: Env,
+    page: AddressPage,
+    addresses: Addresses,
+}
+
+impl Net {
+    /// From the start block; waits until the page of addresses has been written.
+    ///
+    /// # Errors
+    /// [`SocketError::Missing`], [`SocketError::NoAddress`].
+    pub fn new(environment: &Environment) -> Result<Net, SocketError> {
+        let own = environment.own()?;
+        let page = environment.addresses()?;
+        Net::with_page(own, page)
+    }
+
+    /// From a page of addresses.
+    ///
+    /// # Errors
+    /// [`SocketError::NoAddress`].
+    pub fn with_page(own: Env, page: AddressPage) -> Result<Net, SocketError> {
+        let deadline = clock::now_ns().saturating_add(ADDRESS_WAIT_NS);
+        loop {
+            if let Some(addresses) = page.read() {
+                return Ok(Net { own, page, addresses });
+            }
+            let now = clock::now_ns();
+            if now >= deadline {
+                return Err(SocketError::NoAddress);
+            }
+            clock::wait(now + ADDRESS_LOOK_NS);
+        }
+    }
+
+    /// The program's own environment.
+    pub fn own(&self) -> Env {
+        self.own
+    }
+
+    /// The page.
+    pub fn page(&self) -> &AddressPage {
+        &self.page
+    }
+
+    /// What the page said when this was made.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// A view of the neighbours of its own.
+    pub fn neighbours(&self) -> Neighbours {
+        Neighbours::new(self.page.clone())
+    }
+}

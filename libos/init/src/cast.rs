@@ -1,0 +1,188 @@
+//! The environments of the manifest: started, watched, ended.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use abi::limits::PAGE_BYTES;
+use abi::start::{EnvironmentSpec, Manifest, Start, State};
+use abi::{Handle, Rights, Status};
+use libos::addresses::{AddressPage, Addresses};
+use libos::capability::{drop_handle, grant_handle, state_name};
+use libos::loader::{LoadError, Loaded, load};
+use libos::sys::{Window, new_window};
+use libos::{Env, Environment, Page, layout, println};
+
+use crate::archive::Archive;
+use crate::grants::Grants;
+
+/// Instances that one `start` may ask for.
+pub(crate) const INSTANCES_MAX: u64 = 64;
+
+/// Who lives, and what it takes to start more.
+#[derive(Debug)]
+pub(crate) struct Cast {
+    own: Env,
+    debug: Handle,
+    mac: [u8; 6],
+    archive: Archive,
+    manifest: Manifest,
+    grants: Grants,
+    addresses: Page,
+    /// Keeps the page's mapping here.
+    _window: Window,
+    alive: Vec<(String, Env)>,
+}
+
+impl Cast {
+    /// Nobody yet; the page of addresses is made and filled.
+    pub(crate) fn new(
+        environment: &Environment,
+        archive: Archive,
+        manifest: Manifest,
+        grants: Grants,
+    ) -> Result<Cast, String> {
+        let own = environment.own().map_err(|missing| format!("{missing}"))?;
+        let debug = environment.handle("debug").map_err(|missing| format!("{missing}"))?;
+        let (window, addresses) = publish_addresses(own, environment.mac(), &manifest)
+            .map_err(|status| format!("page of addresses: {status:?}"))?;
+        if environment.mac() == [0; 6] {
+            println!("init: there is no network card");
+        }
+        let alive = Vec::new();
+        let mac = environment.mac();
+        Ok(Cast { own, debug, mac, archive, manifest, grants, addresses, _window: window, alive })
+    }
+
+    /// Starts everybody whom the manifest wants at boot.
+    pub(crate) fn start_at_boot(&mut self) {
+        let specs: Vec<EnvironmentSpec> =
+            self.manifest.environments.iter().filter(|spec| spec.at_boot).cloned().collect();
+        for spec in &specs {
+            if let Err(why) = self.start_one(spec, spec.name.clone()) {
+                println!("init: {} not started: {why}", spec.name);
+            }
+        }
+    }
+
+    /// Starts `NAME`, or `NAME.0`, `NAME.1` … when a count is given: how many run now.
+    pub(crate) fn start(&mut self, name: &str, count: Option<u64>) -> Result<u64, Status> {
+        let spec = self.manifest.environments.iter().find(|spec| spec.name == name);
+        let spec = spec.ok_or(Status::BadArgument)?.clone();
+        let names: Vec<String> = match count {
+            None => alloc::vec![spec.name.clone()],
+            Some(count) if count <= INSTANCES_MAX => {
+                (0..count).map(|i| format!("{}.{i}", spec.name)).collect()
+            }
+            Some(_) => return Err(Status::Limit),
+        };
+        let mut started = 0;
+        for name in names {
+            if let Err(why) = self.start_one(&spec, name.clone()) {
+                println!("init: {name} not started: {why}");
+                let status = if let LoadError::Call { status, .. } = why {
+                    status
+                } else {
+                    Status::BadArgument
+                };
+                return if started == 0 { Err(status) } else { Ok(started) };
+            }
+            started += 1;
+        }
+        Ok(started)
+    }
+
+    /// Ends `NAME` and every `NAME.i`: how many that were.
+    pub(crate) fn kill(&mut self, name: &str) -> u64 {
+        let mut killed = 0;
+        self.alive.retain(|(alive, env)| {
+            let instance = alive.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+            let hit = alive == name || instance;
+            if hit {
+                killed += u64::from(env.kill().is_ok());
+                // Its name may be used again; the kernel has the rest.
+                let _ = drop_handle(env.0);
+                println!("init: killed {alive}");
+            }
+            !hit
+        });
+        killed
+    }
+
+    /// Says who has ended since the last look, and forgets them.
+    pub(crate) fn bury(&mut self) {
+        self.alive.retain(|(name, env)| {
+            let Ok((state, detail)) = env.status() else { return false };
+            let ended = matches!(state, State::Exited | State::Faulted | State::Killed);
+            if ended {
+                println!("init: {name} {}", state_name(state, detail));
+                let _ = drop_handle(env.0);
+            }
+            !ended
+        });
+    }
+
+    /// How many live.
+    pub(crate) fn alive(&self) -> u64 {
+        self.alive.len() as u64
+    }
+
+    fn start_one(&mut self, spec: &EnvironmentSpec, name: String) -> Result<(), LoadError> {
+        if self.alive.iter().any(|(alive, _)| *alive == name) {
+            return Err(LoadError::Call { doing: "taking the name", status: Status::Occupied });
+        }
+        let missing = LoadError::Call { doing: "finding the program", status: Status::BadArgument };
+        let file = self.archive.file(&spec.program).ok_or(missing)?;
+        let loaded = load(self.own, &name, u64::from(spec.frames), file)?;
+        let start = match self.endow(spec, &name, &loaded) {
+            Ok(start) => start,
+            Err(status) => {
+                loaded.abandon();
+                return Err(LoadError::Call { doing: "passing capabilities on", status });
+            }
+        };
+        let env = loaded.start(self.own, &start)?;
+        println!("init: started {name}");
+        self.alive.push((name, env));
+        Ok(())
+    }
+
+    /// Gives an environment what the manifest says: its start block.
+    fn endow(&self, spec: &EnvironmentSpec, name: &str, loaded: &Loaded) -> Result<Start, Status> {
+        let env = loaded.env;
+        let own = grant_handle(env.0, env, Rights::CONTROL | Rights::GRANT)?;
+        let debug = grant_handle(self.debug, env, Rights::WRITE)?;
+        let mut handles = alloc::vec![("self".to_string(), own), ("debug".to_string(), debug)];
+        for wanted in &spec.grants {
+            // A grant that was refused is missing from the start block, as its line above said.
+            let Some(grant) = self.grants.find(wanted) else { continue };
+            let handle = grant_handle(grant.0, env, Rights::BIND | Rights::TRANSMIT)?;
+            handles.push((format!("grant:{wanted}"), handle));
+        }
+        self.addresses.map(env, layout::ADDRESSES, spec.owns_addresses)?;
+        let regions = alloc::vec![("addresses".to_string(), layout::ADDRESSES, PAGE_BYTES as u64)];
+        Ok(Start {
+            version: abi::VERSION,
+            name: name.to_string(),
+            arguments: spec.arguments.clone(),
+            handles,
+            regions,
+            mac: self.mac,
+        })
+    }
+}
+
+/// The page, filled with what is known at boot; `netd` keeps it from then on.
+fn publish_addresses(
+    own: Env,
+    mac: [u8; 6],
+    manifest: &Manifest,
+) -> Result<(Window, Page), Status> {
+    let (window, pages) = new_window(own, 1)?;
+    let page = *pages.first().ok_or(Status::NoMemory)?;
+    let (ipv4, prefix, gateway) = manifest.ipv4;
+    let prefix = u32::from(prefix);
+    let addresses = Addresses { mac, ipv4, prefix, gateway, neighbours: Vec::new() };
+    AddressPage::new(window.clone()).ok_or(Status::NoMemory)?.publish(&addresses);
+    Ok((window, page))
+}
