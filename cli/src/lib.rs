@@ -9,7 +9,10 @@
 pub mod build;
 pub mod capture;
 pub mod channel;
+pub mod check;
+pub mod command;
 pub mod demo;
+pub mod evidence;
 pub mod limits;
 pub mod machine;
 pub mod progress;

@@ -1,2 +1,5 @@
-//! The `sluice` command.
-fn main() {}
+//! The `sluice` command: all of it is in the library.
+
+fn main() -> std::process::ExitCode {
+    sluice::command::main()
+}

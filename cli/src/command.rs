@@ -1,0 +1,206 @@
+//! The command line. Without a subcommand it is the demo.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::machine::{self, Board, Net, Options};
+use crate::{build, check, demo, evidence, limits};
+
+/// Sluice: an exokernel whose centre is a packet gate. Boots it, talks to it, judges what it says.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    machine: MachineArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The demo: boots, shows every step of a packet's way, checks each (what a bare call does).
+    Demo,
+    /// Shows the claim and the program of a filter, after the same proofs as in the kernel.
+    Check {
+        /// A file with a program (assembly text or raw instructions), or a flow expression.
+        #[arg(value_name = "EXPRESSION|FILE", required = true, num_args = 1..)]
+        what: Vec<String>,
+    },
+    /// Measures what a claim rests on and prints the table.
+    Evidence {
+        /// Which measurement.
+        name: evidence::Name,
+    },
+}
+
+/// How the machine is made.
+#[derive(Debug, clap::Args)]
+struct MachineArguments {
+    /// User-mode networking, or a tap device in a network namespace (root only).
+    #[arg(long, global = true, value_enum, default_value_t)]
+    net: Net,
+    /// The board.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    machine: Board,
+    /// Memory in MiB.
+    #[arg(long, global = true, value_name = "MIB", default_value_t = limits::MEMORY_MIB,
+          value_parser = memory)]
+    memory: u32,
+    /// Log level of the kernel.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    log: Level,
+    /// Seconds from start to ready, at most.
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = limits::BOOT.as_secs())]
+    timeout: u64,
+    /// A host port for a UDP port of the guest (7, 9 or 7777); may be given several times.
+    #[arg(long, global = true, value_name = "GUEST=HOST", value_parser = port)]
+    port: Vec<(u16, u16)>,
+    /// Where the capture goes.
+    #[arg(long, global = true, value_name = "FILE")]
+    capture: Option<PathBuf>,
+    /// Leave the machine running after the demo, until Ctrl-C.
+    #[arg(long, global = true)]
+    keep: bool,
+    /// Use KVM instead of emulation.
+    #[arg(long, global = true)]
+    kvm: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Level {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    fn word(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        }
+    }
+}
+
+fn memory(text: &str) -> Result<u32, String> {
+    let mib: u32 = text.parse().map_err(|error| format!("{error}"))?;
+    let (min, max) = (limits::MEMORY_MIB_MIN, limits::MEMORY_MIB_MAX);
+    if (min..=max).contains(&mib) { Ok(mib) } else { Err(format!("from {min} to {max} MiB")) }
+}
+
+fn port(text: &str) -> Result<(u16, u16), String> {
+    let (guest, host) = text.split_once('=').ok_or("write GUEST=HOST, for example 7=7007")?;
+    let number = |text: &str| text.parse::<u16>().map_err(|error| format!("`{text}`: {error}"));
+    let (guest, host) = (number(guest)?, number(host)?);
+    if host == 0 { Err("the host's port must not be 0".to_owned()) } else { Ok((guest, host)) }
+}
+
+impl MachineArguments {
+    fn options(&self) -> Options {
+        let mut options = Options {
+            board: self.machine,
+            net: self.net,
+            memory_mib: self.memory,
+            kvm: self.kvm,
+            timeout: Duration::from_secs(self.timeout),
+            ..Options::default()
+        };
+        for &(guest, host) in &self.port {
+            match options.forwards.iter_mut().find(|forward| forward.0 == guest) {
+                Some(forward) => forward.1 = Some(host),
+                None => options.forwards.push((guest, Some(host))),
+            }
+        }
+        options
+    }
+}
+
+/// Runs the command that the process was called with.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let interrupted = || {
+        machine::kill_all();
+        std::process::exit(130);
+    };
+    if let Err(error) = ctrlc::set_handler(interrupted) {
+        eprintln!("sluice: Ctrl-C cannot be caught: {error}");
+    }
+    let outcome = run(&arguments);
+    // Whatever was printed last must be seen before the process ends.
+    let _ = std::io::stdout().flush();
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("sluice: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
+    let machine = arguments.machine.options();
+    let log = arguments.machine.log.word();
+    match &arguments.command {
+        None | Some(Command::Demo) => {
+            let capture = arguments.machine.capture.clone();
+            let wanted = demo::Wanted {
+                capture: capture.unwrap_or_else(|| build::workspace().join("target/sluice.pcapng")),
+                machine,
+                log: log.to_owned(),
+                keep: arguments.machine.keep,
+            };
+            Ok(demo::run(&wanted)?)
+        }
+        Some(Command::Check { what }) => {
+            println!("{}", check::check(&what.join(" "))?.text());
+            Ok(true)
+        }
+        Some(Command::Evidence { name }) => {
+            evidence::run(*name, &machine, log)?;
+            Ok(true)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arguments, memory, port};
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn ports_and_memory_are_checked() {
+        assert_eq!(port("7=7007"), Ok((7, 7007)));
+        for bad in ["7", "7=", "=7", "7=0", "7=65536", "x=1"] {
+            assert!(port(bad).is_err(), "{bad}");
+        }
+        assert_eq!(memory("256"), Ok(256));
+        for bad in ["1", "99999", "-1", "much"] {
+            assert!(memory(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn options_reach_the_machine() {
+        let line = ["sluice", "--machine", "microvm", "--memory", "128", "--port", "7=7007"];
+        let options = Arguments::parse_from(line).machine.options();
+        assert_eq!(options.memory_mib, 128);
+        assert!(options.forwards.contains(&(7, Some(7007))));
+        assert!(Arguments::try_parse_from(["sluice", "--net", "carrier-pigeon"]).is_err());
+    }
+}
