@@ -338,8 +338,9 @@ fn generated_programs_are_mostly_safe() {
                     safe += 1;
                     yes += usize::from(result != 0);
                 }
-                Err(Trap::Budget { .. }) => panic!("a loop-free program used up its budget"),
-                Err(_) => {}
+                // The one access in thirty-two that was meant to be wild.
+                Err(Trap::OutOfBounds { .. }) => {}
+                Err(trap) => panic!("{trap}\n{}", sluice_ebpf::disasm::disassemble(&program)),
             }
         }
         assert!(safe * 100 > total * 80, "{kind:?}: {safe} of {total} safe");

@@ -166,7 +166,6 @@ impl Generator<'_> {
 
     /// The two ends, the local function, and everything that goes to them.
     fn finish(&mut self) {
-        let yes = slot(self.insns.len());
         let (accept, refuse) = match self.kind {
             Kind::Filter => (1, 0),
             Kind::Ash => (
@@ -179,6 +178,7 @@ impl Generator<'_> {
             // The result is worth comparing.
             self.insns.push(Insn::Exit);
         }
+        let yes = slot(self.insns.len());
         self.mov(Reg::R0, accept.into());
         self.insns.push(Insn::Exit);
         let no = slot(self.insns.len());
