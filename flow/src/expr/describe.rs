@@ -22,16 +22,29 @@ use crate::space::Space;
 /// An expression for `space`: its rules, joined by `or`.
 #[must_use]
 pub fn describe(space: &Space) -> String {
-    let space = space.simplify();
-    match space.rules() {
-        [] => "none".to_string(),
-        [rule] => Text::of(rule).text,
-        rules => {
-            let all: Vec<String> =
-                rules.iter().map(|rule| format!("({})", Text::of(rule).text)).collect();
-            all.join(" or ")
+    let mut rules = space.simplify().into_rules();
+    // `vlan` moves all that is written after it, so only the last rule may say the word.
+    rules.sort_by_key(|rule| tag(rule, Link::PLAIN).is_some());
+    match rules.split_last() {
+        None => "none".to_string(),
+        Some((rule, [])) => Text::of(rule, true).text,
+        Some((last, others)) => {
+            let mut all = String::new();
+            for rule in others {
+                let _ = write!(all, "({}) or ", Text::of(rule, false).text);
+            }
+            let _ = write!(all, "({})", Text::of(last, true).text);
+            all
         }
     }
+}
+
+/// The protocol of the VLAN tag that follows `link` in all frames of `rule`.
+fn tag(rule: &Rule, link: Link) -> Option<u16> {
+    const TAGS: [u16; 3] =
+        [headers::ETHERTYPE_VLAN, headers::ETHERTYPE_QINQ, headers::ETHERTYPE_QINQ_OLD];
+    let protocol = link.ethertype().fixed(rule)?;
+    TAGS.into_iter().find(|&tag| protocol == tag.into())
 }
 
 /// A text and the one rule that it means.
@@ -42,10 +55,10 @@ struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    fn of(rule: &'a Rule) -> Text<'a> {
+    fn of(rule: &'a Rule, may_say_vlan: bool) -> Text<'a> {
         let mut text = Text { rule, text: String::new(), said: Rule::any() };
         text.ethernet();
-        let link = text.tags();
+        let link = if may_say_vlan { text.tags() } else { Link::PLAIN };
         match link.ethertype().fixed(rule).and_then(|number| u16::try_from(number).ok()) {
             Some(headers::ETHERTYPE_IPV4) => text.ipv4(link),
             Some(headers::ETHERTYPE_IPV6) => text.ipv6(link),
@@ -90,14 +103,8 @@ impl<'a> Text<'a> {
     /// Says the VLAN tags, outermost first. `vlan` alone leaves the tag's protocol open, so that
     /// is said before it.
     fn tags(&mut self) -> Link {
-        const TAGS: [u16; 3] =
-            [headers::ETHERTYPE_VLAN, headers::ETHERTYPE_QINQ, headers::ETHERTYPE_QINQ_OLD];
         let mut link = Link::PLAIN;
-        while link.tags < VLAN_DEPTH_MAX {
-            let protocol = link.ethertype().fixed(self.rule);
-            let Some(protocol) = TAGS.into_iter().find(|&tag| protocol == Some(tag.into())) else {
-                break;
-            };
+        while let Some(protocol) = tag(self.rule, link).filter(|_| link.tags < VLAN_DEPTH_MAX) {
             self.say(&format!("ether proto {protocol:#06x}"));
             let before = self.text.len();
             let (value, mask) = known(self.rule, link.tag_control(link.tags));
