@@ -1,0 +1,3 @@
+//! See `ebpf::fuzzing::generate_any`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sluice_ebpf::fuzzing::generate_any(bytes));
