@@ -65,14 +65,16 @@ impl Cast {
         }
     }
 
-    /// Starts `NAME`, or `NAME.0`, `NAME.1` … when a count is given: how many run now.
+    /// Starts `NAME`, or with a count so many more of `NAME.0`, `NAME.1` …, the first that are free:
+    /// how many it started.
     pub(crate) fn start(&mut self, name: &str, count: Option<u64>) -> Result<u64, Status> {
         let spec = self.manifest.environments.iter().find(|spec| spec.name == name);
         let spec = spec.ok_or(Status::BadArgument)?.clone();
         let names: Vec<String> = match count {
             None => alloc::vec![spec.name.clone()],
             Some(count) if count <= INSTANCES_MAX => {
-                (0..count).map(|i| format!("{}.{i}", spec.name)).collect()
+                let all = (0..2 * INSTANCES_MAX).map(|i| format!("{}.{i}", spec.name));
+                all.filter(|name| !self.lives(name)).take(count as usize).collect()
             }
             Some(_) => return Err(Status::Limit),
         };
@@ -127,8 +129,12 @@ impl Cast {
         self.alive.len() as u64
     }
 
+    fn lives(&self, name: &str) -> bool {
+        self.alive.iter().any(|(alive, _)| alive == name)
+    }
+
     fn start_one(&mut self, spec: &EnvironmentSpec, name: String) -> Result<(), LoadError> {
-        if self.alive.iter().any(|(alive, _)| *alive == name) {
+        if self.lives(&name) {
             return Err(LoadError::Call { doing: "taking the name", status: Status::Occupied });
         }
         let missing = LoadError::Call { doing: "finding the program", status: Status::BadArgument };
