@@ -5,31 +5,50 @@
 //! [`crate::arena_bytes`] is computed from them.
 
 /// Abstract states that may wait for their instruction at once in a safety proof.
-pub const STATES_MAX: usize = 1_024;
+pub const STATES_MAX: usize = 768;
 
 /// Variable packet pointers whose proven length one state remembers; older ones are forgotten,
 /// which refuses more and never less.
 pub const SPANS_MAX: usize = 16;
 
-/// Largest distance from the start of the packet that a packet pointer may have, in bytes (as
-/// in Linux: `MAX_PACKET_OFF`): far from anything that could wrap an address.
-pub const PACKET_OFFSET_MAX: i64 = 0xffff;
+/// Largest number that is not a constant and may be added to a packet pointer (as in Linux:
+/// `MAX_PACKET_OFF`), in bytes.
+pub const VARIABLE_OFFSET_MAX: u64 = 0xffff;
+
+/// Largest distance from the start of the packet that a packet pointer may have, in bytes: far
+/// from anything that could wrap an address.
+pub const PACKET_OFFSET_MAX: i64 = 0xf_ffff;
 
 /// Smallest distance from the start of the packet that a packet pointer may have, in bytes.
-pub const PACKET_OFFSET_MIN: i64 = -0x8000;
+pub const PACKET_OFFSET_MIN: i64 = -0xffff;
+
+/// Largest distance from `r10` that a stack pointer may have, in bytes, either way.
+pub const STACK_OFFSET_MAX: i64 = 0xffff;
+
+/// Longest header whose length a filter may add to a pointer, in bytes.
+pub const HEADER_MAX: u16 = 1_024;
 
 /// Pairs of instruction and symbolic state that a claim proof may visit.
 pub const NODES_MAX: usize = 4_096;
 
-/// Different symbolic values that a claim proof may make.
+/// Instructions that a claim proof may follow, over all its nodes.
+pub const CLAIM_STEPS_MAX: u32 = 1 << 20;
+
+/// Different symbolic values, and different cells, that a claim proof may make.
 pub const VALUES_MAX: usize = 4_096;
 
 /// Rules that an intermediate space of a claim proof may have; the claim itself may have
 /// `flow::limits::RULES_MAX`.
 pub const RULES_WORK_MAX: usize = 256;
 
-/// Cells, summed over all rules of all intermediate spaces, that a claim proof may hold.
-pub const CELLS_WORK_MAX: usize = 65_536;
+/// Different rules that a claim proof may make.
+pub const RULES_TABLE_MAX: usize = 8_192;
+
+/// Cells, summed over all different rules, that a claim proof may make.
+pub const CELLS_WORK_MAX: usize = 32_768;
+
+/// Rules, summed over all intermediate spaces, that a claim proof may refer to.
+pub const REFERENCES_MAX: usize = 1 << 17;
 
 /// Grants that a registry may hold at once, the root included.
 pub const GRANTS_MAX: usize = 4_096;
@@ -50,7 +69,8 @@ pub const RECHECK_MAX: usize = 4;
 /// Fuel units that one work item may cost at most.
 pub const ITEM_UNITS: u32 = 256;
 
-const _: () = assert!(ebpf::limits::PACKET_MAX as i64 <= PACKET_OFFSET_MAX);
+const _: () = assert!(ebpf::limits::PACKET_MAX as u64 <= VARIABLE_OFFSET_MAX);
+const _: () = assert!((VARIABLE_OFFSET_MAX as i64) < PACKET_OFFSET_MAX);
 const _: () = assert!(ebpf::limits::PACKET_MAX == flow::limits::FRAME_MAX as usize);
 const _: () = assert!(ebpf::limits::PACKET_MIN == flow::limits::FRAME_MIN as usize);
 const _: () = assert!(flow::limits::RULES_MAX <= RULES_WORK_MAX);

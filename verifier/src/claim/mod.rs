@@ -1,19 +1,54 @@
 //! Which frames a filter accepts, extracted from its instructions.
 //!
-//! Placeholder of the module's documentation.
+//! The extraction is exact: it goes from the entry forward with symbolic values ([`machine`]) to
+//! find what each branch asks of the frame ([`decide`]), and from the exits backward to find which
+//! frames are accepted from there ([`combine`]). What is accepted from an instruction on depends
+//! only on the live registers there, so each pair of instruction and state is worked out once,
+//! however many paths lead to it. What cannot be expressed and matters for the answer is
+//! [`RefusalCode::Undecided`], never guessed.
+//!
+//! | file | is |
+//! |---|---|
+//! | `word`, `value` | symbolic values: bits of the frame, its length, places in it |
+//! | `machine` | what an instruction does to them |
+//! | `decide` with `ranges`, `lexical`, `lengths` | what a comparison asks of the frame |
+//! | `live` | which registers still matter |
+//! | `rules`, `combine` | spaces under construction |
+//! | `nodes` | pairs of instruction and state, each worked out once |
+//! | `extract` | the work list |
+//!
+//! The work list is explicit, nothing recurses, and a step ends between two work items.
 
+mod combine;
+mod decide;
+mod extract;
+mod lengths;
+mod lexical;
+mod live;
+mod machine;
+mod nodes;
+mod ranges;
+mod rules;
+mod value;
+mod word;
+
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::task::Poll;
 
+use ebpf::Kind;
 use flow::Space;
 
 use crate::fuel::{Fuel, Step};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, RefusalCode};
 use crate::safety::Verified;
+use extract::Extraction;
 
 /// Extracts what a filter accepts.
 #[derive(Debug)]
 pub struct ClaimProof {
-    verified: Option<Verified>,
+    verified: Verified,
+    work: Option<Box<Extraction>>,
 }
 
 /// A filter and exactly the frames that it accepts: made by [`ClaimProof`] only.
@@ -27,13 +62,26 @@ impl ClaimProof {
     /// Starts the extraction for a verified filter.
     #[must_use]
     pub fn new(verified: Verified) -> ClaimProof {
-        ClaimProof { verified: Some(verified) }
+        let work = Some(Box::new(Extraction::new(verified.program())));
+        ClaimProof { verified, work }
     }
 
     /// Works until the fuel is spent or the answer is there.
-    pub fn step(&mut self, _fuel: &mut Fuel) -> Step<Claim> {
-        let _unfinished = &self.verified;
-        core::task::Poll::Ready(Err(Refusal::new(crate::refusal::RefusalCode::Finished)))
+    ///
+    /// The answer's errors: [`RefusalCode::NotAFilter`], [`RefusalCode::Undecided`] with the
+    /// instruction, [`RefusalCode::Limit`], and [`RefusalCode::Finished`] after the first answer.
+    pub fn step(&mut self, fuel: &mut Fuel) -> Step<Claim> {
+        let Some(work) = &mut self.work else {
+            return Poll::Ready(Err(Refusal::new(RefusalCode::Finished)));
+        };
+        let answer = match self.verified.kind() {
+            Kind::Filter => work.step(self.verified.program(), fuel),
+            _ => Poll::Ready(Err(Refusal::new(RefusalCode::NotAFilter))),
+        };
+        let Poll::Ready(answer) = answer else { return Poll::Pending };
+        self.work = None;
+        let verified = self.verified.clone();
+        Poll::Ready(answer.map(|space| Claim { verified, space: Arc::new(space) }))
     }
 }
 
@@ -48,6 +96,14 @@ impl Claim {
     #[must_use]
     pub fn space(&self) -> &Space {
         &self.space
+    }
+
+    /// A copy that shares no memory with this one: for whoever takes the memory back that the
+    /// proof ran in.
+    #[must_use]
+    pub fn detach(&self) -> Claim {
+        let space = Arc::new(Space::clone(&self.space));
+        Claim { verified: self.verified.detach(), space }
     }
 
     pub(crate) fn shared_space(&self) -> &Arc<Space> {

@@ -27,6 +27,8 @@ use crate::registry::{GrantId, Registry};
 use apart::{Apart, Neighbours};
 use within::Within;
 
+pub(crate) use within::admissible;
+
 /// Proves a claim to be inside its grant and apart from all bindings under it.
 #[derive(Debug)]
 pub struct Placement {

@@ -70,6 +70,6 @@ pub(super) fn budget(limit: &'static str) -> Refusal {
 }
 
 /// Whether a space from outside keeps to the limits within which proofs can be finished.
-pub(super) fn admissible(space: &Space) -> Result<(), Refusal> {
+pub(crate) fn admissible(space: &Space) -> Result<(), Refusal> {
     space.check().map_err(|flow::FlowError::Budget { limit }| budget(limit))
 }

@@ -225,7 +225,8 @@ impl Registry {
         }
         let child = Grant {
             receive: Arc::clone(claim.shared_space()),
-            transmit,
+            // A new allocation: the proof's memory is given back to its donor.
+            transmit: Arc::new(Space::clone(&transmit)),
             claim: Some(claim),
             parent: Some(parent_id),
             depth: parent.depth + 1,

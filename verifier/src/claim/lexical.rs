@@ -1,0 +1,151 @@
+//! Numbers made of bits of the frame, in a range: as rules over bytes.
+//!
+//! A number is compared from its highest bit down, in groups of adjacent bits that come from the
+//! same byte. Where the bounds differ first the values between them are free below; along each
+//! bound the comparison goes on. A range over `n` bytes so becomes at most `2n - 1` rules, exactly.
+
+use alloc::vec::Vec;
+
+use flow::{ByteSet, Cell, Rule};
+
+use super::value::Values;
+use super::word::{Bit, Word, low_mask};
+
+/// Adjacent bits of a number that come from one byte, or are constant.
+struct Group {
+    /// The byte; `None` if the bits are constant.
+    cell: Option<Cell>,
+    /// Position of the lowest bit.
+    low: u32,
+    /// Number of bits.
+    bits: u32,
+    /// From the lowest: number of the byte's bit, and whether it is inverted.
+    sources: [(u8, bool); 64],
+}
+
+impl Group {
+    /// The group's bits of `number`.
+    fn of(&self, number: u64) -> u64 {
+        number >> self.low & low_mask(self.bits)
+    }
+
+    /// The group's value when the byte is `byte`.
+    fn value(&self, byte: u8) -> u64 {
+        let mut value = 0;
+        for (at, &(bit, inverted)) in self.sources.iter().enumerate().take(self.bits as usize) {
+            value |= u64::from((byte >> bit & 1 == 1) != inverted) << at;
+        }
+        value
+    }
+
+    /// `rule` where the group's value is as `wanted`; `None` if that is empty.
+    fn narrow(&self, rule: &Rule, wanted: impl Fn(u64) -> bool) -> Option<Rule> {
+        match self.cell {
+            Some(cell) => rule.with(cell, ByteSet::from_fn(|byte| wanted(self.value(byte)))),
+            None => wanted(self.value(0)).then(|| rule.clone()),
+        }
+    }
+}
+
+/// The frames in which the number of `bits` is at least `low` and at most `high`.
+pub(super) fn between(values: &Values, bits: &[Bit; 64], low: u64, high: u64) -> Vec<Rule> {
+    let mut found = Vec::new();
+    let mut prefix = Rule::any();
+    let groups = groups(values, bits);
+    for (index, group) in groups.iter().enumerate() {
+        let (from, to) = (group.of(low), group.of(high));
+        let rest = groups.get(index + 1..).unwrap_or(&[]);
+        if from != to {
+            found.extend(group.narrow(&prefix, |value| from < value && value < to));
+            let along = group.narrow(&prefix, |value| value == from);
+            found.extend(along.into_iter().flat_map(|rule| beyond(rule, rest, low, true)));
+            let along = group.narrow(&prefix, |value| value == to);
+            found.extend(along.into_iter().flat_map(|rule| beyond(rule, rest, high, false)));
+            return found;
+        }
+        match group.narrow(&prefix, |value| value == from) {
+            Some(rule) => prefix = rule,
+            None => return found,
+        }
+    }
+    found.push(prefix);
+    found
+}
+
+/// `prefix` where the groups' number is at least (`above`) or at most `bound`.
+fn beyond(prefix: Rule, groups: &[Group], bound: u64, above: bool) -> Vec<Rule> {
+    let mut found = Vec::new();
+    let mut prefix = prefix;
+    for group in groups {
+        let below = low_mask(group.low + group.bits);
+        // What is left of the bound excludes nothing.
+        if bound & below == if above { 0 } else { below } {
+            break;
+        }
+        let edge = group.of(bound);
+        let strictly = |value: u64| if above { value > edge } else { value < edge };
+        found.extend(group.narrow(&prefix, strictly));
+        match group.narrow(&prefix, |value| value == edge) {
+            Some(rule) => prefix = rule,
+            None => return found,
+        }
+    }
+    found.push(prefix);
+    found
+}
+
+/// The frames in which some (`any`) or none of the bits in `mask` is 1. The word is no sum.
+pub(super) fn tested(values: &Values, word: &Word, mask: u64, any: bool) -> Vec<Rule> {
+    let mut cells: Vec<(Cell, ByteSet)> = Vec::new();
+    for (at, bit) in word.bits.iter().enumerate().filter(|&(at, _)| mask >> at & 1 == 1) {
+        let Some((cell, number, inverted)) = bit.source() else {
+            match (*bit == Bit::ONE, any) {
+                (true, true) => return alloc::vec![Rule::any()],
+                (true, false) => return Vec::new(),
+                (false, _) => continue,
+            }
+        };
+        let cell = values.cell_at(cell);
+        let zero = ByteSet::masked(if inverted { 0xff } else { 0 }, 1 << number);
+        match cells.iter_mut().find(|entry| entry.0 == cell) {
+            Some(entry) => entry.1 = entry.1.intersect(zero),
+            None => cells.push((cell, zero)),
+        }
+    }
+    if any {
+        let one = |&(cell, zeros): &(Cell, ByteSet)| Rule::any().with(cell, zeros.complement());
+        return cells.iter().filter_map(one).collect();
+    }
+    let mut all = Rule::any();
+    let empty = cells.iter().any(|&(cell, zeros)| !all.restrict(cell, zeros));
+    if empty { Vec::new() } else { alloc::vec![all] }
+}
+
+/// The groups of a number, highest first.
+fn groups(values: &Values, bits: &[Bit; 64]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (at, bit) in (0u32..).zip(bits) {
+        let (cell, source) = match bit.source() {
+            Some((cell, number, inverted)) => {
+                (Some(values.cell_at(cell)), (number as u8, inverted))
+            }
+            // Bit 0 of the byte 0, inverted for a 1.
+            None => (None, (0, *bit == Bit::ONE)),
+        };
+        match groups.last_mut().filter(|group| group.cell == cell) {
+            Some(group) => {
+                if let Some(entry) = group.sources.get_mut(group.bits as usize) {
+                    *entry = source;
+                }
+                group.bits += 1;
+            }
+            None => {
+                let mut sources = [(0, false); 64];
+                sources[0] = source;
+                groups.push(Group { cell, low: at, bits: 1, sources });
+            }
+        }
+    }
+    groups.reverse();
+    groups
+}

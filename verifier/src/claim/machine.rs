@@ -1,0 +1,379 @@
+//! One symbolic step: what an instruction does to registers and stack that hold symbolic values.
+//!
+//! The program is verified, so whatever cannot be followed here is merely unknown: it becomes a
+//! [`Value::Unknown`], and only a decision that depends on it is refused.
+
+use alloc::vec::Vec;
+
+use ebpf::{AluOp, Imm64, Insn, Operand, Reg, Size, Width, context};
+use flow::limits::FRAME_MAX;
+use flow::{Base, Cell, HeaderBase};
+
+use super::value::{DEAD, Value, ValueId, Values};
+use super::word::{Word, low_mask};
+use crate::limits::HEADER_MAX;
+use crate::refusal::{Refusal, UndecidedReason};
+
+/// Registers and stack, as numbers of values.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Machine {
+    pub(super) registers: [ValueId; 11],
+    /// Stores that were not overwritten: offset from `r10`, bytes, value; ascending.
+    stack: Vec<(i64, usize, ValueId)>,
+}
+
+/// What an expression cannot be: the reason for [`Value::Unknown`].
+type Lost = UndecidedReason;
+
+impl Machine {
+    pub(super) fn at_entry(values: &mut Values) -> Result<Machine, Refusal> {
+        let mut registers = [DEAD; 11];
+        registers[Reg::R1.index()] = values.intern(Value::Context)?;
+        registers[Reg::R10.index()] = values.intern(Value::Stack(0))?;
+        Ok(Machine { registers, stack: Vec::new() })
+    }
+
+    pub(super) fn get(&self, values: &Values, reg: Reg) -> Value {
+        values.get(self.registers[reg.index()])
+    }
+
+    pub(super) fn operand(&self, values: &Values, operand: Operand) -> Value {
+        match operand {
+            Operand::Reg(reg) => self.get(values, reg),
+            Operand::Imm(imm) => Value::Word(Word::constant(i64::from(imm).cast_unsigned())),
+        }
+    }
+
+    /// Forgets the registers that are not in `live` (bit n is register n).
+    pub(super) fn keep(&mut self, live: u16) {
+        for (index, register) in self.registers.iter_mut().enumerate() {
+            if live >> index & 1 == 0 {
+                *register = DEAD;
+            }
+        }
+    }
+
+    /// Does what the instruction at `pc` does, if it is no jump.
+    ///
+    /// # Errors
+    /// The table of values is full.
+    pub(super) fn step(
+        &mut self,
+        values: &mut Values,
+        pc: u32,
+        insn: &Insn,
+    ) -> Result<(), Refusal> {
+        let (dst, value) = match *insn {
+            Insn::Alu { width, op, dst, src } => {
+                let (left, right) = (self.get(values, dst), self.operand(values, src));
+                (dst, computed(values, (width, op), left, right))
+            }
+            Insn::Neg { width, dst } => {
+                let zero = Value::Word(Word::constant(0));
+                let right = self.get(values, dst);
+                (dst, computed(values, (width, AluOp::Sub), zero, right))
+            }
+            Insn::MovSx { width, from, dst, src } => {
+                let moved = |word: Word| word.sign_extend(from, bits(width));
+                (dst, unary(self.get(values, src), moved))
+            }
+            Insn::Endian { order, bits, dst } => {
+                (dst, unary(self.get(values, dst), |word| word.endian(order, bits)))
+            }
+            Insn::LoadImm64 { dst, imm: Imm64::Value(value) } => {
+                (dst, Ok(Value::Word(Word::constant(value))))
+            }
+            Insn::LoadImm64 { dst, .. } => (dst, Err(Lost::Address)),
+            Insn::Load { size, signed, dst, base, offset } => {
+                let loaded = self.load(values, size, base, offset.into())?;
+                let extended = match loaded {
+                    Ok(value) if signed => unary(value, |word| word.sign_extend(size, 64)),
+                    other => other,
+                };
+                (dst, extended)
+            }
+            Insn::Store { size, base, offset, src } => {
+                let stored = cut(self.operand(values, src), size.bits());
+                let id = intern(values, pc, stored)?;
+                self.store(values, size, base, offset.into(), id);
+                return Ok(());
+            }
+            Insn::Atomic { size, base, offset, src, .. } => {
+                let lost = intern(values, pc, Err(Lost::Stack))?;
+                self.store(values, size, base, offset.into(), lost);
+                // More than is written is forgotten: what the operation leaves is unknown.
+                self.registers[Reg::R0.index()] = lost;
+                (src, Err(Lost::Stack))
+            }
+            Insn::Call { .. } => (Reg::R0, Err(Lost::Context)),
+            Insn::LoadImm64High | Insn::Jump { .. } | Insn::Branch { .. } | Insn::Exit => {
+                return Ok(());
+            }
+        };
+        self.registers[dst.index()] = intern(values, pc, value)?;
+        Ok(())
+    }
+
+    fn load(
+        &self,
+        values: &mut Values,
+        size: Size,
+        base: Reg,
+        offset: i64,
+    ) -> Result<Result<Value, Lost>, Refusal> {
+        match self.get(values, base) {
+            Value::Place { base, bytes } => packet(values, size, base, bytes + offset),
+            Value::Context => Ok(match context::Field::at(offset) {
+                Some(context::Field::Data | context::Field::DataMeta) => {
+                    Ok(Value::Place { base: Base::Frame, bytes: 0 })
+                }
+                Some(context::Field::DataEnd) => Ok(Value::End),
+                _ => Err(Lost::Context),
+            }),
+            Value::Stack(at) => {
+                let key = (at + offset, size.bytes());
+                let whole = self.stack.iter().find(|entry| (entry.0, entry.1) == key);
+                Ok(whole.map(|&(_, _, id)| values.get(id)).ok_or(Lost::Stack))
+            }
+            Value::Unknown(reason, _) => Ok(Err(reason)),
+            _ => Ok(Err(Lost::Address)),
+        }
+    }
+
+    fn store(&mut self, values: &Values, size: Size, base: Reg, offset: i64, id: ValueId) {
+        let Value::Stack(at) = self.get(values, base) else { return };
+        let (start, length) = (at + offset, size.bytes());
+        let end = start + length as i64;
+        self.stack.retain(|&(from, bytes, _)| from >= end || from + bytes as i64 <= start);
+        let place = self.stack.partition_point(|entry| entry.0 < start);
+        self.stack.insert(place, (start, length, id));
+    }
+
+    /// The stack's part of a key.
+    pub(super) fn stack(&self) -> &[(i64, usize, ValueId)] {
+        &self.stack
+    }
+}
+
+fn intern(values: &mut Values, pc: u32, value: Result<Value, Lost>) -> Result<ValueId, Refusal> {
+    values.intern(value.unwrap_or_else(|reason| Value::Unknown(reason, pc)))
+}
+
+const fn bits(width: Width) -> u32 {
+    match width {
+        Width::W32 => 32,
+        Width::W64 => 64,
+    }
+}
+
+/// The bytes of the frame at a place.
+fn packet(
+    values: &mut Values,
+    size: Size,
+    base: Base,
+    start: i64,
+) -> Result<Result<Value, Lost>, Refusal> {
+    let mut cells = [0; 8];
+    for (cell, at) in cells.iter_mut().zip(start..).take(size.bytes()) {
+        let Some(offset) = u16::try_from(at).ok().filter(|&offset| offset < FRAME_MAX) else {
+            return Ok(Err(Lost::VariableOffset));
+        };
+        *cell = values.cell(Cell { base, offset })?;
+    }
+    Ok(Ok(Value::Word(Word::loaded(cells.get(..size.bytes()).unwrap_or(&[])))))
+}
+
+/// The low `width` bits of a number; pointers are whole or lost.
+fn cut(value: Value, width: u32) -> Result<Value, Lost> {
+    match value {
+        Value::Word(word) => Ok(Value::Word(word.cut(width))),
+        Value::Length { base, plus, width: before } => Ok(length(base, plus, before.min(width))),
+        Value::Unknown(reason, _) => Err(reason),
+        other if width == 64 => Ok(other),
+        _ => Err(Lost::Address),
+    }
+}
+
+/// A length that cannot wrap is known in full.
+fn length(base: Base, plus: u64, width: u32) -> Value {
+    let (least, most) = super::lengths::range(base);
+    let first = i64::from(least).checked_add(plus.cast_signed());
+    let last = i64::from(most).checked_add(plus.cast_signed());
+    let fits = |end: Option<i64>| {
+        end.is_some_and(|end| end >= 0 && end.cast_unsigned() <= low_mask(width))
+    };
+    match fits(first) && fits(last) {
+        true => Value::Length { base, plus, width: 64 },
+        false => Value::Length { base, plus: plus & low_mask(width), width },
+    }
+}
+
+fn unary(value: Value, of: impl Fn(Word) -> Option<Word>) -> Result<Value, Lost> {
+    match value {
+        Value::Word(word) => of(word).map(Value::Word).ok_or(Lost::Arithmetic),
+        Value::Unknown(reason, _) => Err(reason),
+        Value::Length { .. } => Err(Lost::Arithmetic),
+        _ => Err(Lost::Address),
+    }
+}
+
+fn computed(
+    values: &Values,
+    (width, op): (Width, AluOp),
+    left: Value,
+    right: Value,
+) -> Result<Value, Lost> {
+    if op == AluOp::Mov {
+        return cut(right, bits(width));
+    }
+    match (left, right) {
+        (Value::Word(a), Value::Word(b)) => {
+            words(width, op, &a, &b).map(Value::Word).ok_or(Lost::Arithmetic)
+        }
+        (Value::Unknown(reason, _), _) | (_, Value::Unknown(reason, _)) => Err(reason),
+        (Value::Length { base, plus, width: before }, Value::Word(word)) => {
+            let constant = word.as_constant().ok_or(Lost::Arithmetic)?;
+            lengths(op, (base, plus, before), constant, bits(width))
+        }
+        (Value::Word(word), Value::Length { base, plus, width: before }) => {
+            let constant = word.as_constant().ok_or(Lost::Arithmetic)?;
+            let commutes = matches!(op, AluOp::Add | AluOp::And);
+            if !commutes {
+                return Err(Lost::Arithmetic);
+            }
+            lengths(op, (base, plus, before), constant, bits(width))
+        }
+        (Value::Place { base, bytes }, Value::Word(word)) => places(values, op, (base, bytes), &word),
+        (Value::Word(word), Value::Place { base, bytes }) => places(values, op, (base, bytes), &word),
+        (Value::Stack(at), Value::Word(word)) | (Value::Word(word), Value::Stack(at)) => {
+            let by = word.as_constant().ok_or(Lost::Address)?.cast_signed();
+            let moved = match op {
+                AluOp::Add => at.checked_add(by),
+                AluOp::Sub => at.checked_sub(by),
+                _ => None,
+            };
+            moved.map(Value::Stack).ok_or(Lost::Address)
+        }
+        (Value::End, Value::Place { base, bytes }) if op == AluOp::Sub => {
+            Ok(length(base, bytes.wrapping_neg().cast_unsigned(), 64))
+        }
+        (Value::Place { base, bytes }, Value::Place { base: other, bytes: theirs })
+            if op == AluOp::Sub && base == other =>
+        {
+            Ok(Value::Word(Word::constant(bytes.wrapping_sub(theirs).cast_unsigned())))
+        }
+        _ => Err(Lost::Address),
+    }
+}
+
+fn words(width: Width, op: AluOp, a: &Word, b: &Word) -> Option<Word> {
+    let wide = bits(width);
+    let (left, right) = (a.cut(wide).as_constant(), b.cut(wide).as_constant());
+    if let (Some(left), Some(right)) = (left, right) {
+        return Some(Word::constant(ebpf::interp::arith::alu(width, op, left, right)));
+    }
+    match op {
+        AluOp::Add => a.add(b, wide),
+        AluOp::Sub => a.sub(b, wide),
+        AluOp::And => a.and(b, wide).or_else(|| b.and(a, wide)),
+        AluOp::Or => a.or(b, wide),
+        AluOp::Xor => a.xor(b, wide),
+        AluOp::Lsh => Some(a.shift_left(shift(right?, wide), wide)),
+        AluOp::Rsh => a.shift_right(shift(right?, wide), wide, false),
+        AluOp::Arsh => a.shift_right(shift(right?, wide), wide, true),
+        AluOp::Mul => scaled(a, right, wide).or_else(|| scaled(b, left, wide)),
+        AluOp::Div => match right? {
+            0 => Some(Word::constant(0)),
+            by if by.is_power_of_two() => a.shift_right(by.trailing_zeros(), wide, false),
+            _ => None,
+        },
+        AluOp::Mod => match right? {
+            0 => Some(a.cut(wide)),
+            by if by.is_power_of_two() => Some(a.cut(wide).cut(by.trailing_zeros())),
+            _ => None,
+        },
+        AluOp::Sdiv | AluOp::Smod => None,
+        AluOp::Mov => Some(b.cut(wide)),
+    }
+}
+
+/// Shift counts are masked to the width.
+const fn shift(count: u64, width: u32) -> u32 {
+    (count & (width as u64 - 1)) as u32
+}
+
+fn scaled(a: &Word, by: Option<u64>, width: u32) -> Option<Word> {
+    match by? {
+        0 => Some(Word::constant(0)),
+        by if by.is_power_of_two() => Some(a.shift_left(by.trailing_zeros(), width)),
+        _ => None,
+    }
+}
+
+fn lengths(
+    op: AluOp,
+    (base, plus, before): (Base, u64, u32),
+    by: u64,
+    width: u32,
+) -> Result<Value, Lost> {
+    let plus = match op {
+        AluOp::Add if before >= width => plus.wrapping_add(by),
+        AluOp::Sub if before >= width => plus.wrapping_sub(by),
+        // A mask of low bits.
+        AluOp::And if by & by.wrapping_add(1) == 0 && by != 0 => {
+            let kept = (64 - by.leading_zeros()).min(width);
+            return Ok(length(base, plus, before.min(kept)));
+        }
+        _ => return Err(Lost::Arithmetic),
+    };
+    Ok(length(base, plus, width))
+}
+
+/// A packet pointer moved by a constant, or by one header-length field.
+fn places(
+    values: &Values,
+    op: AluOp,
+    (base, bytes): (Base, i64),
+    by: &Word,
+) -> Result<Value, Lost> {
+    if let Some(constant) = by.as_constant() {
+        let moved = match op {
+            AluOp::Add => bytes.checked_add(constant.cast_signed()),
+            AluOp::Sub => bytes.checked_sub(constant.cast_signed()),
+            _ => None,
+        };
+        let bytes = moved.ok_or(Lost::VariableOffset)?;
+        return Ok(Value::Place { base, bytes });
+    }
+    if op != AluOp::Add || base != Base::Frame || by.width != 64 {
+        return Err(Lost::VariableOffset);
+    }
+    let (ones, _) = by.known();
+    let constant = ones.wrapping_add(by.plus).cast_signed();
+    let bytes = bytes.checked_add(constant).ok_or(Lost::VariableOffset)?;
+    Ok(Value::Place { base: Base::Header(header(values, by)?), bytes })
+}
+
+/// The header whose length the variable bits of a word are.
+fn header(values: &Values, by: &Word) -> Result<HeaderBase, Lost> {
+    let mut found: Option<(u32, u32, u8)> = None;
+    for (at, bit) in (0u32..).zip(by.bits) {
+        let Some((cell, bit, inverted)) = bit.source() else { continue };
+        let shift = at.checked_sub(bit).filter(|_| !inverted).ok_or(Lost::VariableOffset)?;
+        let (first, scale, mask) = found.unwrap_or((cell, shift, 0));
+        if (cell, shift) != (first, scale) || mask >> bit & 1 == 1 {
+            return Err(Lost::VariableOffset);
+        }
+        found = Some((cell, shift, mask | 1 << bit));
+    }
+    let (cell, shift, mask) = found.ok_or(Lost::VariableOffset)?;
+    let Cell { base: Base::Frame, offset: at } = values.cell_at(cell) else {
+        return Err(Lost::VariableOffset);
+    };
+    let longest = u64::from(mask).checked_shl(shift).ok_or(Lost::VariableOffset)?;
+    if mask.count_ones() > 4 || longest > u64::from(HEADER_MAX) {
+        return Err(Lost::VariableOffset);
+    }
+    let shift = u8::try_from(shift).map_err(|_| Lost::VariableOffset)?;
+    Ok(HeaderBase { at, mask, shift, add: 0 })
+}

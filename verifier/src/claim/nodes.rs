@@ -1,0 +1,93 @@
+//! Pairs of instruction and symbolic state, each worked out once.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::machine::Machine;
+use super::rules::RuleId;
+use crate::limits::{NODES_MAX, REFERENCES_MAX};
+use crate::refusal::Refusal;
+
+/// A node's number.
+pub(super) type NodeId = usize;
+
+/// All nodes of an extraction.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    nodes: Vec<Node>,
+    numbers: HashTable<NodeId>,
+    references: usize,
+    hasher: DefaultHashBuilder,
+}
+
+#[derive(Debug)]
+struct Node {
+    pc: u32,
+    state: Box<Machine>,
+    /// What is accepted from here on, once it is known.
+    accepted: Option<Arc<[RuleId]>>,
+}
+
+impl Nodes {
+    pub(super) fn new() -> Nodes {
+        Nodes {
+            nodes: Vec::new(),
+            numbers: HashTable::new(),
+            references: 0,
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
+    /// The node for `state` before the instruction at `pc`.
+    ///
+    /// # Errors
+    /// More than `NODES_MAX` nodes.
+    pub(super) fn find(&mut self, pc: u32, state: Machine) -> Result<NodeId, Refusal> {
+        let Nodes { nodes, numbers, hasher, .. } = self;
+        let hash = hasher.hash_one((pc, &state));
+        let same = |&id: &NodeId| {
+            nodes.get(id).is_some_and(|node| node.pc == pc && *node.state == state)
+        };
+        if let Some(&id) = numbers.find(hash, same) {
+            return Ok(id);
+        }
+        if nodes.len() >= NODES_MAX {
+            return Err(Refusal::limit("NODES_MAX", NODES_MAX as u64).at(pc));
+        }
+        let id = nodes.len();
+        nodes.push(Node { pc, state: Box::new(state), accepted: None });
+        numbers.insert_unique(hash, id, |&id| {
+            nodes.get(id).map_or(0, |node| hasher.hash_one((node.pc, &*node.state)))
+        });
+        Ok(id)
+    }
+
+    /// Where a node stands, and in which state.
+    pub(super) fn start(&self, id: NodeId) -> Option<(u32, Machine)> {
+        self.nodes.get(id).map(|node| (node.pc, Machine::clone(&node.state)))
+    }
+
+    /// What is accepted from a node on, if it was worked out.
+    pub(super) fn accepted(&self, id: NodeId) -> Option<&Arc<[RuleId]>> {
+        self.nodes.get(id)?.accepted.as_ref()
+    }
+
+    /// Keeps what is accepted from a node on.
+    ///
+    /// # Errors
+    /// More than `REFERENCES_MAX` rules are referred to.
+    pub(super) fn resolve(&mut self, id: NodeId, accepted: Vec<RuleId>) -> Result<(), Refusal> {
+        self.references += accepted.len();
+        if self.references > REFERENCES_MAX {
+            return Err(Refusal::limit("REFERENCES_MAX", REFERENCES_MAX as u64));
+        }
+        if let Some(node) = self.nodes.get_mut(id) {
+            node.accepted = Some(accepted.into());
+        }
+        Ok(())
+    }
+}

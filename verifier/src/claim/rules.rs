@@ -1,0 +1,100 @@
+//! The rules of all intermediate spaces, each once.
+//!
+//! A space is a list of numbers of rules. The space behind a failed test is usually the space
+//! behind the next one with a few rules more, so that sharing keeps the whole construction small,
+//! and whether two spaces have a rule in common is a comparison of numbers.
+
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+
+use flow::Rule;
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::limits::{CELLS_WORK_MAX, RULES_TABLE_MAX, RULES_WORK_MAX};
+use crate::refusal::Refusal;
+
+/// A rule's number.
+pub(super) type RuleId = u32;
+
+/// All rules of an extraction.
+#[derive(Debug)]
+pub(super) struct Rules {
+    rules: Vec<Rule>,
+    numbers: HashTable<RuleId>,
+    cells: usize,
+    hasher: DefaultHashBuilder,
+}
+
+impl Rules {
+    pub(super) fn new() -> Rules {
+        Rules {
+            rules: Vec::new(),
+            numbers: HashTable::new(),
+            cells: 0,
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
+    pub(super) fn get(&self, id: RuleId) -> Option<&Rule> {
+        self.rules.get(id as usize)
+    }
+
+    /// The rule's number.
+    ///
+    /// # Errors
+    /// More rules than `RULES_TABLE_MAX`, or more cells than `CELLS_WORK_MAX`.
+    pub(super) fn intern(&mut self, rule: Rule) -> Result<RuleId, Refusal> {
+        let Rules { rules, numbers, cells, hasher } = self;
+        let hash = hasher.hash_one(&rule);
+        if let Some(&id) = numbers.find(hash, |&id| rules.get(id as usize) == Some(&rule)) {
+            return Ok(id);
+        }
+        if rules.len() >= RULES_TABLE_MAX {
+            return Err(Refusal::limit("RULES_TABLE_MAX", RULES_TABLE_MAX as u64));
+        }
+        *cells += rule.cells().len();
+        if *cells > CELLS_WORK_MAX {
+            return Err(Refusal::limit("CELLS_WORK_MAX", CELLS_WORK_MAX as u64));
+        }
+        let id = rules.len() as RuleId;
+        rules.push(rule);
+        numbers.insert_unique(hash, id, |&id| {
+            rules.get(id as usize).map_or(0, |rule| hasher.hash_one(rule))
+        });
+        Ok(id)
+    }
+
+    /// Whether a rule is inside one of a space's, as far as their tests show.
+    pub(super) fn covered(&self, rule: &Rule, space: &[RuleId]) -> bool {
+        space.iter().filter_map(|&id| self.get(id)).any(|other| rule.is_plainly_inside(other))
+    }
+
+    /// Adds a rule to a space, absorbing what it covers and merging it with its likes.
+    ///
+    /// # Errors
+    /// A limit of the table, or more than `RULES_WORK_MAX` rules in the space.
+    pub(super) fn add(&mut self, space: &mut Vec<RuleId>, rule: Rule) -> Result<(), Refusal> {
+        let mut rule = rule;
+        // Each round takes a rule out of the space or ends.
+        loop {
+            if self.covered(&rule, space) {
+                return Ok(());
+            }
+            let merged = space.iter().enumerate().find_map(|(at, &id)| {
+                let other = self.get(id)?;
+                if other.is_plainly_inside(&rule) {
+                    return Some((at, rule.clone()));
+                }
+                rule.merge(other).map(|merged| (at, merged))
+            });
+            let Some((at, merged)) = merged else { break };
+            space.remove(at);
+            rule = merged;
+        }
+        if space.len() >= RULES_WORK_MAX {
+            return Err(Refusal::limit("RULES_WORK_MAX", RULES_WORK_MAX as u64));
+        }
+        space.push(self.intern(rule)?);
+        Ok(())
+    }
+}

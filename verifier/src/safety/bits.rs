@@ -1,0 +1,106 @@
+//! Known bits of a number.
+//!
+//! A [`Bits`] says of each of 64 bits whether it is 0, 1 or unknown: `value` holds the known ones,
+//! `unknown` the unknown ones, and no bit is in both. The operations are those of Linux's *tnum*
+//! (Vishwanathan et al., "Sound, Precise, and Fast Abstract Interpretation with Tristate
+//! Numbers", CGO 2022), where addition and subtraction are proven sound and optimal.
+
+/// What is known of each bit of a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bits {
+    /// Bits known to be 1.
+    pub(super) value: u64,
+    /// Bits not known.
+    pub(super) unknown: u64,
+}
+
+impl Bits {
+    /// Nothing known.
+    pub(super) const UNKNOWN: Bits = Bits { value: 0, unknown: u64::MAX };
+
+    pub(super) const fn constant(value: u64) -> Bits {
+        Bits { value, unknown: 0 }
+    }
+
+    /// The bits that all numbers from `low` to `high` share.
+    pub(super) const fn range(low: u64, high: u64) -> Bits {
+        let differ = low ^ high;
+        let unknown = match differ.leading_zeros() {
+            0 => u64::MAX,
+            zeros => (1u64 << (64 - zeros)) - 1,
+        };
+        Bits { value: low & !unknown, unknown }
+    }
+
+    pub(super) const fn min(self) -> u64 {
+        self.value
+    }
+
+    pub(super) const fn max(self) -> u64 {
+        self.value | self.unknown
+    }
+
+    pub(super) const fn contains(self, number: u64) -> bool {
+        number & !self.unknown == self.value
+    }
+
+    pub(super) const fn add(self, other: Bits) -> Bits {
+        let values = self.value.wrapping_add(other.value);
+        let most = values.wrapping_add(self.unknown.wrapping_add(other.unknown));
+        let unknown = (most ^ values) | self.unknown | other.unknown;
+        Bits { value: values & !unknown, unknown }
+    }
+
+    pub(super) const fn sub(self, other: Bits) -> Bits {
+        let values = self.value.wrapping_sub(other.value);
+        let most = values.wrapping_add(self.unknown);
+        let least = values.wrapping_sub(other.unknown);
+        let unknown = (most ^ least) | self.unknown | other.unknown;
+        Bits { value: values & !unknown, unknown }
+    }
+
+    pub(super) const fn and(self, other: Bits) -> Bits {
+        let value = self.value & other.value;
+        Bits { value, unknown: self.max() & other.max() & !value }
+    }
+
+    pub(super) const fn or(self, other: Bits) -> Bits {
+        let value = self.value | other.value;
+        Bits { value, unknown: (self.unknown | other.unknown) & !value }
+    }
+
+    pub(super) const fn xor(self, other: Bits) -> Bits {
+        let unknown = self.unknown | other.unknown;
+        Bits { value: (self.value ^ other.value) & !unknown, unknown }
+    }
+
+    /// `count` is below 64.
+    pub(super) const fn shift_left(self, count: u32) -> Bits {
+        Bits { value: self.value << count, unknown: self.unknown << count }
+    }
+
+    /// `count` is below 64.
+    pub(super) const fn shift_right(self, count: u32) -> Bits {
+        Bits { value: self.value >> count, unknown: self.unknown >> count }
+    }
+
+    /// Both parts mapped alike by a function that only moves or drops bits.
+    pub(super) fn map(self, mapped: impl Fn(u64) -> u64) -> Bits {
+        Bits { value: mapped(self.value), unknown: mapped(self.unknown) }
+    }
+
+    /// Numbers in both; `None` if there are none.
+    pub(super) const fn intersect(self, other: Bits) -> Option<Bits> {
+        if (self.value ^ other.value) & !self.unknown & !other.unknown != 0 {
+            return None;
+        }
+        let unknown = self.unknown & other.unknown;
+        Some(Bits { value: (self.value | other.value) & !unknown, unknown })
+    }
+
+    /// Numbers in either, and as few others as possible.
+    pub(super) const fn union(self, other: Bits) -> Bits {
+        let unknown = self.unknown | other.unknown | (self.value ^ other.value);
+        Bits { value: self.value & !unknown, unknown }
+    }
+}
