@@ -39,6 +39,11 @@ pub enum EngineError {
         /// `SLOTS_PER_ENTRY_MAX`.
         limit: usize,
     },
+    /// Too many rules that only differ in ranges or lengths share one key.
+    Claimants {
+        /// `CLAIMANTS_MAX`.
+        limit: usize,
+    },
     /// The grant is too deep to be ranked.
     Depth {
         /// `DEPTH_MAX`.
@@ -65,6 +70,9 @@ impl fmt::Display for EngineError {
             }
             Self::Collisions { limit } => {
                 write!(f, "keys collide: a table would need {limit} slots per entry")
+            }
+            Self::Claimants { limit } => {
+                write!(f, "more than {limit} rules differ only in ranges or lengths")
             }
             Self::Depth { limit } => write!(f, "grants nest deeper than {limit}"),
             Self::NoSuchGrant => write!(f, "the grant is gone"),

@@ -7,14 +7,17 @@ extern crate alloc;
 pub mod check;
 pub mod compile;
 mod context;
+mod dispatch;
 mod engine;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod limits;
 mod load;
+mod plan;
 pub mod x86;
 
-pub use engine::{Engine, HashKey, Prepared, PreparedGrant, Stats, Verdict};
+pub use engine::{Engine, Prepared, PreparedGrant, Stats, Verdict};
 pub use error::EngineError;
 pub use load::{NativeProgram, load};
+pub use plan::HashKey;

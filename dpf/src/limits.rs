@@ -28,11 +28,15 @@ pub const DEPTH_MAX: u32 = 0x3fff;
 /// Buckets of a new shape's table.
 pub const FIRST_BUCKETS: usize = 4;
 
-/// Entries that an insertion may move to make room before the table grows.
-pub const MOVES_MAX: usize = 8;
+/// Claimants of one key: each may cost a packet one run of a program.
+pub const CLAIMANTS_MAX: usize = 64;
 
-/// A table does not grow beyond this many slots per entry: who collides that much is refused.
+/// A table beyond [`SLOTS_FREE`] slots does not grow beyond this many slots per entry: who collides
+/// that much is refused.
 pub const SLOTS_PER_ENTRY_MAX: usize = 64;
+
+/// Slots that a table may have however few its entries.
+pub const SLOTS_FREE: usize = 1024;
 
 const _: () = assert!(SHAPES_PER_GRANT <= SHAPES_MAX);
 const _: () = assert!(ebpf::limits::KERNEL_SLOTS * CODE_BYTES_PER_SLOT <= CODE_BYTES_MAX);

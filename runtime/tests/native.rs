@@ -131,7 +131,13 @@ fn a_dispatcher_only_joins_code_and_tables_of_one_geometry() {
     dispatcher.set_slot(1, 0, &[1], 1);
     dispatcher.set_slot(0, 1, &[1, 2], 1);
     let mut hits = vec![];
-    assert_eq!(dispatcher.run(&[0; 14], |hit| hits.push(hit)), 5);
+    assert_eq!(
+        dispatcher.run(&[0; 14], |best, hit| {
+            hits.push(hit);
+            best + 1
+        }),
+        6
+    );
     assert_eq!(hits, [0x77]);
     assert_eq!(dispatcher.tables()[0].slot(1), Some((&[0_u64][..], 0)));
 
@@ -140,7 +146,10 @@ fn a_dispatcher_only_joins_code_and_tables_of_one_geometry() {
     grown.set_slot(0, &[9], 0x99);
     dispatcher.replace(0, grown).unwrap();
     hits.clear();
-    let _ = dispatcher.run(&[0; 14], |hit| hits.push(hit));
+    let _ = dispatcher.run(&[0; 14], |best, hit| {
+        hits.push(hit);
+        best + 1
+    });
     assert_eq!(hits, [0x99]);
 }
 

@@ -16,7 +16,7 @@
 mod arithmetic;
 mod cursor;
 mod decode;
-//TMP mod dispatch;
+mod dispatch;
 mod frame;
 mod memory;
 mod native;
@@ -34,7 +34,7 @@ use runtime::native::{Checked, Dispatch, Filter, Memory, Packet};
 use verifier::Verified;
 
 use crate::compile::Emitted;
-//TMP use crate::plan::Plan;
+use crate::plan::Plan;
 
 /// Why emitted code was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +73,12 @@ pub fn handler(verified: &Verified, emitted: Emitted) -> Result<Checked<Packet>,
 /// As for [`filter`].
 pub fn memory(verified: &Verified, emitted: Emitted) -> Result<Checked<Memory>, CheckError> {
     Ok(Checked::vouch(implements(verified.program(), Kind::Memory, emitted)?, ()))
+}
+
+/// Checks the merged classifier's code against its plan.
+pub(crate) fn dispatcher(plan: &Plan, emitted: Emitted) -> Result<Checked<Dispatch>, CheckError> {
+    dispatch::implements(plan, &emitted.bytes)?;
+    Ok(Checked::vouch(emitted.bytes, plan.geometry()))
 }
 
 /// For tests: vouches for the code of a program that has no proof, but was seen to run without a

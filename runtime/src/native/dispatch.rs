@@ -203,17 +203,17 @@ impl Dispatcher {
         Ok(core::mem::replace(old, new))
     }
 
-    /// Classifies a frame: the greatest value among the hits, and each hit whose value is odd
-    /// ("pending") passed to `pending`, in table order.
+    /// Classifies a frame: the greatest even value among the hits. Each odd one ("pending") is then
+    /// passed to `resolve` with the best so far, in table order; what that returns is the new best.
     #[must_use]
-    pub fn run(&self, frame: &[u8], mut pending: impl FnMut(u64)) -> u64 {
+    pub fn run(&self, frame: &[u8], mut resolve: impl FnMut(u64, u64) -> u64) -> u64 {
         let mut hits = [MaybeUninit::<u64>::uninit(); TABLES_MAX + 1];
         // SAFETY: the code was vouched for under `Dispatch` with the geometry of `self.tables`
         // (checked in `new` and `replace`). It reads `frame`, the table references and any slot of
         // the two buckets of each table (all borrowed from `self` for the call), and writes at
         // most one word per table (`TABLES_MAX` at most) and a final 0 to `hits`.
         let entry = unsafe { transmute::<*const (), DispatchEntry>(self.code.entry()) };
-        let best = entry(
+        let mut best = entry(
             frame.as_ptr(),
             frame.len() as u64,
             self.refs.as_ptr(),
@@ -223,7 +223,7 @@ impl Dispatcher {
             // SAFETY: the code wrote every word up to and including the first 0, where we stop.
             match unsafe { hit.assume_init() } {
                 0 => break,
-                value => pending(value),
+                value => best = resolve(best, value),
             }
         }
         best
