@@ -40,7 +40,7 @@ impl State {
 }
 
 /// The two ends of every program.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Yes,
     No,
@@ -174,16 +174,21 @@ impl Generator<'_> {
             ),
             Kind::Memory => (1, 0),
         };
-        if self.kind == Kind::Memory && self.holds_number(Reg::R0) {
+        let computed = self.kind == Kind::Memory && self.holds_number(Reg::R0);
+        if computed {
             // The result is worth comparing.
             self.insns.push(Insn::Exit);
         }
         let yes = slot(self.insns.len());
-        self.mov(Reg::R0, accept.into());
-        self.insns.push(Insn::Exit);
+        if !computed || self.goes_to(End::Yes) {
+            self.mov(Reg::R0, accept.into());
+            self.insns.push(Insn::Exit);
+        }
         let no = slot(self.insns.len());
-        self.mov(Reg::R0, refuse.into());
-        self.insns.push(Insn::Exit);
+        if self.goes_to(End::No) {
+            self.mov(Reg::R0, refuse.into());
+            self.insns.push(Insn::Exit);
+        }
         let function = slot(self.insns.len());
         if !self.calls.is_empty() {
             self.mov(Reg::R0, Reg::R1.into());
@@ -192,6 +197,11 @@ impl Generator<'_> {
             self.insns.push(Insn::Exit);
         }
         self.patch(yes, no, function);
+    }
+
+    /// Whether any branch goes to an end: what none reaches is not written.
+    fn goes_to(&self, end: End) -> bool {
+        self.ends.iter().any(|entry| entry.1 == end)
     }
 
     fn patch(&mut self, yes: u32, no: u32, function: u32) {

@@ -261,7 +261,7 @@ impl Generator<'_> {
         if self.kind == Kind::Memory {
             return self.arithmetic();
         }
-        let local = self.source.byte() & 7 == 0;
+        let local = self.source.byte() >= 240;
         let target = if local {
             let argument = self.number();
             self.mov(Reg::R1, argument.into());
