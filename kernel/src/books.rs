@@ -1,0 +1,102 @@
+//! The kernel's books, and the audit that they add up.
+//!
+//! What moves is counted where it moves, in one place each; what exists is counted from the tables
+//! themselves. The audit recounts both.
+
+use abi::books::{Books, Check, Reason, ReceiveBooks, TransmitBooks};
+
+use crate::Kernel;
+use crate::environment::{Environment, EnvironmentId};
+
+/// What moved since boot.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) rx: ReceiveBooks,
+    pub(crate) tx: TransmitBooks,
+}
+
+impl Counters {
+    /// A received packet was dropped.
+    pub(crate) fn dropped(&mut self, reason: Reason) {
+        if let Some(count) = self.rx.dropped.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+
+    /// A transmission was refused.
+    pub(crate) fn refused(&mut self, reason: Reason) {
+        if let Some(count) = self.tx.refused.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+}
+
+impl Kernel {
+    /// The books as they are now.
+    #[must_use]
+    pub fn books(&self) -> Books {
+        let (grants, bindings) = self.network.registry.counts();
+        let mut rx = self.counters.rx;
+        rx.malformed = self.network.malformed();
+        let mut tx = self.counters.tx;
+        tx.in_flight = self.network.in_flight() as u64;
+        Books {
+            at_ns: machine::time::now_ns(),
+            frames: self.memory.books(),
+            rx,
+            tx,
+            environments: self.environments.len() as u32,
+            grants: grants as u32,
+            bindings: bindings as u32,
+            records_lost: self.channel.lost(),
+        }
+    }
+
+    /// The first check that fails, if any: see [`Check`].
+    #[must_use]
+    pub fn audit(&self) -> Option<Check> {
+        let failing = self.books().failing();
+        let failing = failing.or_else(|| (!self.bindings_agree()).then_some(Check::Bindings));
+        let failing = failing.or_else(|| (!self.owners_agree()).then_some(Check::Owners));
+        if let Some(check) = failing {
+            log::error!("audit: {check:?} does not add up: {:?}", self.books());
+        }
+        failing
+    }
+
+    /// Every binding has a live owner that counts it, and registry, engine and table hold the same.
+    fn bindings_agree(&self) -> bool {
+        let owned: usize = self.environments.iter().map(|(_, it)| it.bindings).sum();
+        let (_, registered) = self.network.registry.counts();
+        let each = self.network.bindings.iter().all(|(&id, binding)| {
+            let registered = self.network.registry.binding(id);
+            self.environments.get(binding.owner).is_some()
+                && registered.is_some_and(|it| it.grant() == binding.grant)
+        });
+        let count = self.network.bindings.len();
+        each && count == owned && count == registered && self.network.engine_agrees()
+    }
+
+    /// Every page has a live owner, and each account holds what the tables say.
+    fn owners_agree(&self) -> bool {
+        let every_page = self.memory.pages().all(|page| {
+            let owner = self.environments.get(page.owner);
+            owner.is_some_and(|it| it.pages.contains(&page.frame.number().0))
+                && page.mappings.iter().all(|&(place, address)| {
+                    self.environments.get(place).is_some_and(|it| it.mapped.contains(&address))
+                })
+        });
+        every_page && self.environments.iter().all(|(id, it)| self.account_agrees(id, it))
+    }
+
+    fn account_agrees(&self, id: EnvironmentId, environment: &Environment) -> bool {
+        let account = &environment.account;
+        let owned = self.memory.pages().filter(|page| page.owner == id).count() as u64;
+        let frames = account.tables == environment.space.table_frames() as u64
+            && account.chunks == environment.table.chunks() as u64
+            && account.pages == owned
+            && environment.pages.len() as u64 == owned
+            && (account.arena > 0) == environment.proof.is_some();
+        frames && account.used() <= account.quota
+    }
+}

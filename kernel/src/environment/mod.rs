@@ -1,0 +1,82 @@
+//! Environments: what the kernel keeps for each library OS.
+//!
+//! An environment is an address space, a table of capabilities, an account of frames, and the
+//! registers it continues with. It is created by another one, out of that one's quota; when it
+//! ends, everything it held goes back and its creator is told. Its last state is remembered for a
+//! while (`ENDED_MAX` environments).
+
+mod end;
+mod memory;
+mod table;
+
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+
+use abi::start::State;
+use machine::{AddressSpace, UserContext};
+
+use crate::capability::Table;
+use crate::filter::Proof;
+use crate::reserve::Account;
+
+pub(crate) use table::{Ended, Environments};
+
+/// Names an environment; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EnvironmentId(pub u32);
+
+/// One environment.
+pub(crate) struct Environment {
+    pub(crate) name: String,
+    /// Who created it, or took over when that one ended; none for `init`.
+    pub(crate) parent: Option<EnvironmentId>,
+    pub(crate) state: State,
+    /// When a `Wait` ends at the latest, in nanoseconds since boot.
+    pub(crate) deadline: u64,
+    /// Events that no `Wait` has returned yet.
+    pub(crate) events: u64,
+    pub(crate) context: UserContext,
+    pub(crate) space: AddressSpace,
+    /// Addresses at which pages are bound in `space`.
+    pub(crate) mapped: BTreeSet<u64>,
+    /// Frames of the pages that it owns.
+    pub(crate) pages: BTreeSet<u64>,
+    pub(crate) table: Table,
+    pub(crate) account: Account,
+    /// Bindings that it owns.
+    pub(crate) bindings: usize,
+    /// The proof being worked on in its slices.
+    pub(crate) proof: Option<alloc::boxed::Box<Proof>>,
+}
+
+impl Environment {
+    /// A new one with an empty address space.
+    pub(crate) fn new(
+        name: String,
+        parent: Option<EnvironmentId>,
+        space: AddressSpace,
+        account: Account,
+    ) -> Environment {
+        Environment {
+            name,
+            parent,
+            state: State::Created,
+            deadline: u64::MAX,
+            events: 0,
+            context: UserContext::new(0, 0, 0),
+            space,
+            mapped: BTreeSet::new(),
+            pages: BTreeSet::new(),
+            table: Table::new(),
+            account,
+            bindings: 0,
+            proof: None,
+        }
+    }
+
+    /// What the call that it made returns.
+    pub(crate) fn answer(&mut self, status: abi::Status, value: u64) {
+        self.context.registers.rax = status as u64;
+        self.context.registers.rdx = value;
+    }
+}

@@ -1,0 +1,278 @@
+//! Binding: the stages from a decoded filter to a published binding.
+
+use abi::bind::BindingStats;
+use abi::limits::ASH_COST_MAX;
+use abi::record::Record;
+use abi::refusal::{Blame, Code};
+use abi::{Handle, Rights};
+use alloc::vec::Vec;
+use ebpf::{Kind, Program};
+use machine::heap::Arena;
+use verifier::{BindingId, ClaimProof, Fuel, GrantId, Placed, Placement, SafetyProof, Verified};
+
+use super::{Source, Trouble, decode, drive};
+use crate::Kernel;
+use crate::binding::Binding;
+use crate::capability::{Capability, Object};
+use crate::environment::EnvironmentId;
+use crate::limits::{BINDING_COST, compile_heap};
+use crate::pages::PageId;
+use crate::reserve::{Need, frames_of};
+use crate::ring::Rings;
+
+/// What a bind call asks for.
+pub(crate) struct BindStart {
+    pub(crate) filter: Source,
+    pub(crate) ash: Option<Source>,
+    pub(crate) rings: Option<RingPages>,
+}
+
+/// The pages of a binding's rings, all owned by the caller.
+pub(crate) struct RingPages {
+    pub(crate) control: PageId,
+    pub(crate) receive: Vec<PageId>,
+    pub(crate) transmit: Vec<PageId>,
+}
+
+/// A binding on its way.
+pub(super) struct Bind {
+    stage: Stage,
+    /// The ASH: to be verified, then verified.
+    ash_program: Option<Program>,
+    ash: Option<Verified>,
+    rings: Option<RingPages>,
+}
+
+enum Stage {
+    FilterSafe(SafetyProof),
+    AshSafe(Verified, SafetyProof),
+    Claim(ClaimProof),
+    Place(Placement),
+    Proven(Placed),
+    Over,
+}
+
+impl Bind {
+    /// Copy in, decode.
+    pub(super) fn decode(
+        kernel: &Kernel,
+        arena: &mut Arena,
+        caller: EnvironmentId,
+        start: BindStart,
+    ) -> Result<Bind, Trouble> {
+        let filter = decode(kernel, arena, (caller, start.filter), Kind::Filter, Blame::Filter)?;
+        let ash_program = match start.ash {
+            Some(ash) => Some(decode(kernel, arena, (caller, ash), Kind::Ash, Blame::Ash)?),
+            None => None,
+        };
+        let stage = Stage::FilterSafe(arena.enter(|| SafetyProof::new(filter)));
+        Ok(Bind { stage, ash_program, ash: None, rings: start.rings })
+    }
+
+    /// Works on the current stage; true once everything is proven.
+    pub(super) fn step(
+        &mut self,
+        arena: &mut Arena,
+        kernel: &Kernel,
+        grant: GrantId,
+        fuel: &mut Fuel,
+    ) -> Result<bool, Trouble> {
+        let registry = &kernel.network.registry;
+        self.stage = match core::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::FilterSafe(mut proof) => {
+                match drive(arena, Blame::Filter, || proof.step(fuel))? {
+                    None => Stage::FilterSafe(proof),
+                    Some(filter) => self.after_filter(arena, filter),
+                }
+            }
+            Stage::AshSafe(filter, mut proof) => {
+                match drive(arena, Blame::Ash, || proof.step(fuel))? {
+                    None => Stage::AshSafe(filter, proof),
+                    Some(ash) => self.after_ash(arena, filter, ash)?,
+                }
+            }
+            Stage::Claim(mut proof) => match drive(arena, Blame::Filter, || proof.step(fuel))? {
+                None => Stage::Claim(proof),
+                Some(claim) => {
+                    let placement = Placement::bind(registry, grant, claim.detach());
+                    Stage::Place(placement.map_err(|it| Trouble::refused(Blame::Filter, &it))?)
+                }
+            },
+            Stage::Place(mut proof) => {
+                match drive(arena, Blame::Filter, || proof.step(registry, fuel))? {
+                    None => Stage::Place(proof),
+                    Some(placed) => Stage::Proven(placed),
+                }
+            }
+            Stage::Proven(placed) => Stage::Proven(placed),
+            Stage::Over => return Err(Trouble::over()),
+        };
+        Ok(matches!(self.stage, Stage::Proven(_)))
+    }
+
+    fn after_filter(&mut self, arena: &mut Arena, filter: Verified) -> Stage {
+        match self.ash_program.take() {
+            Some(ash) => Stage::AshSafe(filter, arena.enter(|| SafetyProof::new(ash))),
+            None => Stage::Claim(arena.enter(|| ClaimProof::new(filter))),
+        }
+    }
+
+    fn after_ash(
+        &mut self,
+        arena: &mut Arena,
+        filter: Verified,
+        ash: Verified,
+    ) -> Result<Stage, Trouble> {
+        if ash.worst_case() > ASH_COST_MAX {
+            let limit = ("ASH_COST_MAX", u64::from(ASH_COST_MAX));
+            return Err(Trouble::limit(Code::Limit, Blame::Ash, limit));
+        }
+        self.ash = Some(ash);
+        Ok(Stage::Claim(arena.enter(|| ClaimProof::new(filter))))
+    }
+}
+
+impl Kernel {
+    /// Reserve, compile, check, own, prepare, commit, publish.
+    pub(super) fn publish_binding(
+        &mut self,
+        owner: EnvironmentId,
+        bind: Bind,
+        proof_cycles: u64,
+    ) -> Result<Handle, Trouble> {
+        let Bind { stage: Stage::Proven(placed), ash, rings, .. } = bind else {
+            return Err(Trouble::over());
+        };
+        let before = machine::time::cycles();
+        let filter_slots = placed.claim().verified().program().len();
+        let ash_slots = ash.as_ref().map_or(0, |ash| ash.program().len());
+        let cost = BINDING_COST + 64 * (filter_slots + ash_slots) as u64;
+        self.reserve_for_publication(owner, filter_slots + ash_slots, cost)?;
+        let rings = self.check_rings(owner, rings)?;
+        let ash = match &ash {
+            Some(verified) => Some(self.load(verified, Blame::Ash)?),
+            None => None,
+        };
+        let binding = Binding {
+            owner,
+            grant: placed.grant(),
+            ash,
+            rings,
+            stats: BindingStats::default(),
+            picked_up: None,
+            cost,
+        };
+        let filter = self.program_for_record(placed.claim().verified().program());
+        let grant = placed.grant();
+        let id = self.own_and_publish(placed, binding)?;
+        let handle = self.hand_over(owner, id, cost)?;
+        let compile_cycles = machine::time::cycles().saturating_sub(before);
+        log::info!("environment {}: binding {id} under grant {grant}", owner.0);
+        self.channel.emit(filter.len() + 64, || Record::Bound {
+            binding: id.to_raw(),
+            grant: grant.to_raw(),
+            environment: owner.0,
+            filter,
+            ash_slots: ash_slots as u32,
+            proof_cycles,
+            compile_cycles,
+        });
+        Ok(handle)
+    }
+
+    /// The last steps: after `prepare` nothing can fail.
+    fn own_and_publish(&mut self, placed: Placed, binding: Binding) -> Result<BindingId, Trouble> {
+        let network = &mut self.network;
+        let prepared = network
+            .registry
+            .own(placed)
+            .map_err(|refusal| Trouble::refused(Blame::Filter, &refusal))
+            .and_then(|owned| match network.engine.prepare(&owned, &mut network.code) {
+                Ok(prepared) => Ok((prepared, owned.commit())),
+                Err(error) => Err(Trouble::engine(Blame::Filter, &error)),
+            });
+        match prepared {
+            Ok((prepared, id)) => {
+                network.bindings.insert(id, binding);
+                network.engine.publish(prepared, id);
+                Ok(id)
+            }
+            Err(trouble) => {
+                if let Some(ash) = binding.ash {
+                    ash.free(&mut network.code);
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Charges and pins what the binding keeps, and gives its owner the capability.
+    fn hand_over(
+        &mut self,
+        owner: EnvironmentId,
+        id: BindingId,
+        cost: u64,
+    ) -> Result<Handle, Trouble> {
+        if let Some(environment) = self.environments.get_mut(owner) {
+            environment.bindings += 1;
+            environment.account.heap += cost;
+        }
+        let rings = self.network.bindings.get(&id).and_then(|binding| binding.rings.as_ref());
+        let frames: Vec<u64> = rings.into_iter().flat_map(Rings::frames).collect();
+        if let Some(rings) = rings {
+            rings.reset(&self.memory);
+        }
+        frames.into_iter().for_each(|frame| self.pin(frame));
+        let rights = Rights::READ | Rights::TRANSMIT | Rights::REVOKE | Rights::GRANT;
+        let capability = Capability { object: Object::Binding(id), rights };
+        self.give(owner, capability).map_err(Trouble::Failed)
+    }
+
+    /// Heap for compiling, a slot for the capability, and the account for what stays.
+    pub(super) fn reserve_for_publication(
+        &mut self,
+        owner: EnvironmentId,
+        slots: usize,
+        cost: u64,
+    ) -> Result<(), Trouble> {
+        let heap = compile_heap(slots);
+        let missing =
+            |name, value| move |_| Trouble::limit(Code::NoMemory, Blame::Request, (name, value));
+        self.reserve_slot(owner).map_err(missing("capability slot", 1))?;
+        let need = Need { frames: 0, charge: frames_of(cost), heap };
+        self.reserve(owner, need).map_err(missing("kernel heap bytes", heap as u64))
+    }
+
+    /// The pages are looked at again: they may have been given back while the proof ran.
+    fn check_rings(
+        &self,
+        owner: EnvironmentId,
+        rings: Option<RingPages>,
+    ) -> Result<Option<Rings>, Trouble> {
+        let Some(pages) = rings else { return Ok(None) };
+        let all = pages.receive.iter().chain(&pages.transmit);
+        let mut all = core::iter::once(&pages.control).chain(all);
+        let owned = |&id: &PageId| self.memory.page(id).is_some_and(|page| page.owner == owner);
+        if !all.all(owned) {
+            return Err(Trouble::stale("a page of the ring was given back while the proof ran"));
+        }
+        let frames = |ids: &[PageId]| ids.iter().map(|id| id.frame).collect();
+        let (receive, transmit) = (frames(&pages.receive), frames(&pages.transmit));
+        Ok(Some(Rings::new(pages.control.frame, receive, transmit)))
+    }
+
+    /// Compiles, checks and seals a program.
+    pub(super) fn load(
+        &mut self,
+        verified: &Verified,
+        blame: Blame,
+    ) -> Result<dpf::NativeProgram, Trouble> {
+        dpf::load(verified, &mut self.network.code).map_err(|it| Trouble::engine(blame, &it))
+    }
+
+    /// A program's bytes for the framed channel; none if there is no room for them.
+    pub(super) fn program_for_record(&self, program: &Program) -> Vec<u8> {
+        let room = machine::heap::free_bytes() > crate::limits::HEAP_HEADROOM * 2;
+        if room { ebpf::encode(program) } else { Vec::new() }
+    }
+}

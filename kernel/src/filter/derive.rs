@@ -1,0 +1,245 @@
+//! Deriving a grant: the stages from decoded filters to an adopted grant with its guard.
+
+use abi::limits::{GUARDED_BYTES_MAX, PROGRAM_SLOTS_MAX};
+use abi::record::Record;
+use abi::refusal::{Blame, Code};
+use abi::{Handle, Rights};
+use ebpf::{Kind, Program};
+use flow::Space;
+use machine::heap::Arena;
+use verifier::{
+    Claim, ClaimProof, Derivation, Fuel, GrantId, PlacedGrant, SafetyProof, Transmit, Verified,
+};
+
+use super::{Source, Trouble, decode, drive};
+use crate::Kernel;
+use crate::capability::{Capability, Object};
+use crate::environment::EnvironmentId;
+use crate::grant::{GrantRecord, is_guardable};
+use crate::limits::BINDING_COST;
+
+/// What a derivation asks for.
+#[derive(Clone, Copy)]
+pub(crate) struct DeriveStart {
+    pub(crate) receive: Source,
+    /// None: the mirror of the receive space.
+    pub(crate) transmit: Option<Source>,
+    /// What the caller may do with the child.
+    pub(crate) rights: Rights,
+}
+
+impl DeriveStart {
+    /// Slots of the largest program to be proven; a mirror's guard can be any legal size.
+    pub(super) fn slots(&self) -> usize {
+        self.transmit.map_or(PROGRAM_SLOTS_MAX, |it| it.slots().max(self.receive.slots()))
+    }
+}
+
+/// A grant on its way.
+pub(super) struct Derive {
+    stage: Stage,
+    transmit_program: Option<Program>,
+    guard: Option<Verified>,
+    rights: Rights,
+}
+
+enum Stage {
+    ReceiveSafe(SafetyProof),
+    ReceiveClaim(ClaimProof),
+    TransmitSafe(Claim, SafetyProof),
+    TransmitClaim(Claim, ClaimProof),
+    GuardSafe(Claim, Space, SafetyProof),
+    Place(Derivation),
+    Proven(PlacedGrant),
+    Over,
+}
+
+impl Derive {
+    /// Copy in, decode.
+    pub(super) fn decode(
+        kernel: &Kernel,
+        arena: &mut Arena,
+        caller: EnvironmentId,
+        start: DeriveStart,
+    ) -> Result<Derive, Trouble> {
+        let receive = decode(kernel, arena, (caller, start.receive), Kind::Filter, Blame::Filter)?;
+        let transmit_program = match start.transmit {
+            Some(it) => Some(decode(kernel, arena, (caller, it), Kind::Filter, Blame::Transmit)?),
+            None => None,
+        };
+        let stage = Stage::ReceiveSafe(arena.enter(|| SafetyProof::new(receive)));
+        Ok(Derive { stage, transmit_program, guard: None, rights: start.rights })
+    }
+
+    /// Works on the current stage; true once everything is proven.
+    pub(super) fn step(
+        &mut self,
+        arena: &mut Arena,
+        kernel: &Kernel,
+        parent: GrantId,
+        fuel: &mut Fuel,
+    ) -> Result<bool, Trouble> {
+        self.stage = match core::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::ReceiveSafe(mut proof) => {
+                match drive(arena, Blame::Filter, || proof.step(fuel))? {
+                    None => Stage::ReceiveSafe(proof),
+                    Some(it) => Stage::ReceiveClaim(arena.enter(|| ClaimProof::new(it))),
+                }
+            }
+            Stage::ReceiveClaim(mut proof) => {
+                match drive(arena, Blame::Filter, || proof.step(fuel))? {
+                    None => Stage::ReceiveClaim(proof),
+                    Some(claim) => self.after_receive(arena, kernel, claim.detach())?,
+                }
+            }
+            Stage::TransmitSafe(receive, mut proof) => {
+                match drive(arena, Blame::Transmit, || proof.step(fuel))? {
+                    None => Stage::TransmitSafe(receive, proof),
+                    Some(it) => {
+                        self.guard = Some(it.clone());
+                        Stage::TransmitClaim(receive, arena.enter(|| ClaimProof::new(it)))
+                    }
+                }
+            }
+            Stage::TransmitClaim(receive, mut proof) => {
+                match drive(arena, Blame::Transmit, || proof.step(fuel))? {
+                    None => Stage::TransmitClaim(receive, proof),
+                    Some(claim) => {
+                        guardable(claim.space())?;
+                        place(kernel, parent, receive, Transmit::Claim(claim.detach()))?
+                    }
+                }
+            }
+            Stage::GuardSafe(receive, space, mut proof) => {
+                match drive(arena, Blame::Transmit, || proof.step(fuel))? {
+                    None => Stage::GuardSafe(receive, space, proof),
+                    Some(guard) => {
+                        self.guard = Some(guard);
+                        place(kernel, parent, receive, Transmit::Space(space))?
+                    }
+                }
+            }
+            Stage::Place(mut proof) => {
+                let registry = &kernel.network.registry;
+                match drive(arena, Blame::Filter, || proof.step(registry, fuel))? {
+                    None => Stage::Place(proof),
+                    Some(placed) => Stage::Proven(placed),
+                }
+            }
+            Stage::Proven(placed) => Stage::Proven(placed),
+            Stage::Over => return Err(Trouble::over()),
+        };
+        Ok(matches!(self.stage, Stage::Proven(_)))
+    }
+
+    /// On to the transmit space: the caller's program, or the mirror and its guard.
+    fn after_receive(
+        &mut self,
+        arena: &mut Arena,
+        kernel: &Kernel,
+        receive: Claim,
+    ) -> Result<Stage, Trouble> {
+        if let Some(program) = self.transmit_program.take() {
+            let proof = arena.enter(|| SafetyProof::new(program));
+            return Ok(Stage::TransmitSafe(receive, proof));
+        }
+        let identity = flow::mirror::Identity { mac: kernel.network.mac().unwrap_or_default() };
+        let space = flow::mirror::mirror(receive.space(), &identity)
+            .map_err(|error| Trouble::no_mirror(&error))?;
+        guardable(&space)?;
+        let lowered = arena.enter(|| flow::lower::lower(&space));
+        let guard = lowered.map_err(|error| Trouble::no_mirror(&error))?;
+        let proof = arena.enter(|| SafetyProof::new(guard));
+        Ok(Stage::GuardSafe(receive, space, proof))
+    }
+}
+
+/// Inside the parent in both directions, apart from its other children and bindings.
+fn place(
+    kernel: &Kernel,
+    parent: GrantId,
+    receive: Claim,
+    transmit: Transmit,
+) -> Result<Stage, Trouble> {
+    let proof = Derivation::new(&kernel.network.registry, parent, receive, transmit);
+    proof.map(Stage::Place).map_err(|it| Trouble::refused(Blame::Filter, &it))
+}
+
+fn guardable(space: &Space) -> Result<(), Trouble> {
+    let limit = ("GUARDED_BYTES_MAX", GUARDED_BYTES_MAX as u64);
+    if is_guardable(space) {
+        Ok(())
+    } else {
+        Err(Trouble::limit(Code::Limit, Blame::Transmit, limit))
+    }
+}
+
+impl Kernel {
+    /// Reserve, compile, check, prepare, adopt, publish.
+    pub(super) fn publish_grant(
+        &mut self,
+        owner: EnvironmentId,
+        derive: Derive,
+        parent: GrantId,
+        proof_cycles: u64,
+    ) -> Result<Handle, Trouble> {
+        let Derive { stage: Stage::Proven(placed), guard: Some(guard), rights, .. } = derive else {
+            return Err(Trouble::over());
+        };
+        let slots = placed.receive().verified().program().len() + guard.program().len();
+        let cost = BINDING_COST + 64 * slots as u64;
+        self.reserve_for_publication(owner, slots, cost)?;
+        let receive = self.program_for_record(placed.receive().verified().program());
+        let native = self.load(&guard, Blame::Transmit)?;
+        let record = GrantRecord { guard: Some(native), holders: 0, payer: Some(owner), cost };
+        let id = self.adopt_and_publish(placed, record)?;
+        if let Some(environment) = self.environments.get_mut(owner) {
+            environment.account.heap += cost;
+        }
+        let capability = Capability { object: Object::Grant(id), rights };
+        let handle = self.give(owner, capability).map_err(Trouble::Failed)?;
+        log::info!("environment {}: grant {id} derived from {parent}", owner.0);
+        self.channel.emit(receive.len() + 64, || Record::Granted {
+            grant: id.to_raw(),
+            parent: parent.to_raw(),
+            environment: owner.0,
+            receive,
+            proof_cycles,
+        });
+        Ok(handle)
+    }
+
+    fn adopt_and_publish(
+        &mut self,
+        placed: PlacedGrant,
+        record: GrantRecord,
+    ) -> Result<GrantId, Trouble> {
+        let network = &mut self.network;
+        let prepared = network.engine.prepare_grant(&network.registry, &placed, &mut network.code);
+        let adopted = match prepared {
+            Err(error) => Err(Trouble::engine(Blame::Filter, &error)),
+            Ok(prepared) => match network.registry.adopt(placed) {
+                Ok(id) => {
+                    network.engine.publish_grant(prepared, id);
+                    Ok(id)
+                }
+                Err(refusal) => {
+                    network.engine.discard_grant(prepared, &mut network.code);
+                    Err(Trouble::refused(Blame::Filter, &refusal))
+                }
+            },
+        };
+        match adopted {
+            Ok(id) => {
+                network.grants.insert(id, record);
+                Ok(id)
+            }
+            Err(trouble) => {
+                if let Some(guard) = record.guard {
+                    guard.free(&mut network.code);
+                }
+                Err(trouble)
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The kernel's state, and the loop that drives it.
+//!
+//! There are no kernel threads and no locks: [`Kernel::step`] serves the card and the clock, picks
+//! whose turn it is, and lets that environment run until something happens. Everything that the
+//! kernel does on behalf of ring 3 happens in between, with interrupts off; work that could take
+//! long (a proof, the end of an environment) polls the card on its way.
+
+use abi::record::Record;
+use abi::start::State;
+use machine::{Boot, Event};
+
+use crate::books::Counters;
+use crate::channel::Channel;
+use crate::environment::{Ended, EnvironmentId, Environments};
+use crate::network::Network;
+use crate::options::Options;
+use crate::pages::Memory;
+use crate::reserve::{Need, Reservations};
+use crate::scheduler::Scheduler;
+
+/// The machine's one kernel.
+pub struct Kernel {
+    pub(crate) options: Options,
+    pub(crate) memory: Memory,
+    pub(crate) environments: Environments,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) network: Network,
+    pub(crate) channel: Channel,
+    pub(crate) reservations: Reservations,
+    pub(crate) counters: Counters,
+}
+
+impl Kernel {
+    /// A kernel on this machine, with no environment yet.
+    #[must_use]
+    pub fn new(boot: Boot) -> Kernel {
+        let options = Options::parse(boot.command_line);
+        log::set_max_level(options.log);
+        let memory = Memory::new(boot.frames);
+        let network = Network::new(boot.nic, boot.code, boot.entropy);
+        let mut kernel = Kernel {
+            options,
+            memory,
+            environments: Environments::new(),
+            scheduler: Scheduler::new(),
+            network,
+            channel: Channel::new(boot.console),
+            reservations: Reservations::new(options.fail_reservation),
+            counters: Counters::default(),
+        };
+        let (frames, mac) = (kernel.memory.books().total, kernel.network.mac());
+        let tsc_hz = machine::time::tsc_hz();
+        log::info!("{frames} frames, {} free", kernel.memory.books().free);
+        kernel.channel.emit(64, || Record::Boot { version: abi::VERSION, frames, mac, tsc_hz });
+        kernel
+    }
+
+    /// One round: devices and clock, then one stay in ring 3 or one step of a proof, or sleep.
+    pub fn step(&mut self) {
+        self.serve();
+        match self.scheduler.pick(machine::time::now_ns()) {
+            Some(id) => self.run(id),
+            None => self.sleep(),
+        }
+    }
+
+    /// Serves the card and the clock.
+    pub fn serve(&mut self) {
+        self.poll_card();
+        let now = machine::time::now_ns();
+        if now >= self.scheduler.next_deadline {
+            self.wake_sleepers(now);
+        }
+    }
+
+    fn run(&mut self, id: EnvironmentId) {
+        let Some(environment) = self.environments.get_mut(id) else {
+            return self.scheduler.forget(id);
+        };
+        if environment.state == State::Proving {
+            return self.prove(id);
+        }
+        self.scheduler.arm();
+        let event = environment.context.enter(&environment.space);
+        match event {
+            Event::Syscall => self.system_call(id),
+            Event::Fault(fault) => self.fault(id, fault),
+            other => self.interrupt(other),
+        }
+    }
+
+    fn sleep(&mut self) {
+        let deadline = self.scheduler.next_deadline;
+        self.scheduler.disarmed();
+        let event = machine::idle((deadline != u64::MAX).then_some(deadline));
+        self.interrupt(event);
+    }
+
+    fn interrupt(&mut self, event: Event) {
+        match event {
+            Event::Nic => self.network.interrupted(machine::time::cycles()),
+            Event::Timer => self.scheduler.disarmed(),
+            Event::Spurious(vector) => log::debug!("interrupt {vector} that nobody asked for"),
+            Event::Syscall | Event::Fault(_) => {}
+        }
+    }
+
+    fn fault(&mut self, id: EnvironmentId, fault: machine::Fault) {
+        let rip = self.environments.get(id).map_or(0, |it| it.context.registers.rip);
+        log::warn!(
+            "environment {}: exception {} at {rip:#x}, error {:#x}, address {:#x}",
+            id.0,
+            fault.vector,
+            fault.error,
+            fault.address
+        );
+        let detail = u64::from(fault.vector);
+        self.end_environment(Ended { id, state: State::Faulted, detail });
+    }
+
+    /// Wakes whoever waits for a time that has come, and finds the next such time.
+    fn wake_sleepers(&mut self, now: u64) {
+        let mut next = u64::MAX;
+        let mut woken = [None; abi::limits::ENVIRONMENTS_MAX];
+        let sleepers = self.environments.iter().filter(|(_, it)| it.state == State::Waiting);
+        for ((id, environment), slot) in sleepers.zip(woken.iter_mut()) {
+            if environment.deadline <= now {
+                *slot = Some(id);
+            } else {
+                next = next.min(environment.deadline);
+            }
+        }
+        self.scheduler.next_deadline = next;
+        for id in woken.into_iter().flatten() {
+            self.post(id, abi::ring::EVENT_DEADLINE);
+        }
+    }
+
+    /// Makes sure that `payer` and the machine have what a call needs at worst.
+    ///
+    /// # Errors
+    /// [`abi::Status::NoMemory`]; [`abi::Status::WrongState`] if the payer has ended.
+    pub(crate) fn reserve(&mut self, payer: EnvironmentId, need: Need) -> Result<(), abi::Status> {
+        let environment = self.environments.get(payer).ok_or(abi::Status::WrongState)?;
+        let free = self.memory.pool.free() as u64;
+        self.reservations.check(need, &environment.account, free)
+    }
+}

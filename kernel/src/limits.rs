@@ -1,0 +1,75 @@
+//! Every limit of the kernel that ring 3 does not see in `abi::limits`, and how they relate.
+//!
+//! A refusal that meets one of these names it. Sizes are bytes unless the name says otherwise.
+
+/// Nanoseconds of a time slice.
+pub const SLICE_NS: u64 = abi::limits::SLICE_NS;
+
+/// Ended environments whose last state is remembered.
+pub const ENDED_MAX: usize = abi::limits::ENVIRONMENTS_MAX;
+
+/// Frames that an environment must be given at least: its root table, a table of capabilities,
+/// and the three tables of a first mapping with a page behind it.
+pub const ENVIRONMENT_FRAMES_MIN: u64 = 8;
+
+/// Frames that the page tables of one mapping take at worst (x86-64, four levels, root apart).
+pub const TABLE_FRAMES_WORST: u64 = 3;
+
+/// Capability slots in one chunk of a table; a chunk is charged as one frame.
+pub const SLOTS_PER_CHUNK: usize = 128;
+
+/// Mappings of one page at most.
+pub const MAPPINGS_MAX: usize = 128;
+
+/// Kernel heap that one page costs its owner.
+pub const PAGE_COST: u64 = 192;
+
+/// Kernel heap that one mapping costs the environment that it is in.
+pub const MAPPING_COST: u64 = 96;
+
+/// Kernel heap that an environment costs: its record, registers and queue entries.
+pub const ENVIRONMENT_COST: u64 = 4096;
+
+/// Kernel heap that a binding costs besides its programs.
+pub const BINDING_COST: u64 = 8192;
+
+/// Kernel heap that must be free before a call may allocate its few hundred bytes, so that the
+/// small allocations between two reservations never meet an empty heap.
+pub const HEAP_HEADROOM: usize = 128 * 1024;
+
+/// Kernel heap that merging, compiling and checking a program of so many slots takes at worst.
+pub const fn compile_heap(slots: usize) -> usize {
+    256 * 1024 + slots * 128
+}
+
+/// Fuel of one step of a proof: at most about 20,000 guest instructions.
+pub const PROOF_FUEL: u32 = 128;
+
+/// Packets taken from the card in one poll.
+pub const BATCH_MAX: usize = 16;
+
+/// Slots taken from a transmit ring in one call.
+pub const TRANSMIT_BATCH_MAX: usize = 32;
+
+/// Pages that are given back between two polls of the card.
+pub const REAP_BATCH: usize = 32;
+
+/// Pages of `init`'s stack.
+pub const STACK_PAGES: u64 = 16;
+
+/// Exit code of a machine that could not start `init`.
+pub const EXIT_NO_INIT: u8 = 0x7e;
+
+/// Exit code of a machine on which no environment is left.
+pub const EXIT_DESERTED: u8 = 0x7d;
+
+const _: () = assert!(abi::limits::CAPABILITIES_MAX.is_multiple_of(SLOTS_PER_CHUNK));
+const _: () = assert!(TRANSMIT_BATCH_MAX <= machine::limits::TRANSMIT_SLOTS);
+const _: () = assert!(abi::limits::GUARDED_BYTES_MAX == machine::limits::TRANSMIT_HEADER_MAX);
+const _: () = assert!(abi::limits::FRAME_BYTES_MAX < machine::limits::FRAME_MAX);
+const _: () = assert!(abi::limits::FRAME_BYTES_MAX == ebpf::limits::PACKET_MAX);
+const _: () = assert!(abi::limits::FRAME_BYTES_MIN == ebpf::limits::PACKET_MIN);
+const _: () = assert!(abi::limits::PROGRAM_SLOTS_MAX == ebpf::limits::KERNEL_SLOTS);
+const _: () = assert!(abi::limits::PAGE_BYTES == machine::PAGE);
+const _: () = assert!(abi::limits::USER_START == machine::USER_START);
+const _: () = assert!(abi::limits::USER_END == machine::USER_END);

@@ -1,0 +1,106 @@
+//! All that packets need: card, registry, engine, code, bindings, grants, and what is being sent.
+
+use abi::limits::FRAME_BYTES_MAX;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use dpf::{Engine, HashKey};
+use machine::{CodeWindow, Nic, TransmitId};
+use verifier::{BindingId, GrantId, Registry};
+
+use crate::binding::Binding;
+use crate::grant::GrantRecord;
+
+/// The network side of the kernel.
+pub(crate) struct Network {
+    pub(crate) nic: Option<Nic>,
+    mac: Option<[u8; 6]>,
+    pub(crate) code: CodeWindow,
+    pub(crate) registry: Registry,
+    pub(crate) engine: Engine,
+    pub(crate) bindings: BTreeMap<BindingId, Binding>,
+    pub(crate) grants: BTreeMap<GrantId, GrantRecord>,
+    /// Transmissions with the card; never more than it has room for.
+    pub(crate) sending: Vec<Sending>,
+    /// When the card's last interrupt came, in cycles, until its packets are picked up.
+    interrupted: Option<u64>,
+    /// Where a transmission's header is copied to. Beyond the header it is always zero.
+    pub(crate) header: Box<[u8; FRAME_BYTES_MAX]>,
+}
+
+/// A transmission that the card has not completed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    pub(crate) id: TransmitId,
+    pub(crate) binding: BindingId,
+    /// The slot's index in the binding's ring.
+    pub(crate) index: u32,
+    /// The frame that the card reads the rest from, if there is a rest.
+    pub(crate) frame: Option<u64>,
+}
+
+impl Network {
+    pub(crate) fn new(nic: Option<Nic>, code: CodeWindow, entropy: [u64; 4]) -> Network {
+        let [key, ..] = entropy;
+        let root = GrantRecord { guard: None, holders: 0, payer: None, cost: 0 };
+        Network {
+            mac: nic.as_ref().map(Nic::mac),
+            nic,
+            code,
+            registry: Registry::new(),
+            engine: Engine::new(HashKey::new(key)),
+            bindings: BTreeMap::new(),
+            grants: BTreeMap::from([(GrantId::ROOT, root)]),
+            sending: Vec::with_capacity(machine::limits::TRANSMIT_SLOTS),
+            interrupted: None,
+            header: Box::new([0; FRAME_BYTES_MAX]),
+        }
+    }
+
+    /// The card's address, if there is a card.
+    pub(crate) fn mac(&self) -> Option<[u8; 6]> {
+        self.mac
+    }
+
+    /// The card's interrupt came at `cycles`.
+    pub(crate) fn interrupted(&mut self, cycles: u64) {
+        if let Some(nic) = &mut self.nic {
+            nic.acknowledge();
+        }
+        self.interrupted.get_or_insert(cycles);
+    }
+
+    /// When what the card holds now was picked up: at its interrupt, or just now.
+    pub(crate) fn pick_up(&mut self) -> u64 {
+        self.interrupted.take().unwrap_or_else(machine::time::cycles)
+    }
+
+    /// Whether the card is still reading a frame.
+    pub(crate) fn is_in_flight(&self, frame: u64) -> bool {
+        self.sending.iter().any(|sending| sending.frame == Some(frame))
+    }
+
+    /// Transmissions with the card.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.sending.len()
+    }
+
+    /// Buffers that the card returned with a wrong id or length.
+    pub(crate) fn malformed(&self) -> u64 {
+        self.nic.as_ref().map_or(0, Nic::malformed)
+    }
+
+    /// A capability to the grant came to be.
+    pub(crate) fn hold_grant(&mut self, id: GrantId) {
+        if let Some(record) = self.grants.get_mut(&id) {
+            record.holders += 1;
+        }
+    }
+
+    /// Whether engine, registry and the tables here count the same.
+    pub(crate) fn engine_agrees(&self) -> bool {
+        let stats = self.engine.stats();
+        let (grants, bindings) = self.registry.counts();
+        stats.bindings == bindings && stats.grants + 1 == grants && self.grants.len() == grants
+    }
+}

@@ -1,0 +1,212 @@
+//! The packet path: poll, classify, run, deliver, count.
+//!
+//! A received packet ends in exactly one place: answered by its owner's ASH, in its owner's ring,
+//! or dropped with a reason; [`Kernel::packet`] is that decision and the only place that counts it.
+//! It runs whoever is scheduled, allocates nothing (records apart, which are only made while there
+//! is room), and takes at most [`BATCH_MAX`] packets before it returns.
+
+use abi::books::Reason;
+use abi::record::{Record, Verdict};
+use abi::ring::{EVENT_PACKET, EVENT_TRANSMITTED};
+use alloc::vec::Vec;
+use machine::Received;
+use verifier::BindingId;
+
+use crate::Kernel;
+use crate::fragment::{self, Fragment};
+use crate::limits::BATCH_MAX;
+use crate::ring::is_frame_length;
+
+/// What a binding's ASH, or its absence, says about a packet.
+enum Action {
+    Reply,
+    Deliver,
+    Drop(Reason),
+}
+
+impl Kernel {
+    /// Takes what the card has received and completes what it has sent.
+    pub(crate) fn poll_card(&mut self) {
+        let Some(nic) = &self.network.nic else { return };
+        if !nic.pending() {
+            return;
+        }
+        let picked_up = self.network.pick_up();
+        let mut answered = [None; BATCH_MAX];
+        for slot in &mut answered {
+            let Some(packet) = self.network.nic.as_mut().and_then(|nic| nic.receive()) else {
+                break;
+            };
+            if let Verdict::Answered(binding) = self.packet(packet, picked_up) {
+                *slot = Some(binding);
+            }
+        }
+        self.complete_transmissions();
+        if answered.iter().any(Option::is_some) {
+            self.kick();
+            answered.into_iter().flatten().for_each(|it| self.latency(it, true, picked_up));
+        }
+    }
+
+    /// One packet's way, and its place in the books.
+    fn packet(&mut self, mut packet: Received, picked_up: u64) -> Verdict {
+        self.counters.rx.received += 1;
+        let trace = self.copy_for_trace(packet.frame());
+        let verdict = match self.classify(packet.frame()) {
+            Err(reason) => self.drop_packet(packet, None, reason),
+            Ok(owner) => match self.run_ash(owner, &mut packet) {
+                Action::Reply => self.reply(owner, packet),
+                Action::Deliver => self.deliver(owner, packet, picked_up),
+                Action::Drop(reason) => self.drop_packet(packet, Some(owner), reason),
+            },
+        };
+        match verdict {
+            Verdict::Answered(_) => self.counters.rx.answered += 1,
+            Verdict::Delivered(_) => self.counters.rx.delivered += 1,
+            Verdict::Dropped(reason, _) => self.counters.dropped(reason),
+            Verdict::Sent(_) | Verdict::Refused(..) => {}
+        }
+        self.trace(verdict, trace);
+        verdict
+    }
+
+    /// Whose packet it is, if it is one.
+    fn classify(&mut self, frame: &[u8]) -> Result<BindingId, Reason> {
+        if !is_frame_length(frame.len()) {
+            return Err(Reason::Length);
+        }
+        if fragment::of(frame) == Fragment::Later {
+            return Err(Reason::Fragment);
+        }
+        let dpf::Verdict::Bound(id) = self.network.engine.classify(frame) else {
+            return Err(Reason::Unbound);
+        };
+        let binding = self.network.bindings.get_mut(&id).ok_or(Reason::Unbound)?;
+        binding.stats.received += 1;
+        Ok(id)
+    }
+
+    /// Runs the owner's ASH in place, whether or not the owner is running.
+    fn run_ash(&mut self, owner: BindingId, packet: &mut Received) -> Action {
+        let binding = self.network.bindings.get(&owner);
+        let Some(ash) = binding.and_then(|binding| binding.ash.as_ref()) else {
+            return Action::Deliver;
+        };
+        match u32::try_from(ash.run(&mut packet.buffer())) {
+            Ok(ebpf::context::TX) => Action::Reply,
+            Ok(ebpf::context::PASS) => Action::Deliver,
+            Ok(ebpf::context::DROP) => Action::Drop(Reason::AshDrop),
+            _ => Action::Drop(Reason::AshAborted),
+        }
+    }
+
+    /// Sends the packet back in its own buffer, if its grant's guard lets it out.
+    fn reply(&mut self, owner: BindingId, packet: Received) -> Verdict {
+        if let Err(reason) = self.guard(owner, packet.frame()) {
+            return self.drop_packet(packet, Some(owner), reason);
+        }
+        let sent = match &mut self.network.nic {
+            Some(nic) => nic.reply(packet),
+            None => Err(packet),
+        };
+        match sent {
+            Ok(()) => {
+                if let Some(binding) = self.network.bindings.get_mut(&owner) {
+                    binding.stats.answered += 1;
+                }
+                Verdict::Answered(owner.to_raw())
+            }
+            Err(packet) => self.drop_packet(packet, Some(owner), Reason::CardFull),
+        }
+    }
+
+    /// Copies the packet into the owner's ring and tells it.
+    fn deliver(&mut self, id: BindingId, packet: Received, picked_up: u64) -> Verdict {
+        let delivered = match self.network.bindings.get_mut(&id) {
+            Some(binding) => match &mut binding.rings {
+                Some(rings) => rings.deliver(&self.memory, packet.frame()).map(|()| binding),
+                None => Err(Reason::NoRing),
+            },
+            None => Err(Reason::Unbound),
+        };
+        let owner = match delivered {
+            Err(reason) => return self.drop_packet(packet, Some(id), reason),
+            Ok(binding) => {
+                binding.stats.delivered += 1;
+                binding.picked_up = Some(picked_up);
+                binding.owner
+            }
+        };
+        self.recycle(packet);
+        self.post(owner, EVENT_PACKET);
+        Verdict::Delivered(id.to_raw())
+    }
+
+    fn drop_packet(
+        &mut self,
+        packet: Received,
+        owner: Option<BindingId>,
+        reason: Reason,
+    ) -> Verdict {
+        if let Some(binding) = owner.and_then(|id| self.network.bindings.get_mut(&id)) {
+            binding.stats.dropped += 1;
+        }
+        self.recycle(packet);
+        Verdict::Dropped(reason, owner.map(BindingId::to_raw))
+    }
+
+    fn recycle(&mut self, packet: Received) {
+        if let Some(nic) = &mut self.network.nic {
+            nic.recycle(packet);
+        }
+    }
+
+    /// Advances the rings of whatever the card has finished sending.
+    fn complete_transmissions(&mut self) {
+        while let Some(id) = self.network.nic.as_mut().and_then(|nic| nic.completed()) {
+            let known = self.network.sending.iter().position(|sending| sending.id == id);
+            let Some(at) = known else { continue };
+            let sending = self.network.sending.swap_remove(at);
+            if let Some(frame) = sending.frame
+                && !self.network.is_in_flight(frame)
+            {
+                self.memory.bury(frame);
+            }
+            let Some(binding) = self.network.bindings.get_mut(&sending.binding) else { continue };
+            if let Some(rings) = &mut binding.rings {
+                rings.complete(&self.memory, sending.index);
+            }
+            let owner = binding.owner;
+            self.post(owner, EVENT_TRANSMITTED);
+        }
+    }
+
+    /// Tells the card about what was queued for it.
+    pub(crate) fn kick(&mut self) {
+        if let Some(nic) = &mut self.network.nic {
+            nic.kick();
+        }
+    }
+
+    /// Cycles from the pick-up of a request to the kick of its answer, which was just now.
+    pub(crate) fn latency(&mut self, binding: u64, in_kernel: bool, picked_up: u64) {
+        let cycles = machine::time::cycles().saturating_sub(picked_up);
+        let runnable = self.scheduler.runnable();
+        if self.options.latency {
+            self.channel.emit(32, || Record::Latency { binding, in_kernel, cycles, runnable });
+        }
+    }
+
+    /// A copy of a frame for the channel, if it is asked for and there is room.
+    pub(crate) fn copy_for_trace(&self, frame: &[u8]) -> Option<Vec<u8>> {
+        let room = machine::heap::free_bytes() > crate::limits::HEAP_HEADROOM;
+        (self.options.trace && room).then(|| frame.to_vec())
+    }
+
+    /// Says what became of a frame, if that is asked for.
+    pub(crate) fn trace(&mut self, verdict: Verdict, frame: Option<Vec<u8>>) {
+        let Some(frame) = frame else { return };
+        let at_ns = machine::time::now_ns();
+        self.channel.emit(frame.len() + 32, || Record::Packet { at_ns, verdict, frame });
+    }
+}

@@ -1,0 +1,118 @@
+//! Rings against indices and lengths from nowhere.
+
+use abi::Status;
+use abi::books::Reason;
+use abi::limits::FRAME_BYTES_MAX;
+use abi::ring::{
+    RX_CONSUMED, RX_DROPPED, RX_PRODUCED, SLOT_DATA, SLOT_LENGTH, TX_COMPLETED, TX_PRODUCED,
+};
+
+use super::Rings;
+use crate::environment::EnvironmentId;
+use crate::pages::Memory;
+
+fn rings(receive: usize, transmit: usize) -> (Memory, Rings) {
+    let mut memory = Memory::new(machine::Boot::host(64).frames);
+    let mut page = || memory.allocate(EnvironmentId(1), None).unwrap().frame;
+    let control = page();
+    let receive = (0..receive).map(|_| page()).collect();
+    let transmit = (0..transmit).map(|_| page()).collect();
+    let rings = Rings::new(control, receive, transmit);
+    rings.reset(&memory);
+    (memory, rings)
+}
+
+fn control(memory: &Memory, rings: &Rings, offset: usize) -> u32 {
+    memory.frame(rings.control).unwrap().load_u32(offset)
+}
+
+fn set(memory: &Memory, rings: &Rings, offset: usize, value: u32) {
+    memory.frame(rings.control).unwrap().store_u32(offset, value);
+}
+
+#[test]
+fn frames_arrive_in_their_slots_until_the_ring_is_full() {
+    let (memory, mut rings) = rings(2, 0);
+    for n in 0..4u8 {
+        assert_eq!(rings.deliver(&memory, &[n; 60]), Ok(()));
+    }
+    assert_eq!(rings.deliver(&memory, &[9; 60]), Err(Reason::RingFull));
+    assert_eq!(control(&memory, &rings, RX_PRODUCED), 4);
+    assert_eq!(control(&memory, &rings, RX_DROPPED), 1);
+    let page = memory.frame(rings.receive[1]).unwrap();
+    let mut byte = [0];
+    page.read(2048 + SLOT_DATA, &mut byte);
+    assert_eq!((page.load_u32(2048 + SLOT_LENGTH), byte), (60, [3]));
+    set(&memory, &rings, RX_CONSUMED, 1);
+    assert_eq!(rings.deliver(&memory, &[9; 60]), Ok(()));
+}
+
+#[test]
+fn a_receive_index_from_nowhere_is_corrupt_and_harmless() {
+    let (memory, mut rings) = rings(1, 0);
+    for index in [1, 2, 3, 1 << 31, u32::MAX - 2] {
+        set(&memory, &rings, RX_CONSUMED, index);
+        assert_eq!(rings.deliver(&memory, &[1; 60]), Err(Reason::RingCorrupt), "{index}");
+    }
+    set(&memory, &rings, RX_CONSUMED, 0);
+    assert_eq!(rings.deliver(&memory, &[1; 60]), Ok(()));
+}
+
+#[test]
+fn without_slots_there_is_no_ring() {
+    let (memory, mut rings) = rings(0, 0);
+    assert_eq!(rings.deliver(&memory, &[1; 60]), Err(Reason::NoRing));
+    assert_eq!(rings.waiting(&memory), Err(Status::BadArgument));
+}
+
+#[test]
+fn a_transmit_index_from_nowhere_is_corrupt() {
+    let (memory, rings) = rings(0, 1);
+    for index in [3, 4, 1 << 31, u32::MAX] {
+        set(&memory, &rings, TX_PRODUCED, index);
+        assert_eq!(rings.waiting(&memory), Err(Status::RingCorrupt), "{index}");
+    }
+    set(&memory, &rings, TX_PRODUCED, 2);
+    assert_eq!(rings.waiting(&memory), Ok(2));
+}
+
+#[test]
+fn slots_in_flight_count_against_the_ring() {
+    let (memory, mut rings) = rings(0, 1);
+    set(&memory, &rings, TX_PRODUCED, 2);
+    rings.take(&memory, false);
+    rings.take(&memory, false);
+    set(&memory, &rings, TX_PRODUCED, 3);
+    assert_eq!(rings.waiting(&memory), Err(Status::RingCorrupt));
+    rings.complete(&memory, 0);
+    assert_eq!(rings.waiting(&memory), Ok(1));
+}
+
+#[test]
+fn completions_are_told_in_ring_order() {
+    let (memory, mut rings) = rings(0, 2);
+    set(&memory, &rings, TX_PRODUCED, 4);
+    let first = rings.take(&memory, false);
+    let second = rings.take(&memory, false);
+    rings.take(&memory, true);
+    rings.complete(&memory, second);
+    assert_eq!(control(&memory, &rings, TX_COMPLETED), 0);
+    rings.complete(&memory, first);
+    assert_eq!(control(&memory, &rings, TX_COMPLETED), 3);
+    rings.complete(&memory, 77);
+    assert_eq!(control(&memory, &rings, TX_COMPLETED), 3);
+}
+
+#[test]
+fn lengths_from_nowhere_are_refused() {
+    let (memory, rings) = rings(0, 1);
+    let page = memory.frame(rings.transmit[0]).unwrap();
+    let mut header = Box::new([0; FRAME_BYTES_MAX]);
+    for length in [0, 13, 1523, 2048, 4096, u32::MAX] {
+        page.store_u32(SLOT_LENGTH, length);
+        assert!(matches!(rings.peek(&memory, &mut header), Err(Reason::Length)), "{length}");
+    }
+    page.store_u32(SLOT_LENGTH, 1522);
+    let out = rings.peek(&memory, &mut header).ok().unwrap();
+    assert_eq!((out.length, out.copied), (1522, 256));
+}
