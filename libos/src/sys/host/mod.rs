@@ -3,6 +3,8 @@
 //! Per thread. Pages have memory behind them, found by their handle, so that a script can play the
 //! kernel's side of a ring with a [`Window`] of its own.
 
+mod peer;
+
 use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,6 +12,8 @@ use std::vec::Vec;
 
 use abi::limits::PAGE_BYTES;
 use abi::{Call, Handle, Status};
+
+pub use peer::Peer;
 
 use super::{Request, Window};
 
