@@ -4,6 +4,9 @@
 //! here; whatever hits one reports its name, so that the limit that refused a filter is never a
 //! mystery.
 
+use crate::byteset::ByteSet;
+use crate::cell::Cell;
+
 /// Shortest frame a space talks about: an Ethernet header, bytes.
 pub const FRAME_MIN: u16 = 14;
 
@@ -25,6 +28,12 @@ pub const CASES_MAX: u32 = 1 << 16;
 
 /// Cubes that one subtraction may make, and that the result of one operation may have.
 pub const PIECES_MAX: usize = 4096;
+
+/// Cubes that one proof may hold at a time.
+pub const HELD_MAX: usize = 1024;
+
+/// Memory that one proof may hold, bytes (decision 11 of the design).
+pub const PROOF_BYTES: usize = 8 << 20;
 
 /// Rules that a part of an expression may have before the whole is put together.
 pub const INTERIM_RULES_MAX: usize = 256;
@@ -49,3 +58,24 @@ const _: () = assert!(FRAME_MIN < FRAME_MAX);
 const _: () = assert!(1 << (2 * GUARDS_MAX * 4) <= CASES_MAX);
 const _: () = assert!(RULES_MAX <= INTERIM_RULES_MAX && INTERIM_RULES_MAX <= PIECES_MAX);
 const _: () = assert!(RULES_MAX * RULES_MAX <= PIECES_MAX);
+// A proof whose cubes are as wide as an admitted rule fits into its memory.
+const _: () = assert!(HELD_MAX * CELLS_MAX * size_of::<(Cell, ByteSet)>() <= PROOF_BYTES);
+
+/// The value of the limit with this name, for whoever has to show a refusal.
+#[must_use]
+pub fn value(name: &str) -> Option<u64> {
+    let table = [
+        ("RULES_MAX", RULES_MAX as u64),
+        ("CELLS_MAX", CELLS_MAX as u64),
+        ("GUARDS_MAX", GUARDS_MAX as u64),
+        ("CASES_MAX", CASES_MAX.into()),
+        ("PIECES_MAX", PIECES_MAX as u64),
+        ("HELD_MAX", HELD_MAX as u64),
+        ("INTERIM_RULES_MAX", INTERIM_RULES_MAX as u64),
+        ("VISITS_MAX", VISITS_MAX.into()),
+        ("VLAN_DEPTH_MAX", VLAN_DEPTH_MAX.into()),
+        ("TEXT_MAX", TEXT_MAX as u64),
+        ("NESTING_MAX", NESTING_MAX as u64),
+    ];
+    table.into_iter().find_map(|(known, value)| (known == name).then_some(value))
+}

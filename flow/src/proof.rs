@@ -13,7 +13,7 @@ use core::borrow::Borrow;
 use core::task::Poll;
 
 use crate::error::{Contradiction, FlowError};
-use crate::limits::{PIECES_MAX, VISITS_MAX};
+use crate::limits::{HELD_MAX, VISITS_MAX};
 use crate::rule::Rule;
 use crate::space::Space;
 use crate::split::Cases;
@@ -122,14 +122,14 @@ impl<A: Borrow<Space>, B: Borrow<Space>> Containment<A, B> {
                 return Poll::Pending;
             }
             self.visits += 1;
-            if let Err(error) = self.cut() {
+            if let Err(error) = self.cut(fuel) {
                 return Poll::Ready(Err(error.into()));
             }
         }
     }
 
     /// Cuts the topmost piece by one test, or starts the search for a frame in it.
-    fn cut(&mut self) -> Result<(), FlowError> {
+    fn cut(&mut self, fuel: &mut u64) -> Result<(), FlowError> {
         let Some(piece) = self.stack.pop() else { return Ok(()) };
         let Some(rule) = self.right.borrow().rules().get(piece.rule) else {
             self.cases = Some(Cases::new(piece.frames));
@@ -146,6 +146,7 @@ impl<A: Borrow<Space>, B: Borrow<Space>> Containment<A, B> {
             return Ok(());
         }
         let inside = take_test(&piece.frames, rule, piece.test, &mut self.spill);
+        *fuel = fuel.saturating_sub(self.spill.len() as u64);
         let above = piece.rule + 1;
         self.stack.extend(self.spill.drain(..).map(|frames| Piece {
             frames,
@@ -153,8 +154,8 @@ impl<A: Borrow<Space>, B: Borrow<Space>> Containment<A, B> {
             test: 0,
         }));
         self.stack.extend(inside.map(|frames| Piece { frames, test: piece.test + 1, ..piece }));
-        if self.stack.len() > PIECES_MAX {
-            return Err(FlowError::Budget { limit: "PIECES_MAX" });
+        if self.stack.len() > HELD_MAX {
+            return Err(FlowError::Budget { limit: "HELD_MAX" });
         }
         Ok(())
     }

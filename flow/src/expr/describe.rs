@@ -155,6 +155,12 @@ impl<'a> Text<'a> {
             self.number("icmp[icmpcode]", transport.icmp_code());
         }
         self.ports(transport.source_port(), transport.destination_port());
+        if protocol == u128::from(headers::PROTOCOL_TCP)
+            && transport.tcp_flags().is_tested(self.rule)
+        {
+            let set = self.rule.set(transport.tcp_flags().first());
+            self.say(&set_test("tcp[tcpflags]", set));
+        }
         self.say("ip[6:2] & 0x1fff == 0");
         self.say("ip[0] & 0xf0 == 0x40");
     }
@@ -220,6 +226,9 @@ impl<'a> Text<'a> {
     }
 
     fn number(&mut self, name: &str, field: Field) {
+        if !field.is_tested(self.rule) {
+            return;
+        }
         match range(self.rule, field) {
             Some((low, high)) if low == high => self.say(&format!("{name} == {low}")),
             Some((low, high)) => self.say(&format!("{name} in {low}-{high}")),
@@ -267,23 +276,30 @@ fn byte_test(cell: Cell, set: ByteSet) -> String {
             base.shift
         ),
     };
-    match (set.single(), set.as_masked()) {
-        (Some(value), _) => format!("{place} == {value:#04x}"),
-        (None, Some((value, mask))) if mask != 0 && cell.base == Base::Frame => {
-            format!("{place} & {mask:#04x} == {value:#04x}")
-        }
-        _ => {
-            let mut list = String::new();
-            for (low, high) in set.intervals() {
-                let comma = if list.is_empty() { "" } else { "," };
-                let _ = match low == high {
-                    true => write!(list, "{comma}{low:#04x}"),
-                    false => write!(list, "{comma}{low:#04x}-{high:#04x}"),
-                };
+    set_test(&place, set)
+}
+
+/// `place & 0x02 != 0x00`
+fn set_test(place: &str, set: ByteSet) -> String {
+    let set_or_not = [(set, "=="), (set.complement(), "!=")];
+    for (set, relation) in set_or_not {
+        match (set.single(), set.as_masked()) {
+            (Some(value), _) => return format!("{place} {relation} {value:#04x}"),
+            (None, Some((value, mask))) if mask != 0 => {
+                return format!("{place} & {mask:#04x} {relation} {value:#04x}");
             }
-            format!("{place} in {list}")
+            _ => {}
         }
     }
+    let mut list = String::new();
+    for (low, high) in set.intervals() {
+        let comma = if list.is_empty() { "" } else { "," };
+        let _ = match low == high {
+            true => write!(list, "{comma}{low:#04x}"),
+            false => write!(list, "{comma}{low:#04x}-{high:#04x}"),
+        };
+    }
+    format!("{place} in {list}")
 }
 
 /// The bits that the rule fixes in a field, and which those are. Bytes whose sets are no masks

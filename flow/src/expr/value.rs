@@ -47,13 +47,19 @@ pub(super) fn accessor(cursor: &mut Cursor<'_>, header: Header) -> Result<Test, 
     cursor.expect_symbol("]", "`]`")?;
     let field = Field::frame(offset, width);
     let max = (u64::MAX >> (64 - 8 * u32::from(width))) as u32;
+    let mask = masks(cursor, max)?;
+    let ranges = ranges(cursor, max)?;
+    Ok(Test::Bytes(cursor.link, header, Value { field, mask, ranges }))
+}
+
+/// `& mask`, any number of times.
+fn masks(cursor: &mut Cursor<'_>, max: u32) -> Result<u32, ExprError> {
     let mut mask = max;
     while cursor.peek_symbol("&") && !cursor.peek_symbol("&&") {
         cursor.take_symbol("&");
         mask &= number(cursor, u32::MAX, "a mask")?;
     }
-    let ranges = ranges(cursor, max)?;
-    Ok(Test::Bytes(cursor.link, header, Value { field, mask, ranges }))
+    Ok(mask)
 }
 
 /// One relation whose meaning is one range.
@@ -85,10 +91,10 @@ fn behind_header(cursor: &mut Cursor<'_>, add: u16) -> Result<Test, ExprError> {
     let shift = number(cursor, 255, "a shift")? as u8;
     cursor.expect_symbol(")", FORM)?;
     cursor.expect_symbol("]", FORM)?;
-    let set = ranges(cursor, 255)?
-        .iter()
-        .map(|&(low, high)| ByteSet::range(low as u8, high as u8))
-        .fold(ByteSet::EMPTY, ByteSet::union);
+    let value_mask = masks(cursor, 255)?;
+    let ranges = ranges(cursor, 255)?;
+    let is_in = |value: u32| ranges.iter().any(|&(low, high)| low <= value && value <= high);
+    let set = ByteSet::from_fn(|byte| is_in(u32::from(byte) & value_mask));
     let base = Base::Header(HeaderBase { at, mask, shift, add });
     Ok(Test::Byte(Cell { base, offset: 0 }, set))
 }
