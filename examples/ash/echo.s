@@ -33,6 +33,14 @@
     mov     %r6, %r4
     add     %r6, 22
     jgt     %r6, %r3, drop
+    # All of the packet is here: IPv4's total length, at most 1,500, lies inside the frame.
+    ldxh    %r5, [%r2+16]
+    be16    %r5
+    jgt     %r5, 1500, drop
+    mov     %r6, %r2
+    add     %r6, %r5
+    add     %r6, 14
+    jgt     %r6, %r3, drop
     # The same port on both sides would be answered for ever.
     ldxh    %r5, [%r4+14]
     ldxh    %r6, [%r4+16]

@@ -31,6 +31,14 @@
     mov     %r6, %r4
     add     %r6, 22
     jgt     %r6, %r3, pass
+    # All of the packet is here: IPv4's total length, at most 1,500, lies inside the frame.
+    ldxh    %r5, [%r2+16]
+    be16    %r5
+    jgt     %r5, 1500, pass
+    mov     %r6, %r2
+    add     %r6, %r5
+    add     %r6, 14
+    jgt     %r6, %r3, pass
     # Type 8, code 0.
     ldxh    %r5, [%r4+14]
     jne     %r5, 0x0008, pass
