@@ -1,4 +1,6 @@
 //! The words of the text form, shared by assembler and disassembler.
+//!
+//! One table for each sort of word, read in both directions: what is printed is what is read.
 
 use crate::insn::{AluOp, AtomicOp, ByteOrder, Cond, Size};
 

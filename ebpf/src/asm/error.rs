@@ -1,4 +1,7 @@
 //! Why a text is not a program.
+//!
+//! One error for the whole pipeline from text to program: the line, and what is wrong with it,
+//! down to the structural rule that the assembled instructions break.
 
 use alloc::string::String;
 use core::fmt;

@@ -1,4 +1,7 @@
 //! One line of assembly to one instruction, jumps still by name.
+//!
+//! Each instruction family has a function that says `None` if the mnemonic is not of its family;
+//! the families are asked in turn. No mnemonic belongs to two of them.
 
 use alloc::string::ToString;
 use alloc::vec::Vec;

@@ -1,4 +1,7 @@
 //! Operands: registers, numbers, addresses, jump targets.
+//!
+//! Each function takes one operand without surrounding blanks. A number that does not fit its
+//! field, or that the field would change the meaning of, is an error, never truncated.
 
 use alloc::string::{String, ToString};
 

@@ -1,4 +1,7 @@
 //! Choices read from arbitrary bytes.
+//!
+//! Nothing fails: bytes that have run out read as zero, and an empty list gives what the caller
+//! says. So every byte string is a valid input, and a longer one only decides more.
 
 /// Reads choices from bytes; when they run out every choice is the first.
 pub(super) struct Source<'a> {

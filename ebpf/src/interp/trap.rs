@@ -1,4 +1,6 @@
 //! Why the interpreter stopped a program.
+//!
+//! Each way of being wrong has a name of its own, so that a test can ask for it, and the slot.
 
 use core::fmt;
 
