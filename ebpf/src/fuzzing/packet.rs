@@ -1,7 +1,8 @@
 //! Packets for generated programs, out of arbitrary bytes.
 //!
-//! A packet begins as a whole UDP datagram; up to three bytes that decide its sort are changed, then
-//! up to three anywhere, so that most packets pass some tests of a generated filter and fail others.
+//! A packet begins as a whole UDP datagram; up to three bytes that decide its sort are changed,
+//! then up to three anywhere, so that most packets pass some tests of a generated filter and fail
+//! others.
 
 use alloc::vec::Vec;
 
