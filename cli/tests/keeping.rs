@@ -57,7 +57,8 @@ fn a_boot_that_hangs_is_given_up_with_the_logs_path_and_tail() {
 #[test]
 fn a_kernel_that_dies_ends_the_wait_at_once_and_shows_its_last_words() {
     let directory = tempfile::tempdir().unwrap();
-    let mut options = pretend(directory.path(), "echo 'panic: here at kernel::main' > $log; exit 255");
+    let mut options =
+        pretend(directory.path(), "echo 'panic: here at kernel::main' > $log; exit 255");
     options.timeout = Duration::from_secs(60);
     let start = Instant::now();
     let machine = Machine::boot(&image(), &options).unwrap();

@@ -36,7 +36,7 @@ const WITH_STACK: u32 = 1024;
 /// Frames of one that only loops, or only faults.
 const TINY: u32 = 128;
 
-const ROLES: [Role; 7] = [
+const ROLES: [Role; 8] = [
     Role { name: "netd", frames: WITH_STACK, grants: &["netd"], at_boot: true },
     Role { name: "echo", frames: WITH_STACK, grants: &["echo"], at_boot: true },
     Role { name: "talk", frames: WITH_STACK, grants: &["public"], at_boot: true },
@@ -44,6 +44,7 @@ const ROLES: [Role; 7] = [
     Role { name: "squatter", frames: WITH_STACK, grants: &["public"], at_boot: false },
     Role { name: "spin", frames: TINY, grants: &[], at_boot: false },
     Role { name: "faulter", frames: TINY, grants: &[], at_boot: false },
+    Role { name: "sse", frames: TINY, grants: &[], at_boot: false },
 ];
 
 fn grants() -> [Grant; 4] {

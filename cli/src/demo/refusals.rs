@@ -1,11 +1,11 @@
 //! What is refused, and why: claims that collide, claims too wide, unsafe programs, forged frames.
 
 use std::io::Write;
-use std::time::Duration;
 
 use abi::books::{Books, Reason};
 use abi::record::{Record, Verdict};
 use abi::refusal::{self, Blame, Code};
+use abi::start::State;
 use ebpf::Kind;
 
 use super::Stage;
@@ -121,20 +121,19 @@ fn forged<W: Write>(
     before: &Books,
 ) -> Result<(), MachineError> {
     report.part("Forged transmissions: squatter sends in somebody else's name");
-    let guard = Reason::Guard as usize;
-    let known = before.tx.refused[guard];
-    // Squatter takes its time between its attempts; the last count is the one that stands still.
-    let mut books = *before;
-    for _ in 0..20 {
-        let next = stage.machine.books()?;
-        let settled = next.tx.refused[guard] > known && next.tx.requested == books.tx.requested;
-        books = next;
-        if settled {
-            break;
+    let ended = stage.machine.record(mark, "waiting for squatter's end", |record| match record {
+        Record::Environment { name, state: State::Exited, detail, .. } if name == SQUATTER => {
+            Some(*detail)
         }
-        std::thread::sleep(Duration::from_millis(100));
+        _ => None,
+    });
+    if let Some(code) = report.attempt("squatter ends by itself", ended) {
+        let detail = format!("its exit code is {code}");
+        report.expect("squatter itself says that nothing of its own escaped", code == 0, detail);
     }
-    let refused = books.tx.refused[guard] - known;
+    let guard = Reason::Guard as usize;
+    let books = stage.machine.books()?;
+    let refused = books.tx.refused[guard] - before.tx.refused[guard];
     let traced = stage.machine.journal().collect(mark, |record| match record {
         Record::Packet { verdict: Verdict::Refused(reason, _), frame, .. } => {
             Some((*reason, frame.clone()))

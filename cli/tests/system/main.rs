@@ -1,0 +1,14 @@
+//! The whole system: the kernel in QEMU, driven with real frames.
+//!
+//! Each file boots as few machines as it can. Times are never judged, only counts and outcomes.
+
+#[cfg(test)]
+mod boots;
+#[cfg(test)]
+mod counting;
+#[cfg(test)]
+mod demo;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod residents;
