@@ -18,6 +18,7 @@ mod cell;
 mod error;
 pub mod expr;
 mod field;
+pub mod fuzzing;
 pub mod headers;
 mod length;
 pub mod limits;

@@ -42,7 +42,7 @@ impl<A: Borrow<Space>, B: Borrow<Space>> Intersection<A, B> {
     pub fn step(&mut self, fuel: &mut u64) -> Poll<Verdict> {
         loop {
             if let Some(cases) = &mut self.cases {
-                match first_frame(cases, fuel) {
+                match first_frame(cases, fuel, &mut self.visits) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(None)) => self.cases = None,
                     Poll::Ready(result) => return Poll::Ready(disproof(result)),
@@ -54,7 +54,7 @@ impl<A: Borrow<Space>, B: Borrow<Space>> Intersection<A, B> {
                 self.at = (self.at.0 + 1, 0);
                 continue;
             };
-            if self.visits == VISITS_MAX {
+            if self.visits >= VISITS_MAX {
                 return Poll::Ready(Err(Contradiction::Budget { limit: "VISITS_MAX" }));
             }
             if !burn(fuel) {
@@ -102,7 +102,7 @@ impl<A: Borrow<Space>, B: Borrow<Space>> Containment<A, B> {
     pub fn step(&mut self, fuel: &mut u64) -> Poll<Verdict> {
         loop {
             if let Some(cases) = &mut self.cases {
-                match first_frame(cases, fuel) {
+                match first_frame(cases, fuel, &mut self.visits) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(None)) => self.cases = None,
                     Poll::Ready(result) => return Poll::Ready(disproof(result)),
@@ -115,7 +115,7 @@ impl<A: Borrow<Space>, B: Borrow<Space>> Containment<A, B> {
                 self.stack.push(Piece { frames: rule.clone(), rule: 0, test: 0 });
                 self.next += 1;
             }
-            if self.visits == VISITS_MAX {
+            if self.visits >= VISITS_MAX {
                 return Poll::Ready(Err(Contradiction::Budget { limit: "VISITS_MAX" }));
             }
             if !burn(fuel) {
@@ -161,9 +161,16 @@ impl<A: Borrow<Space>, B: Borrow<Space>> Containment<A, B> {
     }
 }
 
-/// A frame of the first case there is.
-fn first_frame(cases: &mut Cases, fuel: &mut u64) -> Poll<Result<Option<Vec<u8>>, FlowError>> {
-    cases.step(fuel).map_ok(|case| case.map(|rule| rule.smallest()))
+/// A frame of the first case there is. The values tried count as visits.
+fn first_frame(
+    cases: &mut Cases,
+    fuel: &mut u64,
+    visits: &mut u32,
+) -> Poll<Result<Option<Vec<u8>>, FlowError>> {
+    let before = cases.visited();
+    let case = cases.step(fuel);
+    *visits = visits.saturating_add(cases.visited() - before);
+    case.map_ok(|case| case.map(|rule| rule.smallest()))
 }
 
 fn disproof(result: Result<Option<Vec<u8>>, FlowError>) -> Verdict {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::task::Poll;
 
 use crate::byteset::ByteSet;
-use crate::cell::{Base, Cell};
+use crate::cell::{Cell, HeaderBase};
 use crate::error::FlowError;
 use crate::limits::CASES_MAX;
 use crate::rule::Rule;
@@ -61,12 +61,20 @@ impl Cases {
             *fuel -= 1;
             self.visited += 1;
             top.next = (value != top.mask).then(|| value.wrapping_sub(top.mask) & top.mask);
+            if !top.rule.admits_guard(top.at, top.mask, value) {
+                continue;
+            }
             let fixed = top.rule.with(Cell::frame(top.at), ByteSet::masked(value, top.mask));
             if let Some(case) = fixed.and_then(|rule| self.open(rule)) {
                 return Poll::Ready(Ok(Some(case)));
             }
         }
         Poll::Ready(Ok(None))
+    }
+
+    /// How many values of guards have been tried.
+    pub(crate) fn visited(&self) -> u32 {
+        self.visited
     }
 
     /// The next case with a fuel of its own, for callers that need no steps.
@@ -77,15 +85,14 @@ impl Cases {
         }
     }
 
-    /// Gives a rule without header bases back; puts any other onto the stack.
+    /// Gives a rule without header bases back; puts any other onto the stack, to be split on the guard
+    /// with the fewest values.
     fn open(&mut self, rule: Rule) -> Option<Rule> {
-        let last = rule.cells().next_back().map(|(cell, _)| cell.base);
-        match last {
-            Some(Base::Header(base)) => {
-                self.stack.push(Split { rule, at: base.at, mask: base.mask, next: Some(0) });
-                None
-            }
-            _ => Some(rule),
-        }
+        let values = |&(at, mask): &(u16, u8)| {
+            rule.lengths(HeaderBase { at, mask, shift: 0, add: 0 }).count()
+        };
+        let Some((at, mask)) = rule.guards().min_by_key(values) else { return Some(rule) };
+        self.stack.push(Split { rule, at, mask, next: Some(0) });
+        None
     }
 }

@@ -41,6 +41,22 @@ impl Rule {
         true
     }
 
+    /// Whether the guard at `at` may be `value` under `mask`, as far as the cells behind it and the cells
+    /// with constant addresses tell: `false` is a proof that it may not. Allocates nothing.
+    pub(crate) fn admits_guard(&self, at: u16, mask: u8, value: u8) -> bool {
+        let guard = self.set(Cell::frame(at)).intersect(ByteSet::masked(value, mask));
+        let fits = |cell: Cell, set: ByteSet| match cell.base {
+            Base::Header(base) if base.at == at && base.mask == mask => {
+                base.address(value, cell.offset).is_some_and(|address| {
+                    let there = self.set(Cell::frame(address));
+                    address < self.length.max && !there.intersect(set).is_empty()
+                })
+            }
+            _ => true,
+        };
+        !guard.is_empty() && self.cells.iter().all(|&(cell, set)| fits(cell, set))
+    }
+
     /// What the guard of `base` may be, if a cell `offset` bytes behind it is to exist.
     fn weigh(&self, base: HeaderBase, offset: u16) -> Option<Group> {
         let mut group: Option<Group> = None;
