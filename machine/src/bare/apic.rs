@@ -101,11 +101,16 @@ pub(super) fn route(pin: u8) -> bool {
 /// Moves the PIC's vectors out of the way of exceptions (firmware leaves them at 8) and masks it.
 fn silence_pic() {
     let script = [
-        (0x20, 0x11), (0xa0, 0x11), // initialise
-        (0x21, 0xe0), (0xa1, 0xe8), // vectors
-        (0x21, 4), (0xa1, 2), // cascade
-        (0x21, 1), (0xa1, 1), // 8086 mode
-        (0x21, 0xff), (0xa1, 0xff), // mask everything
+        (0x20, 0x11),
+        (0xa0, 0x11), // initialise
+        (0x21, 0xe0),
+        (0xa1, 0xe8), // vectors
+        (0x21, 4),
+        (0xa1, 2), // cascade
+        (0x21, 1),
+        (0xa1, 1), // 8086 mode
+        (0x21, 0xff),
+        (0xa1, 0xff), // mask everything
     ];
     for (port, value) in script {
         // SAFETY: the PIC's ports, which have no effect on memory.

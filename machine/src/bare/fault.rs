@@ -18,18 +18,48 @@ use core::sync::atomic::Ordering;
 const DEAD: u8 = 0x7f;
 
 const NAMES: [&str; 32] = [
-    "divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode",
-    "no x87", "double fault", "9", "invalid TSS", "segment not present", "stack fault",
-    "general protection", "page fault", "15", "x87", "alignment check", "machine check", "SIMD",
-    "virtualization", "control protection", "22", "23", "24", "25", "26", "27",
-    "hypervisor injection", "VMM communication", "security", "31",
+    "divide error",
+    "debug",
+    "NMI",
+    "breakpoint",
+    "overflow",
+    "bound range",
+    "invalid opcode",
+    "no x87",
+    "double fault",
+    "9",
+    "invalid TSS",
+    "segment not present",
+    "stack fault",
+    "general protection",
+    "page fault",
+    "15",
+    "x87",
+    "alignment check",
+    "machine check",
+    "SIMD",
+    "virtualization",
+    "control protection",
+    "22",
+    "23",
+    "24",
+    "25",
+    "26",
+    "27",
+    "hypervisor injection",
+    "VMM communication",
+    "security",
+    "31",
 ];
 
 /// Reports a fault in ring 0.
 pub(super) fn report(frame: &TrapFrame) -> ! {
     die_once();
     let name = NAMES.get(frame.vector as usize).copied().unwrap_or("unknown");
-    print(format_args!("\nkernel fault: {name} (vector {}, error {:#x})\n", frame.vector, frame.error));
+    print(format_args!(
+        "\nkernel fault: {name} (vector {}, error {:#x})\n",
+        frame.vector, frame.error
+    ));
     print(format_args!("cr2 {:016x}  cr3 {:016x}\n", fault_address(), current_root()));
     let f = frame;
     let rows = [

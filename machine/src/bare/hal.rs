@@ -20,7 +20,9 @@ static LEFT: OneCpu<(u64, usize)> = OneCpu::new((0, 0));
 /// Takes memory for devices out of the pool, for good. False if there is not enough.
 pub(super) fn reserve(frames: &mut FramePool) -> bool {
     let run = frames.take_run(PAGES);
-    LEFT.with(|left| *left = run.as_ref().map_or((0, 0), |run| (run.first().0 * PAGE as u64, PAGES)));
+    LEFT.with(|left| {
+        *left = run.as_ref().map_or((0, 0), |run| (run.first().0 * PAGE as u64, PAGES))
+    });
     run.is_some()
 }
 

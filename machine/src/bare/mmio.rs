@@ -7,11 +7,12 @@ use super::apic;
 use super::nic::{Console, Nic};
 use super::paging::map_device;
 use super::start::Devices;
+use super::transport::Device;
 use crate::virtio::console::Port;
 use crate::virtio::net::Net;
 use core::ptr::NonNull;
 use virtio_drivers::transport::mmio::{MmioTransport, MmioVersion, VirtIOHeader};
-use virtio_drivers::transport::{DeviceType, SomeTransport, Transport};
+use virtio_drivers::transport::{DeviceType, Transport};
 
 const SIZE: usize = 512;
 
@@ -59,7 +60,7 @@ fn transport(place: &Place) -> Option<MmioTransport<'static>> {
 }
 
 fn nic(transport: MmioTransport<'static>, pin: u8) -> Option<Nic> {
-    match Net::new(SomeTransport::from(transport), || apic::route(pin)) {
+    match Net::new(Device::new(transport.into()), || apic::route(pin)) {
         Ok(net) => Some(Nic::new(net, true)),
         Err(error) => {
             log::error!("network card at pin {pin}: {error}");
@@ -69,7 +70,7 @@ fn nic(transport: MmioTransport<'static>, pin: u8) -> Option<Nic> {
 }
 
 fn console(transport: MmioTransport<'static>) -> Option<Console> {
-    match Port::new(SomeTransport::from(transport)) {
+    match Port::new(Device::new(transport.into())) {
         Ok(port) => Some(Console::new(port)),
         Err(error) => {
             log::error!("console: {error}");

@@ -2,23 +2,24 @@
 
 use super::frame::Frame;
 use super::hal::KernelHal;
+use super::transport::Device;
 use crate::memory::PAGE;
 use crate::virtio::console::Port;
-use crate::virtio::net::{Net, Received};
+use crate::virtio::net::{self, Net};
 use crate::wire::{InFlight, NicError, TransmitId};
 use alloc::boxed::Box;
 use core::ptr::NonNull;
-use virtio_drivers::transport::SomeTransport;
+use runtime::PacketBuffer;
 
 /// The network card.
 pub struct Nic {
-    net: Box<Net<KernelHal, SomeTransport<'static>>>,
+    net: Box<Net<KernelHal, Device>>,
     /// Whether interrupts must be acknowledged at the device (those of MSI-X need not).
     acknowledge: bool,
 }
 
 impl Nic {
-    pub(super) fn new(net: Net<KernelHal, SomeTransport<'static>>, acknowledge: bool) -> Self {
+    pub(super) fn new(net: Net<KernelHal, Device>, acknowledge: bool) -> Self {
         Self { net: Box::new(net), acknowledge }
     }
 
@@ -34,17 +35,17 @@ impl Nic {
 
     /// Takes one received frame.
     pub fn receive(&mut self) -> Option<Received> {
-        self.net.receive()
+        self.net.receive().map(Received)
     }
 
     /// Sends a received frame back in its own buffer. It is given back when the queue is full.
     pub fn reply(&mut self, received: Received) -> Result<(), Received> {
-        self.net.reply(received)
+        self.net.reply(received.0).map_err(Received)
     }
 
     /// Gives a received frame's buffer back to the card.
     pub fn recycle(&mut self, received: Received) {
-        self.net.recycle(received);
+        self.net.recycle(received.0);
     }
 
     /// Sends a copied header and, after it, part of a frame that the caller keeps until
@@ -99,11 +100,42 @@ impl Nic {
     }
 }
 
+/// One received frame in its buffer, with 256 bytes before it.
+#[must_use = "give it back with Nic::recycle or Nic::reply"]
+pub struct Received(net::Received);
+
+impl Received {
+    /// The frame's bytes.
+    pub fn frame(&self) -> &[u8] {
+        self.0.frame()
+    }
+
+    /// The frame's bytes, to be changed in place.
+    pub fn frame_mut(&mut self) -> &mut [u8] {
+        self.0.frame_mut()
+    }
+
+    /// The frame in its buffer, as programs want it.
+    pub fn buffer(&mut self) -> PacketBuffer<'_> {
+        self.0.buffer()
+    }
+
+    /// The frame's length in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the frame has no byte at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// The framed channel to the host: output only.
-pub struct Console(Box<Port<KernelHal, SomeTransport<'static>>>);
+pub struct Console(Box<Port<KernelHal, Device>>);
 
 impl Console {
-    pub(super) fn new(port: Port<KernelHal, SomeTransport<'static>>) -> Self {
+    pub(super) fn new(port: Port<KernelHal, Device>) -> Self {
         Self(Box::new(port))
     }
 

@@ -3,19 +3,22 @@
 //! Only bus 0 is looked at: that is where QEMU puts devices that are not told otherwise. Firmware
 //! has assigned the memory ranges; here they are only used.
 
+use super::apic;
 use super::hal::KernelHal;
 use super::nic::{Console, Nic};
 use super::paging::map_device;
 use super::port;
 use super::start::Devices;
-use super::apic;
+use super::transport::Device;
 use crate::virtio::console::Port;
 use crate::virtio::net::Net;
+use virtio_drivers::transport::DeviceType;
 use virtio_drivers::transport::pci::bus::{
     Command, ConfigurationAccess, DeviceFunction, PCI_CAP_ID_VNDR, PciRoot,
 };
-use virtio_drivers::transport::pci::{PciTransport, VIRTIO_PCI_CAP_COMMON_CFG, virtio_device_type};
-use virtio_drivers::transport::{DeviceType, SomeTransport};
+use virtio_drivers::transport::pci::{
+    PciTransport, VIRTIO_PCI_CAP_COMMON_CFG, VIRTIO_PCI_CAP_NOTIFY_CFG, virtio_device_type,
+};
 use x86_64::instructions::port::Port as IoPort;
 
 const MSIX: u8 = 0x11;
@@ -23,6 +26,7 @@ const MSIX: u8 = 0x11;
 const MSIX_CONFIG: usize = 16;
 const QUEUE_SELECT: usize = 22;
 const QUEUE_VECTOR: usize = 26;
+const QUEUE_NOTIFY: usize = 30;
 const COMMON_BYTES: usize = 56;
 const NO_VECTOR: u16 = 0xffff;
 
@@ -97,10 +101,14 @@ fn console(root: &mut PciRoot<Ports>, function: DeviceFunction) -> Option<Consol
     }
 }
 
-fn transport(root: &mut PciRoot<Ports>, function: DeviceFunction) -> Option<SomeTransport<'static>> {
+fn transport(root: &mut PciRoot<Ports>, function: DeviceFunction) -> Option<Device> {
     root.set_command(function, Command::MEMORY_SPACE | Command::BUS_MASTER);
     match PciTransport::new::<KernelHal, _>(root, function) {
-        Ok(transport) => Some(transport.into()),
+        Ok(transport) => {
+            let bells = bells(root, function)?;
+            // SAFETY: the bells are notification registers of this device, mapped for good.
+            Some(unsafe { Device::with_bells(transport.into(), bells) })
+        }
         Err(error) => {
             log::error!("virtio device at {function}: {error}");
             None
@@ -123,13 +131,7 @@ fn route(root: &mut PciRoot<Ports>, function: DeviceFunction) -> Option<()> {
     let enable = control & !(1 << 30) | 1 << 31;
     Ports.write_word(function, msix.offset, enable);
 
-    let common = root.capabilities(function).find(|capability| {
-        capability.id == PCI_CAP_ID_VNDR
-            && (capability.private_header >> 8) as u8 == VIRTIO_PCI_CAP_COMMON_CFG
-    })?;
-    let index = access.read_word(function, common.offset + 4) as u8;
-    let offset = u64::from(access.read_word(function, common.offset + 8));
-    let common = bar(root, function, index, offset, COMMON_BYTES)?;
+    let common = common(root, function)?;
     let write = |register: usize, value: u16| {
         // SAFETY: a 16-bit register of the common configuration, just mapped.
         unsafe {
@@ -148,6 +150,43 @@ fn route(root: &mut PciRoot<Ports>, function: DeviceFunction) -> Option<()> {
     Some(())
 }
 
+/// Maps the device's common configuration.
+fn common(root: &mut PciRoot<Ports>, function: DeviceFunction) -> Option<*mut u8> {
+    let (index, offset, _) = structure(root, function, VIRTIO_PCI_CAP_COMMON_CFG)?;
+    bar(root, function, index, offset, COMMON_BYTES)
+}
+
+/// Maps the registers that tell the device about queues 0 and 1. Where they are is the device's
+/// word, so it is checked once here, and not asked for again at each notification.
+fn bells(root: &mut PciRoot<Ports>, function: DeviceFunction) -> Option<[*mut u16; 2]> {
+    let (index, base, at) = structure(root, function, VIRTIO_PCI_CAP_NOTIFY_CFG)?;
+    let multiplier = Ports.read_word(function, at.checked_add(16)?);
+    let common = common(root, function)?;
+    let mut bells = [core::ptr::null_mut(); 2];
+    for (queue, bell) in (0_u16..).zip(&mut bells) {
+        // SAFETY: 16-bit registers of the common configuration, just mapped.
+        let slot = unsafe {
+            common.add(QUEUE_SELECT).cast::<u16>().write_volatile(queue);
+            common.add(QUEUE_NOTIFY).cast::<u16>().read_volatile()
+        };
+        let offset = base + u64::from(slot) * u64::from(multiplier);
+        *bell = bar(root, function, index, offset, 2)?.cast();
+    }
+    Some(bells)
+}
+
+/// Where one of virtio's structures is: which memory range, the offset in it, and the capability
+/// that says so.
+fn structure(root: &PciRoot<Ports>, function: DeviceFunction, kind: u8) -> Option<(u8, u64, u8)> {
+    let capability = root.capabilities(function).find(|capability| {
+        capability.id == PCI_CAP_ID_VNDR && (capability.private_header >> 8) as u8 == kind
+    })?;
+    let at = capability.offset;
+    let index = Ports.read_word(function, at.checked_add(4)?) as u8;
+    let offset = u64::from(Ports.read_word(function, at.checked_add(8)?));
+    Some((index, offset, at))
+}
+
 /// Maps `bytes` at an offset of one of the device's memory ranges.
 fn bar(
     root: &mut PciRoot<Ports>,
@@ -159,7 +198,7 @@ fn bar(
     let info = (index < 6).then(|| root.bar_info(function, index).ok().flatten()).flatten()?;
     let (address, size) = info.memory_address_size()?;
     let fits = offset.checked_add(bytes as u64).is_some_and(|end| end <= size);
-    let aligned = offset.is_multiple_of(4);
+    let aligned = offset.is_multiple_of(2);
     (fits && aligned && address != 0).then(|| map_device(address + offset, bytes)).flatten()
 }
 

@@ -3,7 +3,9 @@
 use super::code::CodeWindow;
 use super::frame::{self, FramePool};
 use super::nic::{Console, Nic};
-use super::{apic, cpu, entropy, hal, heap, layout, mmio, paging, pci, pvh, rtc, serial, time, trap};
+use super::{
+    apic, cpu, entropy, hal, heap, layout, mmio, paging, pci, pvh, rtc, serial, time, trap,
+};
 use crate::limits::{CODE_WINDOW, HEAP_MAX, HEAP_MIN, HEAP_SHARE};
 use crate::memory::PAGE;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -106,9 +108,8 @@ fn heap_memory(frames: &mut FramePool) -> frame::FrameRun {
 
 fn initrd(loaded: &pvh::Loaded) -> &'static [u8] {
     let range = loaded.initrd.clone();
-    let listed = |region: &core::ops::Range<u64>| {
-        region.start <= range.start && range.end <= region.end
-    };
+    let listed =
+        |region: &core::ops::Range<u64>| region.start <= range.start && range.end <= region.end;
     if range.is_empty() || !loaded.memory().iter().any(listed) {
         return &[];
     }

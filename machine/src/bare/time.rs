@@ -4,8 +4,8 @@
 //! tries allow, so that being descheduled in between spoils one try and not the result. Under
 //! `-icount` cycles are instructions, and everything here is the same from run to run.
 
-use super::port::{read8, write8};
 use super::apic;
+use super::port::{read8, write8};
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,7 +24,7 @@ static TIMER_SCALE: AtomicU64 = AtomicU64::new(0);
 /// Monotonic nanoseconds since boot.
 pub fn now_ns() -> u64 {
     let elapsed = cycles().wrapping_sub(BASE.load(Ordering::Relaxed));
-    (u128::from(elapsed) * u128::from(SCALE.load(Ordering::Relaxed)) >> 32) as u64
+    ((u128::from(elapsed) * u128::from(SCALE.load(Ordering::Relaxed))) >> 32) as u64
 }
 
 /// The cycle counter.
@@ -42,7 +42,7 @@ pub fn tsc_hz() -> u64 {
 /// earlier: ask [`expired`]. A deadline that has passed goes off at once.
 pub fn arm(deadline_ns: u64) {
     let left = u128::from(deadline_ns.saturating_sub(now_ns()));
-    let ticks = left * u128::from(TIMER_SCALE.load(Ordering::Relaxed)) >> 32;
+    let ticks = (left * u128::from(TIMER_SCALE.load(Ordering::Relaxed))) >> 32;
     apic::start_timer(u32::try_from(ticks).unwrap_or(u32::MAX).max(1));
 }
 

@@ -110,5 +110,5 @@ pub(super) fn slot(table: u64, index: usize) -> Slot {
 
 /// The index of `va` in a table of `level`.
 pub(super) fn index(va: u64, level: u8) -> usize {
-    (va / PAGE as u64 >> (9 * (u32::from(level) - 1))) as usize % 512
+    ((va / PAGE as u64) >> (9 * (u32::from(level) - 1))) as usize % 512
 }

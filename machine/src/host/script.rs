@@ -66,8 +66,13 @@ pub struct UserContext {
 impl UserContext {
     /// A context that will start at `entry`, with its stack pointer and its `rdi` set.
     pub fn new(entry: u64, stack: u64, argument: u64) -> Self {
-        let registers =
-            Registers { rip: entry, rsp: stack, rdi: argument, rflags: 0x202, ..Default::default() };
+        let registers = Registers {
+            rip: entry,
+            rsp: stack,
+            rdi: argument,
+            rflags: 0x202,
+            ..Default::default()
+        };
         Self { registers }
     }
 

@@ -4,6 +4,7 @@ use super::memory::{Frame, FramePool, Page};
 use crate::memory::{FrameNumber, MapError, PAGE, Rights, UserFault};
 use crate::memory::{check_mapping, is_user, page_runs};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::Ordering;
 
 struct Mapping {
@@ -40,8 +41,8 @@ impl AddressSpace {
         }
         for level in [3, 2, 1] {
             let key = (level, va >> (12 + 9 * u32::from(level)));
-            if !self.tables.contains_key(&key) {
-                self.tables.insert(key, pool.take().ok_or(MapError::NoFrames)?);
+            if let Entry::Vacant(place) = self.tables.entry(key) {
+                place.insert(pool.take().ok_or(MapError::NoFrames)?);
             }
         }
         let mapping = Mapping { number: frame.number(), rights, page: frame.page.clone() };

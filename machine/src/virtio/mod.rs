@@ -13,6 +13,8 @@ pub(crate) mod buffers;
 pub(crate) mod console;
 pub(crate) mod net;
 pub(crate) mod ring;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 use virtio_drivers::transport::{DeviceStatus, Transport};

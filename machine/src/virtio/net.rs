@@ -29,25 +29,24 @@ const TRANSMIT: u16 = 1;
 const START: usize = HEADROOM - NET_HEADER;
 
 /// One received frame in its buffer.
-#[must_use = "give it back with Nic::recycle or Nic::reply"]
-pub struct Received {
+pub(crate) struct Received {
     block: Block,
     len: usize,
 }
 
 impl Received {
     /// The frame's bytes.
-    pub fn frame(&self) -> &[u8] {
+    pub(crate) fn frame(&self) -> &[u8] {
         &self.block.bytes()[HEADROOM..HEADROOM + self.len]
     }
 
     /// The frame's bytes, to be changed in place.
-    pub fn frame_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn frame_mut(&mut self) -> &mut [u8] {
         &mut self.block.bytes_mut()[HEADROOM..HEADROOM + self.len]
     }
 
     /// The frame in its buffer, as programs want it.
-    pub fn buffer(&mut self) -> PacketBuffer<'_> {
+    pub(crate) fn buffer(&mut self) -> PacketBuffer<'_> {
         match PacketBuffer::new(self.block.bytes_mut(), HEADROOM, self.len) {
             Some(buffer) => buffer,
             None => unreachable!("the length was checked on receipt"),
@@ -55,13 +54,8 @@ impl Received {
     }
 
     /// The frame's length in bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
-    }
-
-    /// Whether the frame has no byte at all.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 }
 
@@ -122,10 +116,7 @@ unsafe impl<H: Hal, T: Transport + Send> Send for Net<H, T> {}
 impl<H: Hal, T: Transport> Net<H, T> {
     /// Sets the card up. `route` connects its interrupt, after the queues exist and before the
     /// device runs; false means that it could not.
-    pub(crate) fn new(
-        mut transport: T,
-        route: impl FnOnce() -> bool,
-    ) -> Result<Self, DeviceError> {
+    pub(crate) fn new(mut transport: T, route: impl FnOnce() -> bool) -> Result<Self, DeviceError> {
         negotiate(&mut transport, VERSION_1 | MAC)?;
         let mac = mac(&transport)?;
         let mut receive = Ring::new(&mut transport, RECEIVE, Direction::ToDriver)?;
@@ -174,6 +165,7 @@ impl<H: Hal, T: Transport> Net<H, T> {
             match len {
                 Some(len) => {
                     self.held += 1;
+                    self.refill();
                     return Some(Received { block, len });
                 }
                 None => {
@@ -297,11 +289,10 @@ impl<H: Hal, T: Transport> Net<H, T> {
         if let Err(Empty(block)) = self.receive.add(Empty(block)) {
             self.spare.push(block);
         }
-        if !self.spare.is_empty() {
-            self.refill();
-        }
+        self.refill();
     }
 
+    /// Gives the device spare buffers while there are any and it has room.
     fn refill(&mut self) {
         while let Some(block) = self.spare.pop() {
             if let Err(Empty(block)) = self.receive.add(Empty(block)) {

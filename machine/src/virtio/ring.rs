@@ -173,6 +173,8 @@ impl<H: Hal, C: Chain, const SIZE: usize> Ring<H, C, SIZE> {
         self.broken = true;
         self.malformed += 1;
         let queue = self.index;
-        log::error!("virtio: the device returned id {token}, which it does not have; queue {queue} is dead");
+        log::error!(
+            "virtio: the device returned id {token}, which it does not have; queue {queue} is dead"
+        );
     }
 }
