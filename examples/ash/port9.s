@@ -14,7 +14,10 @@
     jne     %r5, 17, no
     ldxw    %r5, [%r2+30]
     jne32   %r5, {IP}, no
+    # Version 4, and a header length of at least five words.
     ldxb    %r5, [%r2+14]
+    jlt     %r5, 0x45, no
+    jgt     %r5, 0x4f, no
     and     %r5, 0x0f
     lsh     %r5, 2
     mov     %r4, %r2

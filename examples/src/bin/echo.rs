@@ -14,11 +14,11 @@ static ECHO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.bpf"));
 fn main(environment: Environment) -> i32 {
     if let Err(error) = bind(&environment) {
         for line in explain::lines(&error) {
-            println!("echo: {line}");
+            println!("{line}");
         }
         return 1;
     }
-    println!("echo: port {PORT} is answered in the kernel");
+    println!("port {PORT} is answered in the kernel");
     loop {
         wait(NEVER);
     }

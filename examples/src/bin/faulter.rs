@@ -11,7 +11,7 @@ use libos::{Environment, println};
 libos::entry!(main);
 
 fn main(environment: Environment) -> i32 {
-    println!("faulter: about to do what ring 3 must not");
+    println!("about to do what ring 3 must not");
     if environment.arguments().split_whitespace().any(|word| word == "privileged") {
         fault::halt();
     }

@@ -25,7 +25,7 @@ fn main(environment: Environment) -> i32 {
     let squatter = match Squatter::new(&environment) {
         Ok(squatter) => squatter,
         Err(error) => {
-            println!("squatter: {error}");
+            println!("{error}");
             return 2;
         }
     };
@@ -37,7 +37,7 @@ fn main(environment: Environment) -> i32 {
         hostile_calls(),
     ];
     let escaped = stopped.iter().filter(|stopped| !**stopped).count();
-    println!("squatter: {} attempts, {escaped} escaped", stopped.len());
+    println!("{} attempts, {escaped} escaped", stopped.len());
     i32::from(escaped > 0)
 }
 
@@ -72,17 +72,17 @@ impl Squatter {
     }
 
     fn is_refused(&self, expression: &str, ash: Option<&[u8]>, wanted: Code) -> bool {
-        println!("squatter: claims {expression}");
+        println!("claims {expression}");
         let bound = RawSocket::bind_expression(self.net.own(), self.grant, expression, ash);
         let error = match bound {
             Ok(_) => {
-                println!("squatter: and got it");
+                println!("and got it");
                 return false;
             }
             Err(error) => error,
         };
         for line in explain::lines(&error) {
-            println!("squatter: refused: {line}");
+            println!("refused: {line}");
         }
         let SocketError::Bind { error } = error else { return false };
         error.refusal.is_some_and(|record| record.code == wanted)
@@ -96,7 +96,7 @@ impl Squatter {
         let mut socket = match bound {
             Ok(socket) => socket,
             Err(error) => {
-                println!("squatter: port {FREE_PORT}: {error}");
+                println!("port {FREE_PORT}: {error}");
                 return false;
             }
         };
@@ -124,10 +124,7 @@ impl Squatter {
         }
         wait(now_ns().saturating_add(1_000_000));
         let stats = socket.binding().stats().unwrap_or_default();
-        println!(
-            "squatter: {tried} forged frames: {} refused, {} sent",
-            stats.refused, stats.transmitted
-        );
+        println!("{tried} forged frames: {} refused, {} sent", stats.refused, stats.transmitted);
         stats.refused == tried && stats.transmitted == 0
     }
 }
@@ -137,7 +134,7 @@ fn hostile_calls() -> bool {
     let mut all = true;
     for &what in Attempt::ALL {
         let status = attempt(what);
-        println!("squatter: {}: {status:?}", what.name());
+        println!("{}: {status:?}", what.name());
         all &= status == Some(what.expected());
     }
     all

@@ -15,7 +15,7 @@ fn main(environment: Environment) -> i32 {
         Ok(socket) => serve(socket),
         Err(error) => {
             for line in explain::lines(&error) {
-                println!("talk: {line}");
+                println!("{line}");
             }
             1
         }
@@ -29,12 +29,12 @@ fn open(environment: &Environment) -> Result<UdpSocket, SocketError> {
 }
 
 fn serve(mut socket: UdpSocket) -> i32 {
-    println!("talk: port {PORT} is answered in ring 3");
+    println!("port {PORT} is answered in ring 3");
     let mut buffer = [0; 1500];
     loop {
         let Some((length, from)) = socket.recv_from(&mut buffer, NEVER) else { continue };
         if let Err(error) = socket.send_to(&buffer[..length], from) {
-            println!("talk: {error}");
+            println!("{error}");
         }
     }
 }

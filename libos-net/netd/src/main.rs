@@ -31,7 +31,7 @@ fn main(environment: Environment) -> i32 {
         Ok(mut netd) => netd.serve(),
         Err(why) => why,
     };
-    println!("netd: {why}");
+    println!("{why}");
     1
 }
 
@@ -53,7 +53,7 @@ impl Netd {
         let arp = bind(&net, grant, "arp", &ashes[0])?;
         let [a, b, c, d] = addresses.ipv4;
         let icmp = bind(&net, grant, &format!("icmp and dst host {a}.{b}.{c}.{d}"), &ashes[1])?;
-        println!("netd: answers ARP and ping for {a}.{b}.{c}.{d}");
+        println!("answers ARP and ping for {a}.{b}.{c}.{d}");
         Ok(Netd { net, addresses, arp, icmp, asked: 0 })
     }
 
@@ -80,7 +80,7 @@ impl Netd {
         let sender = (self.addresses.mac, self.addresses.ipv4);
         let question = ArpMessage::request(sender, gateway).frame();
         if let Err(why) = self.arp.send(&question) {
-            println!("netd: question for the gateway not sent: {why:?}");
+            println!("question for the gateway not sent: {why:?}");
         }
         now_ns().saturating_add(ASK_NS)
     }
@@ -98,7 +98,7 @@ impl Netd {
         }
         if news {
             self.net.page().publish(&self.addresses);
-            println!("netd: {} neighbours known", self.addresses.neighbours.len());
+            println!("{} neighbours known", self.addresses.neighbours.len());
         }
     }
 }

@@ -47,7 +47,7 @@ impl Cast {
         let (window, addresses) = publish_addresses(own, environment.mac(), &manifest)
             .map_err(|status| format!("page of addresses: {status:?}"))?;
         if environment.mac() == [0; 6] {
-            println!("init: there is no network card");
+            println!("there is no network card");
         }
         let alive = Vec::new();
         let mac = environment.mac();
@@ -60,7 +60,7 @@ impl Cast {
             self.manifest.environments.iter().filter(|spec| spec.at_boot).cloned().collect();
         for spec in &specs {
             if let Err(why) = self.start_one(spec, spec.name.clone()) {
-                println!("init: {} not started: {why}", spec.name);
+                println!("{} not started: {why}", spec.name);
             }
         }
     }
@@ -81,7 +81,7 @@ impl Cast {
         let mut started = 0;
         for name in names {
             if let Err(why) = self.start_one(&spec, name.clone()) {
-                println!("init: {name} not started: {why}");
+                println!("{name} not started: {why}");
                 let status = if let LoadError::Call { status, .. } = why {
                     status
                 } else {
@@ -104,7 +104,7 @@ impl Cast {
                 killed += u64::from(env.kill().is_ok());
                 // Its name may be used again; the kernel has the rest.
                 let _ = drop_handle(env.0);
-                println!("init: killed {alive}");
+                println!("killed {alive}");
             }
             !hit
         });
@@ -117,7 +117,7 @@ impl Cast {
             let Ok((state, detail)) = env.status() else { return false };
             let ended = matches!(state, State::Exited | State::Faulted | State::Killed);
             if ended {
-                println!("init: {name} {}", state_name(state, detail));
+                println!("{name} {}", state_name(state, detail));
                 let _ = drop_handle(env.0);
             }
             !ended
@@ -148,7 +148,7 @@ impl Cast {
             }
         };
         let env = loaded.start(self.own, &start)?;
-        println!("init: started {name}");
+        println!("started {name}");
         self.alive.push((name, env));
         Ok(())
     }
@@ -162,7 +162,7 @@ impl Cast {
         for wanted in &spec.grants {
             // A grant that was refused is missing from the start block, as its line above said.
             let Some(grant) = self.grants.find(wanted) else { continue };
-            let handle = grant_handle(grant.0, env, Rights::BIND | Rights::TRANSMIT)?;
+            let handle = grant_handle(grant.0, env, Rights::BIND)?;
             handles.push((format!("grant:{wanted}"), handle));
         }
         self.addresses.map(env, layout::ADDRESSES, spec.owns_addresses)?;

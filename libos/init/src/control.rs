@@ -46,7 +46,7 @@ impl Control {
         let rings = match open_rings(environment, mac) {
             Ok(rings) => Some(rings),
             Err(why) => {
-                println!("init: no control channel: {why}");
+                println!("no control channel: {why}");
                 None
             }
         };
@@ -82,7 +82,7 @@ impl Control {
         frame.resize(frame.len().max(FRAME_BYTES_PADDED), 0);
         let sent = self.rings.as_mut().map(|rings| rings.send(&frame));
         if let Some(Err(why)) = sent {
-            println!("init: answer not sent: {why:?}");
+            println!("answer not sent: {why:?}");
         }
     }
 }
@@ -99,7 +99,7 @@ fn open_rings(environment: &Environment, mac: [u8; 6]) -> Result<Rings, String> 
     };
     let (to_us, from_us) = (program(DESTINATION_AT)?, program(SOURCE_AT)?);
     let grant = root.derive(&to_us, Some(&from_us)).map_err(|error| format!("{error}"))?;
-    println!("init: grant control: EtherType 0x88b5 to our address");
+    println!("grant control: EtherType 0x88b5 to our address");
     Rings::bind(own, grant, &to_us, None).map_err(|error| format!("{error}"))
 }
 
@@ -121,7 +121,7 @@ impl Request<'_> {
 }
 
 fn answer(cast: &mut Cast, line: &str) -> String {
-    println!("init: told to {line}");
+    println!("told to {line}");
     match obey(cast, line) {
         Ok(value) => format!("{line} ok {value}"),
         Err(status) => format!("{line} err {status:?}"),

@@ -25,10 +25,10 @@ pub(crate) fn derive(environment: &Environment, manifest: &Manifest) -> Result<G
     for spec in &manifest.grants {
         match derive_one(root, &grants, spec) {
             Ok(grant) => {
-                println!("init: grant {}: {}", spec.name, spec.expression);
+                println!("grant {}: {}", spec.name, spec.expression);
                 grants.0.push((spec.name.clone(), grant));
             }
-            Err(why) => println!("init: grant {} refused: {why}", spec.name),
+            Err(why) => println!("grant {} refused: {why}", spec.name),
         }
     }
     Ok(grants)

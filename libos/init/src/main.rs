@@ -18,11 +18,11 @@ use libos::{Environment, println};
 libos::entry!(main);
 
 fn main(environment: Environment) -> i32 {
-    println!("init: booted, {}", environment.arguments());
+    println!("booted, {}", environment.arguments());
     match run(&environment) {
         Ok(never) => match never {},
         Err(why) => {
-            println!("init: {why}");
+            println!("{why}");
             1
         }
     }

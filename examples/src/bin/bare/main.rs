@@ -51,7 +51,7 @@ extern "C" fn main(block: *const u8) -> ! {
     };
     let debug = Reader::new(block).handle("debug").unwrap_or(0);
     let Some(grant) = Reader::new(block).handle("grant:bare") else {
-        print(debug, "bare: no grant");
+        print(debug, "no grant");
         call(EXIT, [1, 0, 0]);
         unreachable()
     };
@@ -66,11 +66,11 @@ extern "C" fn main(block: *const u8) -> ! {
     };
     let status = call(BIND, [grant, core::ptr::from_ref(&request) as u64, 0]);
     if status != 0 {
-        print(debug, "bare: the kernel refused to bind port 9");
+        print(debug, "the kernel refused to bind port 9");
         call(EXIT, [status, 0, 0]);
         unreachable()
     }
-    print(debug, "bare: port 9 is answered in the kernel, without a library");
+    print(debug, "port 9 is answered in the kernel, without a library");
     loop {
         call(WAIT, [u64::MAX, 0, 0]);
     }
