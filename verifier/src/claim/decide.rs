@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use ebpf::{Cond, Width};
-use flow::{Base, Rule};
+use flow::{Base, Rule, Space};
 
 use super::lengths;
 use super::lexical;
@@ -183,6 +183,14 @@ fn settle(holds: Vec<Rule>, fails: Vec<Rule>) -> Outcome {
     match (holds.is_empty(), fails.is_empty()) {
         (true, _) => Outcome::Known(false),
         (_, true) => Outcome::Known(true),
-        _ => Outcome::Depends(holds, fails),
+        _ => Outcome::Depends(merged(holds), merged(fails)),
+    }
+}
+
+/// As few rules as possible: they are multiplied with others.
+fn merged(rules: Vec<Rule>) -> Vec<Rule> {
+    match rules.len() {
+        0 | 1 => rules,
+        _ => Space::from_rules(rules).simplify().into_rules(),
     }
 }

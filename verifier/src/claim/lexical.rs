@@ -56,11 +56,17 @@ pub(super) fn between(values: &Values, bits: &[Bit; 64], low: u64, high: u64) ->
         let (from, to) = (group.of(low), group.of(high));
         let rest = groups.get(index + 1..).unwrap_or(&[]);
         if from != to {
-            found.extend(group.narrow(&prefix, |value| from < value && value < to));
-            let along = group.narrow(&prefix, |value| value == from);
-            found.extend(along.into_iter().flat_map(|rule| beyond(rule, rest, low, true)));
-            let along = group.narrow(&prefix, |value| value == to);
-            found.extend(along.into_iter().flat_map(|rule| beyond(rule, rest, high, false)));
+            let (free_low, free_high) = (is_free(low, group, true), is_free(high, group, false));
+            found.extend(group.narrow(&prefix, |value| {
+                (from < value || free_low && from == value)
+                    && (value < to || free_high && value == to)
+            }));
+            for (edge, bound, above) in [(from, low, true), (to, high, false)] {
+                if !is_free(bound, group, above) {
+                    let along = group.narrow(&prefix, |value| value == edge);
+                    found.extend(along.into_iter().flat_map(|rule| beyond(rule, rest, bound, above)));
+                }
+            }
             return found;
         }
         match group.narrow(&prefix, |value| value == from) {
@@ -72,19 +78,26 @@ pub(super) fn between(values: &Values, bits: &[Bit; 64], low: u64, high: u64) ->
     found
 }
 
+/// Whether the bound allows everything below a group, once the group itself is at the bound.
+fn is_free(bound: u64, group: &Group, above: bool) -> bool {
+    let below = low_mask(group.low);
+    bound & below == if above { 0 } else { below }
+}
+
 /// `prefix` where the groups' number is at least (`above`) or at most `bound`.
 fn beyond(prefix: Rule, groups: &[Group], bound: u64, above: bool) -> Vec<Rule> {
     let mut found = Vec::new();
     let mut prefix = prefix;
     for group in groups {
-        let below = low_mask(group.low + group.bits);
-        // What is left of the bound excludes nothing.
-        if bound & below == if above { 0 } else { below } {
-            break;
-        }
         let edge = group.of(bound);
-        let strictly = |value: u64| if above { value > edge } else { value < edge };
-        found.extend(group.narrow(&prefix, strictly));
+        let free = is_free(bound, group, above);
+        found.extend(group.narrow(&prefix, |value| {
+            let inside = if above { value > edge } else { value < edge };
+            inside || free && value == edge
+        }));
+        if free {
+            return found;
+        }
         match group.narrow(&prefix, |value| value == edge) {
             Some(rule) => prefix = rule,
             None => return found,
@@ -97,7 +110,7 @@ fn beyond(prefix: Rule, groups: &[Group], bound: u64, above: bool) -> Vec<Rule> 
 /// The frames in which some (`any`) or none of the bits in `mask` is 1. The word is no sum.
 pub(super) fn tested(values: &Values, word: &Word, mask: u64, any: bool) -> Vec<Rule> {
     let mut cells: Vec<(Cell, ByteSet)> = Vec::new();
-    for (at, bit) in word.bits.iter().enumerate().filter(|&(at, _)| mask >> at & 1 == 1) {
+    for (_, bit) in word.bits.iter().enumerate().filter(|&(at, _)| mask >> at & 1 == 1) {
         let Some((cell, number, inverted)) = bit.source() else {
             match (*bit == Bit::ONE, any) {
                 (true, true) => return alloc::vec![Rule::any()],

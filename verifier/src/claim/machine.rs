@@ -148,11 +148,6 @@ impl Machine {
         let place = self.stack.partition_point(|entry| entry.0 < start);
         self.stack.insert(place, (start, length, id));
     }
-
-    /// The stack's part of a key.
-    pub(super) fn stack(&self) -> &[(i64, usize, ValueId)] {
-        &self.stack
-    }
 }
 
 fn intern(values: &mut Values, pc: u32, value: Result<Value, Lost>) -> Result<ValueId, Refusal> {

@@ -80,10 +80,6 @@ impl Values {
         Ok(id)
     }
 
-    pub(super) fn constant(&mut self, value: u64) -> Result<ValueId, Refusal> {
-        self.intern(Value::Word(Word::constant(value)))
-    }
-
     pub(super) fn get(&self, id: ValueId) -> Value {
         const MISSING: Value = Value::Unknown(UndecidedReason::Address, 0);
         self.values.get(id as usize).cloned().unwrap_or(MISSING)

@@ -132,11 +132,6 @@ impl Refusal {
     pub(crate) fn against(self, other: Party) -> Refusal {
         Refusal { other: Some(other), ..self }
     }
-
-    /// The same refusal with a line for a person.
-    pub(crate) fn explained(self, detail: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal { detail: Some(detail.into()), ..self }
-    }
 }
 
 impl fmt::Display for Refusal {

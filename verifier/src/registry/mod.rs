@@ -337,10 +337,6 @@ impl Registry {
         self.identity
     }
 
-    pub(crate) const fn sequence(&self) -> u64 {
-        self.sequence
-    }
-
     /// The bindings directly under a grant that came in after `seen`, oldest first.
     pub(crate) fn bindings_since(&self, grant: GrantId, seen: u64) -> &[BindingId] {
         let all = self.grant(grant).map_or(&[][..], Grant::bindings);

@@ -40,6 +40,7 @@ impl Bits {
         self.value | self.unknown
     }
 
+    #[cfg(test)]
     pub(super) const fn contains(self, number: u64) -> bool {
         number & !self.unknown == self.value
     }

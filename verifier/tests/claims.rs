@@ -1,0 +1,128 @@
+//! Claims are exact: what is extracted equals what was lowered, and what the program does.
+
+mod common;
+
+use common::{Random, agrees, claim, claim_expr, claim_text, space};
+use ebpf::Kind;
+
+const EXPRESSIONS: &[&str] = &[
+    "ip",
+    "arp",
+    "ip6",
+    "udp",
+    "tcp",
+    "icmp",
+    "udp and dst port 53",
+    "tcp and dst port 80 and dst host 10.0.2.15",
+    "udp and src port 68 and dst port 67",
+    "port 53",
+    "tcp and portrange 1000-2000",
+    "udp and dst portrange 1023-1025",
+    "dst net 10.1.0.0/16",
+    "net 192.168.4.0/22 and not host 192.168.5.1",
+    "src host 10.0.0.1 and dst host 10.0.0.2 and udp and src port 1 and dst port 2",
+    "ip6 and udp and dst port 5353",
+    "ether dst 52:54:00:12:34:56",
+    "ether proto 0x88b5",
+    "vlan 7 and udp and dst port 9",
+    "ip[6:2] & 0x1fff = 0",
+    "greater 100 and less 200",
+    "less 60",
+    "not ip",
+    "not (udp or tcp)",
+    "ip and not udp",
+    "arp or (icmp and dst host 10.0.2.15)",
+    "udp and (dst port 7 or dst port 9 or dst port 7777 or dst port 80 or dst portrange 100-299)",
+];
+
+#[test]
+fn what_is_lowered_is_read_back() {
+    let mut random = Random(0xc1a1_0001);
+    for text in EXPRESSIONS {
+        let (claim, wanted) = (claim_expr(text), space(text));
+        assert_eq!(claim.space().subset_of(&wanted), Ok(()), "{text}: too much");
+        assert_eq!(wanted.subset_of(claim.space()), Ok(()), "{text}: too little");
+        let (few, many) = (wanted.simplify().rules().len(), claim.space().rules().len());
+        println!("{few} -> {many}: {text}");
+        assert!(many <= few.max(1) * 2, "{text}: {few} rules became {many}");
+        agrees(&claim, &mut random, 300);
+    }
+}
+
+#[test]
+fn generated_filters_do_what_their_claims_say() {
+    let mut random = Random(0xc1a1_0002);
+    let (mut claimed, mut safe, mut other) = (0, 0, std::collections::BTreeMap::new());
+    for _ in 0..3_000 {
+        let length = 16 + random.below(80) as usize;
+        let bytes = random.bytes(length);
+        let Some(program) = ebpf::fuzzing::program_from_bytes(Kind::Filter, &bytes) else {
+            continue;
+        };
+        match claim(program) {
+            Ok(claim) => {
+                claimed += 1;
+                agrees(&claim, &mut random, 30);
+            }
+            Err(refusal) => {
+                safe += usize::from(!matches!(refusal.code, sluice_verifier::RefusalCode::Unsafe(_)));
+                *other.entry(format!("{:?}", refusal.code)).or_insert(0) += 1;
+            }
+        }
+    }
+    println!("{claimed} claimed, {safe} safe and undecided: {other:#?}");
+    assert!(claimed > 100, "only {claimed} claimed, {safe} undecided");
+}
+
+#[test]
+fn results_that_are_numbers_and_tricks_of_compilers_are_exact() {
+    const LOAD: &str = "
+        ldxw %r2, [%r1+0]
+        ldxw %r3, [%r1+4]
+        mov %r0, 0
+        mov %r4, %r2
+        add %r4, 40
+        jgt %r4, %r3, out
+    ";
+    let bodies = [
+        // The result is a bit of the frame.
+        "ldxb %r0, [%r2+20]\n and %r0, 4",
+        // Between by subtraction and an unsigned comparison.
+        "ldxb %r5, [%r2+23]\n add32 %r5, -6\n and %r5, 0xff\n jgt %r5, 11, out\n mov %r0, 1",
+        "ldxh %r5, [%r2+36]\n be16 %r5\n sub32 %r5, 1000\n jlt32 %r5, 500, yes\n exit\nyes: mov %r0, 1",
+        "ldxw %r5, [%r2+30]\n jset %r5, 0xf0, yes\n exit\nyes: mov %r0, 1",
+        "ldxw %r5, [%r2+30]\n be32 %r5\n jsgt32 %r5, -5, yes\n exit\nyes: mov %r0, 1",
+        "ldxw %r5, [%r2+30]\n lsh %r5, 32\n arsh %r5, 32\n jsle %r5, 77, yes\n exit\nyes: mov %r0, 1",
+        "ldxsh %r5, [%r2+16]\n jslt %r5, -300, yes\n exit\nyes: mov %r0, 1",
+        // A little-endian comparison orders bytes the other way.
+        "ldxh %r5, [%r2+16]\n jle %r5, 0x1234, yes\n exit\nyes: mov %r0, 1",
+        // From two bytes by hand.
+        "ldxb %r5, [%r2+36]\n ldxb %r6, [%r2+37]\n lsh %r5, 8\n or %r5, %r6\n jeq %r5, 53, yes\n exit\nyes: mov %r0, 1",
+        "ldxb %r5, [%r2+36]\n ldxb %r6, [%r2+37]\n lsh %r5, 8\n add %r5, %r6\n jge %r5, 5000, yes\n exit\nyes: mov %r0, 1",
+        // A constant minus a field; a negated one; an inverted one.
+        "ldxb %r5, [%r2+22]\n mov %r6, 100\n sub %r6, %r5\n jsgt %r6, 40, yes\n exit\nyes: mov %r0, 1",
+        "ldxb %r5, [%r2+22]\n neg %r5\n jgt32 %r5, -9, yes\n exit\nyes: mov %r0, 1",
+        "ldxb %r5, [%r2+22]\n xor %r5, -1\n and %r5, 0xff\n jge %r5, 200, yes\n exit\nyes: mov %r0, 1",
+        // The same byte twice, also contradictory.
+        "ldxb %r5, [%r2+22]\n ldxh %r6, [%r2+21]\n jgt %r5, 9, out\n rsh %r6, 8\n jlt %r6, 5, out\n mov %r0, 1",
+        "ldxb %r5, [%r2+22]\n jgt %r5, 9, out\n jlt %r5, 10, out\n mov %r0, 1",
+        // The length as a number.
+        "mov %r5, %r3\n sub %r5, %r2\n jgt %r5, 99, out\n mov %r0, 1",
+        "mov %r5, %r3\n sub %r5, %r2\n add32 %r5, -60\n jlt32 %r5, 40, yes\n exit\nyes: mov %r0, 1",
+        "mov %r5, %r3\n sub %r5, %r2\n jne %r5, 77, out\n mov %r0, 1",
+        "mov %r0, %r3\n sub %r0, %r2\n sub %r0, 90",
+        // Behind the IPv4 header.
+        "ldxb %r5, [%r2+14]\n and %r5, 15\n lsh %r5, 2\n mov %r6, %r2\n add %r6, %r5\n mov %r7, %r6\n
+         add %r7, 18\n jgt %r7, %r3, out\n ldxh %r8, [%r6+16]\n jne %r8, 0x3500, out\n mov %r0, 1",
+        "ldxb %r5, [%r2+14]\n lsh %r5, 2\n and %r5, 0x3c\n mov %r6, %r2\n add %r6, 14\n add %r6, %r5\n
+         mov %r7, %r6\n add %r7, 4\n jle %r7, %r3, go\n mov %r0, 1\n exit\ngo: ldxh %r8, [%r6+2]\n be16 %r8\n
+         jgt %r8, 1023, out\n mov %r0, 1",
+        // A value through the stack.
+        "ldxb %r5, [%r2+23]\n stxdw [%r10-8], %r5\n mov %r5, 0\n ldxdw %r6, [%r10-8]\n jne %r6, 17, out\n mov %r0, 1",
+    ];
+    let mut random = Random(0xc1a1_0003);
+    for body in bodies {
+        let claim = claim_text(&format!("{LOAD}{body}\nout: exit\n"));
+        agrees(&claim, &mut random, 2_000);
+    }
+}
