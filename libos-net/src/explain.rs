@@ -15,11 +15,7 @@ pub fn lines(error: &SocketError) -> Vec<String> {
         lines.push(format!("collides with binding or grant {other}"));
     }
     if let Some(witness) = &record.witness {
-        lines.push(format!("witness: {}", hex(witness)));
+        lines.push(format!("witness: {}", flow::witness::render(witness)));
     }
     lines
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
