@@ -29,18 +29,24 @@ impl ByteSet {
     /// Every `b` with `b & mask == value & mask`.
     #[must_use]
     pub const fn masked(value: u8, mask: u8) -> ByteSet {
-        let mut words = [0; 4];
-        // Walk the submasks of the free bits: `free` itself down to 0.
-        let free = !mask;
-        let mut bits = free;
-        loop {
-            let member = (value & mask) | bits;
-            words[(member >> 6) as usize] |= 1 << (member & 63);
-            if bits == 0 {
-                return ByteSet(words);
+        // Bits 0 to 5 of a value choose the bit in the word, bits 6 and 7 choose the word.
+        let mut word = u64::MAX;
+        let mut bit = 0;
+        while bit < 6 {
+            if mask >> bit & 1 == 1 {
+                word &= if value >> bit & 1 == 1 { BIT_SET[bit] } else { !BIT_SET[bit] };
             }
-            bits = (bits - 1) & free;
+            bit += 1;
         }
+        let mut words = [0; 4];
+        let mut index = 0;
+        while index < 4 {
+            if ((index as u8) << 6 ^ value) & mask & 0xc0 == 0 {
+                words[index] = word;
+            }
+            index += 1;
+        }
+        ByteSet(words)
     }
 
     /// Every value from `low` to `high`, both included; empty if `low > high`.
@@ -196,6 +202,16 @@ impl ByteSet {
         None
     }
 }
+
+/// For each bit of a value up to the fifth, the members of a word that have it set.
+const BIT_SET: [u64; 6] = [
+    0xaaaa_aaaa_aaaa_aaaa,
+    0xcccc_cccc_cccc_cccc,
+    0xf0f0_f0f0_f0f0_f0f0,
+    0xff00_ff00_ff00_ff00,
+    0xffff_0000_ffff_0000,
+    0xffff_ffff_0000_0000,
+];
 
 /// The bits of `low..=high` that fall into the word whose first value is `start`.
 const fn word_between(low: u8, high: u8, start: u16) -> u64 {

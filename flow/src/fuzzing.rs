@@ -1,7 +1,7 @@
 //! Bodies of the fuzz targets.
 //!
-//! Each body is a plain function over arbitrary bytes that panics when a property does not hold. The
-//! targets in `fuzz/` call them; a test runs each for a second.
+//! Each body is a plain function over arbitrary bytes that panics when a property does not hold.
+//! The targets in `fuzz/` call them; a test runs each for a second.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -85,8 +85,8 @@ impl Cases {
         }
     }
 
-    /// Gives a rule without header bases back; puts any other onto the stack, to be split on the guard
-    /// with the fewest values.
+    /// Gives a rule without header bases back; puts any other onto the stack, to be split on the
+    /// guard with the fewest values.
     fn open(&mut self, rule: Rule) -> Option<Rule> {
         let values = |&(at, mask): &(u16, u8)| {
             rule.lengths(HeaderBase { at, mask, shift: 0, add: 0 }).count()

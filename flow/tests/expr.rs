@@ -203,6 +203,21 @@ fn descriptions_are_what_a_person_would_say() {
             space("ether proto 0x8100 and vlan 7 and ip and udp dst port 53"),
         ),
         ("(arp) or (ip6)", space("arp or ip6")),
+        ("vlan 7 and ip and udp and dst port 53", space("vlan 7 and ip and udp dst port 53")),
+        ("ip and udp and dst portrange 1000-2000", space("ip and udp dst portrange 1000-2000")),
+        (
+            "ip and tcp and dst port 80 and tcp[tcpflags] & 0x02 == 0x02",
+            space("tcp dst port 80 and tcp[tcpflags] & tcp-syn != 0"),
+        ),
+        (
+            "(ip and src port 53) or (ip and dst port 53) or (ip6 and src port 53) \
+             or (ip6 and dst port 53)",
+            space("port 53"),
+        ),
+        (
+            "(arp and src host 10.0.2.15) or (arp and dst host 10.0.2.15)",
+            space("arp host 10.0.2.15"),
+        ),
         (
             "ip and ip[0] == 0x45 and udp and dst port 53",
             space("ip and ip[0] == 0x45 and udp dst port 53"),

@@ -41,8 +41,9 @@ impl Rule {
         true
     }
 
-    /// Whether the guard at `at` may be `value` under `mask`, as far as the cells behind it and the cells
-    /// with constant addresses tell: `false` is a proof that it may not. Allocates nothing.
+    /// Whether the guard at `at` may be `value` under `mask`, as far as the cells behind it and
+    /// the cells with constant addresses tell: `false` is a proof that it may not. Allocates
+    /// nothing.
     pub(crate) fn admits_guard(&self, at: u16, mask: u8, value: u8) -> bool {
         let guard = self.set(Cell::frame(at)).intersect(ByteSet::masked(value, mask));
         let fits = |cell: Cell, set: ByteSet| match cell.base {

@@ -1,65 +1,41 @@
-//! From a space to an expression that a person can read.
-//!
-//! For each rule, candidates are tried in the order in which a person would say them. A candidate
-//! is kept if the text so far, parsed again, is one rule around the rule to be described, and a
-//! smaller one than before. What is left unsaid is said byte by byte. So the text means the space
-//! by construction: `parse(&describe(s))` gives the same set.
+//! A text about some rules, said phrase by phrase.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt::Write;
 
+use super::known::{byte_test, known, may_be_tagged, prefix, range, set_test, tag};
 use super::parse;
-use crate::byteset::ByteSet;
-use crate::cell::{Base, Cell};
 use crate::field::Field;
 use crate::headers::{self, Link};
 use crate::limits::VLAN_DEPTH_MAX;
 use crate::rule::Rule;
 use crate::space::Space;
 
-/// An expression for `space`: its rules, joined by `or`.
-#[must_use]
-pub fn describe(space: &Space) -> String {
-    let mut rules = space.simplify().into_rules();
-    // `vlan` moves all that is written after it, so only the last rule may say the word.
-    rules.sort_by_key(|rule| tag(rule, Link::PLAIN).is_some());
-    match rules.split_last() {
-        None => "none".to_string(),
-        Some((rule, [])) => Text::of(rule, true).text,
-        Some((last, others)) => {
-            let mut all = String::new();
-            for rule in others {
-                let _ = write!(all, "({}) or ", Text::of(rule, false).text);
-            }
-            let _ = write!(all, "({})", Text::of(last, true).text);
-            all
-        }
-    }
-}
-
-/// The protocol of the VLAN tag that follows `link` in all frames of `rule`.
-fn tag(rule: &Rule, link: Link) -> Option<u16> {
-    const TAGS: [u16; 3] =
-        [headers::ETHERTYPE_VLAN, headers::ETHERTYPE_QINQ, headers::ETHERTYPE_QINQ_OLD];
-    let protocol = link.ethertype().fixed(rule)?;
-    TAGS.into_iter().find(|&tag| protocol == tag.into())
-}
-
-/// A text and the one rule that it means.
-struct Text<'a> {
+/// A text about a group of rules, and what it means so far.
+pub(super) struct Text<'a> {
+    rules: &'a [Rule],
+    /// The first of them, which candidates are made from.
     rule: &'a Rule,
-    text: String,
-    said: Rule,
+    pub(super) text: String,
+    said: Space,
 }
 
 impl<'a> Text<'a> {
-    fn of(rule: &'a Rule, may_say_vlan: bool) -> Text<'a> {
-        let mut text = Text { rule, text: String::new(), said: Rule::any() };
+    /// A text that means the union of several rules, if one is found.
+    pub(super) fn of_group(rules: &'a [Rule], may_say_vlan: bool) -> Option<String> {
+        let text = (rules.len() > 1).then(|| Text::of(rules, may_say_vlan).text)?;
+        let means = parse(&text).ok()?.to_space().ok()?;
+        let space = Space::from_rules(rules.to_vec());
+        (means.subset_of(&space).is_ok() && space.subset_of(&means).is_ok()).then_some(text)
+    }
+
+    /// A text about `rules`. About one rule it is exact; about several it may say too little.
+    pub(super) fn of(rules: &'a [Rule], may_say_vlan: bool) -> Text<'a> {
+        let mut text = Text { rules, rule: &rules[0], text: String::new(), said: Space::all() };
         text.ethernet();
         let link = if may_say_vlan { text.tags() } else { Link::PLAIN };
-        match link.ethertype().fixed(rule).and_then(|number| u16::try_from(number).ok()) {
+        match link.ethertype().fixed(text.rule).and_then(|number| u16::try_from(number).ok()) {
             Some(headers::ETHERTYPE_IPV4) => text.ipv4(link),
             Some(headers::ETHERTYPE_IPV6) => text.ipv6(link),
             Some(headers::ETHERTYPE_ARP) => text.arp(link),
@@ -73,18 +49,19 @@ impl<'a> Text<'a> {
         text
     }
 
-    /// Says `candidate`, if that is true and news.
+    /// Says `candidate`, if that is true of all rules and news.
     fn say(&mut self, candidate: &str) {
         let text = match self.text.as_str() {
             "" => candidate.to_string(),
             before => format!("{before} and {candidate}"),
         };
-        let Ok(Ok(space)) = parse(&text).map(|expr| expr.to_space()) else { return };
-        if let [said] = space.rules()
-            && self.rule.is_plainly_inside(said)
-            && *said != self.said
+        let Ok(Ok(said)) = parse(&text).map(|expr| expr.to_space()) else { return };
+        let is_around = |rule: &Rule| said.rules().iter().any(|said| rule.is_plainly_inside(said));
+        if said.rules().len() <= self.rules.len()
+            && self.rules.iter().all(is_around)
+            && said != self.said
         {
-            self.said = said.clone();
+            self.said = said;
             self.text = text;
         }
     }
@@ -104,14 +81,16 @@ impl<'a> Text<'a> {
     /// is said before it.
     fn tags(&mut self) -> Link {
         let mut link = Link::PLAIN;
+        if self.rules.len() > 1 && may_be_tagged(self.rule, link) {
+            self.say(&vlan(self.rule, link));
+            link.tags += u16::from(!self.text.is_empty());
+        }
         while let Some(protocol) = tag(self.rule, link).filter(|_| link.tags < VLAN_DEPTH_MAX) {
             self.say(&format!("ether proto {protocol:#06x}"));
             let before = self.text.len();
-            let (value, mask) = known(self.rule, link.tag_control(link.tags));
-            if mask & u128::from(headers::VLAN_ID) == headers::VLAN_ID.into() {
-                self.say(&format!("vlan {}", value & u128::from(headers::VLAN_ID)));
-            } else {
-                self.say_tag();
+            match vlan(self.rule, link) {
+                word if word == "vlan" => self.say_tag(),
+                word => self.say(&word),
             }
             if self.text.len() == before {
                 break;
@@ -125,7 +104,7 @@ impl<'a> Text<'a> {
     fn say_tag(&mut self) {
         let text = format!("{} and vlan", self.text);
         let means = parse(&text).map(|expr| expr.to_space());
-        if matches!(means, Ok(Ok(space)) if space.rules() == [self.said.clone()]) {
+        if matches!(means, Ok(Ok(space)) if space == self.said) {
             self.text = text;
         }
     }
@@ -217,7 +196,10 @@ impl<'a> Text<'a> {
 
     fn ports(&mut self, source: Field, destination: Field) {
         for (side, field) in [("src", source), ("dst", destination)] {
-            match range(self.rule, field) {
+            let ranges = || self.rules.iter().filter_map(|rule| range(rule, field));
+            let low = ranges().map(|(low, _)| low).min();
+            let high = ranges().map(|(_, high)| high).max();
+            match low.zip(high) {
                 Some((0, 0xffff)) | None => {}
                 Some((low, high)) if low == high => self.say(&format!("{side} port {low}")),
                 Some((low, high)) => self.say(&format!("{side} portrange {low}-{high}")),
@@ -236,104 +218,38 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Says what is still open, byte by byte, and the length.
+    /// Says what is still open in all rules alike, byte by byte, and the length.
     fn rest(&mut self) {
         for (cell, set) in self.rule.cells() {
-            if self.said.set(cell) != set || !self.said.implies_existence(cell) {
-                self.append(&byte_test(cell, set), self.said.with(cell, set));
+            let alike = self.rules.iter().all(|rule| rule.set(cell) == set);
+            let open = |said: &Rule| said.set(cell) != set || !said.implies_existence(cell);
+            if alike && self.said.rules().iter().any(open) {
+                self.append(&byte_test(cell, set));
+                let said = self.said.rules().iter().filter_map(|said| said.with(cell, set));
+                self.said = Space::from_rules(said.collect());
             }
         }
         let length = self.rule.length();
-        if self.said.length().min < length.min {
-            self.append(&format!("greater {}", length.min), None);
+        if self.said.rules().iter().any(|said| said.length().min < length.min) {
+            self.append(&format!("greater {}", length.min));
         }
-        if self.said.length().max > length.max {
-            self.append(&format!("less {}", length.max), None);
+        if self.said.rules().iter().any(|said| said.length().max > length.max) {
+            self.append(&format!("less {}", length.max));
         }
     }
 
-    /// Says `test` whatever it is worth, because it is one of the rule's own.
-    fn append(&mut self, test: &str, said: Option<Rule>) {
+    /// Says `test` whatever it is worth, because it is one of the rules' own.
+    fn append(&mut self, test: &str) {
         if !self.text.is_empty() {
             self.text.push_str(" and ");
         }
         self.text.push_str(test);
-        if let Some(said) = said {
-            self.said = said;
-        }
     }
 }
 
-/// `ether[36] in 0x00-0x13`
-fn byte_test(cell: Cell, set: ByteSet) -> String {
-    let place = match cell.base {
-        Base::Frame => format!("ether[{}]", cell.offset),
-        Base::Header(base) => format!(
-            "ether[{} + ((ether[{}] & {:#04x}) << {})]",
-            base.add + cell.offset,
-            base.at,
-            base.mask,
-            base.shift
-        ),
-    };
-    set_test(&place, set)
-}
-
-/// `place & 0x02 != 0x00`
-fn set_test(place: &str, set: ByteSet) -> String {
-    let set_or_not = [(set, "=="), (set.complement(), "!=")];
-    for (set, relation) in set_or_not {
-        match (set.single(), set.as_masked()) {
-            (Some(value), _) => return format!("{place} {relation} {value:#04x}"),
-            (None, Some((value, mask))) if mask != 0 => {
-                return format!("{place} & {mask:#04x} {relation} {value:#04x}");
-            }
-            _ => {}
-        }
-    }
-    let mut list = String::new();
-    for (low, high) in set.intervals() {
-        let comma = if list.is_empty() { "" } else { "," };
-        let _ = match low == high {
-            true => write!(list, "{comma}{low:#04x}"),
-            false => write!(list, "{comma}{low:#04x}-{high:#04x}"),
-        };
-    }
-    format!("{place} in {list}")
-}
-
-/// The bits that the rule fixes in a field, and which those are. Bytes whose sets are no masks
-/// count as open.
-fn known(rule: &Rule, field: Field) -> (u128, u128) {
-    field.cells().fold((0, 0), |(value, mask), cell| {
-        let (bits, known) = rule.set(cell).as_masked().unwrap_or((0, 0));
-        (value << 8 | u128::from(bits), mask << 8 | u128::from(known))
-    })
-}
-
-/// The field's value and how many of its leading bits the rule fixes, if it fixes no others.
-fn prefix(rule: &Rule, field: Field) -> Option<(u128, u32)> {
-    let (value, mask) = known(rule, field);
-    let prefix = (mask << (128 - 8 * u32::from(field.width))).leading_ones();
-    let exact = prefix > 0 && mask.count_ones() == prefix;
-    exact.then_some((value, prefix))
-}
-
-/// The field's least and greatest value, if the rule's sets are those of one range.
-fn range(rule: &Rule, field: Field) -> Option<(u128, u128)> {
-    let (mut low, mut high) = (0u128, 0u128);
-    let mut open = false;
-    for cell in field.cells() {
-        let set = rule.set(cell);
-        let mut intervals = set.intervals();
-        let (first, last) = intervals.next()?;
-        // Below the first byte that varies, all bytes must be free.
-        if intervals.next().is_some() || (open && !set.is_all()) {
-            return None;
-        }
-        open |= first != last;
-        low = low << 8 | u128::from(first);
-        high = high << 8 | u128::from(last);
-    }
-    Some((low, high))
+/// `vlan 5`, or `vlan` if the rule leaves the id open.
+fn vlan(rule: &Rule, link: Link) -> String {
+    let (value, mask) = known(rule, link.tag_control(link.tags));
+    let id = u128::from(headers::VLAN_ID);
+    if mask & id == id { format!("vlan {}", value & id) } else { "vlan".to_string() }
 }
