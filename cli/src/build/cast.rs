@@ -31,8 +31,8 @@ struct Role {
     at_boot: bool,
 }
 
-/// Frames of a library OS with sockets, rings and a heap.
-const WITH_STACK: u32 = 1024;
+/// Frames of a library OS with sockets, rings, a heap, and room for a proof (4 MiB while it runs).
+const WITH_STACK: u32 = 3072;
 /// Frames of one that only loops, or only faults.
 const TINY: u32 = 128;
 
