@@ -18,7 +18,7 @@ use runtime::native::dispatch::BUCKET_SLOTS;
 
 use crate::compile::{CompileError, Emitted};
 use crate::limits::KEY_WORDS_MAX;
-use crate::plan::{Group, Load, Plan, Shape};
+use crate::plan::{ByteRange, Group, Load, Plan, Shape};
 use crate::x86::{Alu, Assembled, Assembler, Cc, Gpr, Label, Mem, Shift, Unary};
 
 const FRAME: Gpr = Gpr::RDI;
@@ -79,6 +79,9 @@ impl Emitter<'_> {
         let (next, hit) = (self.asm.label(), self.asm.label());
         self.asm.alu_ri(Alu::Cmp, W64, LENGTH, i32::from(shape.min_length));
         self.asm.jcc(Cc::B, next);
+        for range in &shape.ranges {
+            self.range(range, next);
+        }
         let mut filled = [false; KEY_WORDS_MAX];
         for group in &shape.groups {
             self.group(group, &mut filled, next);
@@ -93,6 +96,15 @@ impl Emitter<'_> {
         self.asm.bind(hit);
         self.note(next);
         self.asm.bind(next);
+    }
+
+    /// A byte from `low` to `high`: subtract `low`, and what is below wraps above.
+    fn range(&mut self, range: &ByteRange, next: Label) {
+        let (offset, low, high) = (range.offset, i32::from(range.low), i32::from(range.high));
+        self.asm.load(Size::B1, Gpr::RAX, Mem::new(FRAME, i32::from(offset)));
+        self.asm.alu_ri(Alu::Sub, W32, Gpr::RAX, low);
+        self.asm.alu_ri(Alu::Cmp, W32, Gpr::RAX, high - low);
+        self.asm.jcc(Cc::A, next);
     }
 
     /// Loads the bytes behind one base.

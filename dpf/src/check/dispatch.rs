@@ -13,7 +13,7 @@ use runtime::native::dispatch::BUCKET_SLOTS;
 use super::CheckError;
 use super::cursor::Cursor;
 use super::native::{Arith, Direction, If, Native, One, R, RAX, RCX, RDX, at};
-use crate::plan::{Group, Load, Plan, Shape};
+use crate::plan::{ByteRange, Group, Load, Plan, Shape};
 
 const FRAME: R = R(7);
 const LENGTH: R = R(6);
@@ -71,6 +71,9 @@ impl Matcher<'_> {
         self.code.expect(long, "a comparison with the frame's length")?;
         self.exit_if(If::Below)?;
         self.least = shape.min_length;
+        for range in &shape.ranges {
+            self.range(range)?;
+        }
         let mut filled = [false; KEY.len()];
         for group in &shape.groups {
             self.group(group, &mut filled)?;
@@ -102,6 +105,21 @@ impl Matcher<'_> {
         let target = self.code.jump("a jump to the next shape")?;
         self.exits.push(target);
         Ok(())
+    }
+
+    fn range(&mut self, range: &ByteRange) -> Result<(), CheckError> {
+        let what = "a byte's range";
+        if range.offset >= self.least {
+            return self.code.refuse("a length that covers every byte loaded");
+        }
+        let (low, high) = (i32::from(range.low), i32::from(range.high));
+        let from = at(FRAME, i32::from(range.offset));
+        self.code.expect(Native::Load { size: Size::B1, dst: RAX, from }, what)?;
+        let below = Native::ArithConst { op: Arith::Sub, width: W32, dst: RAX, value: low };
+        self.code.expect(below, what)?;
+        let (op, value) = (Arith::Compare, high - low);
+        self.code.expect(Native::ArithConst { op, width: W32, dst: RAX, value }, what)?;
+        self.exit_if(If::Above)
     }
 
     /// A header's bytes must be behind a comparison of their end with the frame's length.

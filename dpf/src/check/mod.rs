@@ -8,8 +8,8 @@
 //! verifier has proven of the program holds of the code, and a wrong byte anywhere is refused,
 //! unless it makes another encoding of the same instruction.
 //!
-//! It shares no code with the compiler: own decoder ([`decode`]), own register table, own idea of
-//! each sequence. What both use speaks about eBPF only ([`crate::context`]).
+//! It shares no code with the compiler: own decoder (`decode`), own register table, own idea of
+//! each sequence. What both use speaks about eBPF only (`crate::context`).
 //!
 //! This module is the only caller of [`Checked::vouch`]: the trust line of generated code.
 
@@ -27,13 +27,16 @@ mod tests;
 use alloc::vec::Vec;
 use core::fmt;
 
-use ebpf::{Kind, Program};
+use ebpf::Kind;
+#[cfg(any(test, feature = "fuzzing"))]
+use ebpf::Program;
 #[cfg(any(test, feature = "fuzzing"))]
 use runtime::native::Convention;
 use runtime::native::{Checked, Dispatch, Filter, Memory, Packet};
 use verifier::Verified;
 
 use crate::compile::Emitted;
+use crate::context::ContextLoads;
 use crate::plan::Plan;
 
 /// Why emitted code was refused.
@@ -56,7 +59,7 @@ impl fmt::Display for CheckError {
 /// # Errors
 /// [`CheckError`] at the first instruction that is not what the program says.
 pub fn filter(verified: &Verified, emitted: Emitted) -> Result<Checked<Filter>, CheckError> {
-    Ok(Checked::vouch(implements(verified.program(), Kind::Filter, emitted)?, ()))
+    Ok(Checked::vouch(proven(verified, Kind::Filter, emitted)?, ()))
 }
 
 /// Checks a handler's code.
@@ -64,7 +67,7 @@ pub fn filter(verified: &Verified, emitted: Emitted) -> Result<Checked<Filter>, 
 /// # Errors
 /// As for [`filter`].
 pub fn handler(verified: &Verified, emitted: Emitted) -> Result<Checked<Packet>, CheckError> {
-    Ok(Checked::vouch(implements(verified.program(), Kind::Ash, emitted)?, ()))
+    Ok(Checked::vouch(proven(verified, Kind::Ash, emitted)?, ()))
 }
 
 /// Checks a memory program's code.
@@ -72,7 +75,7 @@ pub fn handler(verified: &Verified, emitted: Emitted) -> Result<Checked<Packet>,
 /// # Errors
 /// As for [`filter`].
 pub fn memory(verified: &Verified, emitted: Emitted) -> Result<Checked<Memory>, CheckError> {
-    Ok(Checked::vouch(implements(verified.program(), Kind::Memory, emitted)?, ()))
+    Ok(Checked::vouch(proven(verified, Kind::Memory, emitted)?, ()))
 }
 
 /// Checks the merged classifier's code against its plan.
@@ -86,15 +89,36 @@ pub(crate) fn dispatcher(plan: &Plan, emitted: Emitted) -> Result<Checked<Dispat
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn unproven<C: Convention<Geometry = ()>>(
     program: &Program,
+    loads: &ContextLoads,
     emitted: Emitted,
 ) -> Result<Checked<C>, CheckError> {
-    Ok(Checked::vouch(implements(program, program.kind(), emitted)?, ()))
+    program::implements(program, loads, &emitted.bytes)?;
+    Ok(Checked::vouch(emitted.bytes, ()))
 }
 
-fn implements(program: &Program, kind: Kind, emitted: Emitted) -> Result<Vec<u8>, CheckError> {
-    if program.kind() != kind {
+/// For tests: whether code would pass as a program's.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn accepts(program: &Program, loads: &ContextLoads, code: &[u8]) -> bool {
+    program::implements(program, loads, code).is_ok()
+}
+
+/// For tests: code as the checker understands it; `None` if it does not.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn meaning(code: &[u8]) -> Option<Vec<impl PartialEq + fmt::Debug + use<>>> {
+    let mut meaning = Vec::new();
+    let mut at = 0;
+    while at < code.len() {
+        let (native, next) = decode::decode(code, at)?;
+        meaning.push((at, native));
+        at = next;
+    }
+    Some(meaning)
+}
+
+fn proven(verified: &Verified, kind: Kind, emitted: Emitted) -> Result<Vec<u8>, CheckError> {
+    if verified.kind() != kind {
         return Err(CheckError { offset: 0, expected: "a program of another kind" });
     }
-    program::implements(program, &emitted.bytes)?;
+    program::implements(verified.program(), &ContextLoads::of(verified), &emitted.bytes)?;
     Ok(emitted.bytes)
 }

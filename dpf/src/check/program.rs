@@ -16,9 +16,11 @@ use crate::context::ContextLoads;
 const HOME: [u8; 11] = [0, 7, 6, 2, 1, 8, 3, 13, 14, 15, 5];
 
 /// Refuses code that is not the program's.
-pub(super) fn implements(program: &Program, code: &[u8]) -> Result<(), CheckError> {
-    let loads = ContextLoads::of(program)
-        .map_err(|_| CheckError { offset: 0, expected: "a program with known context loads" })?;
+pub(super) fn implements(
+    program: &Program,
+    loads: &ContextLoads,
+    code: &[u8],
+) -> Result<(), CheckError> {
     let mut code = Cursor::new(code);
     let frame = Frame::enter(program, &mut code)?;
     let mut matcher = Matcher { code, frame, loads, jumps: Vec::new(), starts: Vec::new() };
@@ -34,7 +36,7 @@ pub(super) fn implements(program: &Program, code: &[u8]) -> Result<(), CheckErro
 pub(super) struct Matcher<'a> {
     pub(super) code: Cursor<'a>,
     pub(super) frame: Frame,
-    pub(super) loads: ContextLoads,
+    pub(super) loads: &'a ContextLoads,
     /// Jumps seen: where they land, and the slot that they must land on.
     jumps: Vec<(usize, u32)>,
     /// Where each slot's code begins.

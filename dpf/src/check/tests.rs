@@ -1,1 +1,131 @@
-//! The checker against the compiler, and against mutations of what it emitted.
+//! The checker's decoder against another decoder, and against what is not code at all.
+
+use alloc::vec::Vec;
+
+use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
+use runtime::random::mix;
+
+use super::decode::decode;
+use super::native::Native;
+
+/// What the independent decoder makes of the same bytes.
+fn reference(code: &[u8]) -> Instruction {
+    Decoder::with_ip(64, code, 0, DecoderOptions::NONE).decode()
+}
+
+/// Nothing that code may not do hides behind an accepted instruction.
+fn tame(insn: &Instruction) -> bool {
+    let vector = (0..insn.op_count())
+        .any(|op| insn.op_kind(op) == OpKind::Register && !insn.op_register(op).is_gpr());
+    let memory = (0..insn.op_count()).any(|op| insn.op_kind(op) == OpKind::Memory);
+    let plain = !memory
+        || (insn.memory_index() == Register::None
+            && insn.memory_base().is_gpr64()
+            && insn.segment_prefix() == Register::None);
+    let flow = matches!(
+        insn.flow_control(),
+        FlowControl::Next
+            | FlowControl::ConditionalBranch
+            | FlowControl::UnconditionalBranch
+            | FlowControl::Call
+            | FlowControl::IndirectCall
+            | FlowControl::Return
+    );
+    !vector && plain && flow && !insn.is_privileged() && !insn.is_invalid()
+}
+
+/// Bytes near real instructions: a few prefixes, a likely opcode, anything behind.
+fn bytes(seed: u64) -> Vec<u8> {
+    const PREFIXES: [&[u8]; 12] = [
+        &[],
+        &[],
+        &[0x48],
+        &[0x48],
+        &[0x49],
+        &[0x4c],
+        &[0x66],
+        &[0x41],
+        &[0xf0],
+        &[0x40],
+        &[0xf0, 0x48],
+        &[0x66, 0x45],
+    ];
+    let mut bytes = PREFIXES[(mix(seed) % 12) as usize].to_vec();
+    if mix(seed + 1).is_multiple_of(4) {
+        bytes.push(0x0f);
+    }
+    bytes.extend(mix(seed + 2).to_le_bytes());
+    bytes.extend(mix(seed + 3).to_le_bytes());
+    bytes
+}
+
+#[test]
+fn what_the_decoder_accepts_another_decoder_reads_alike() {
+    let mut accepted = 0;
+    let mut seen: Vec<Mnemonic> = Vec::new();
+    for seed in 0..400_000 {
+        let code = bytes(mix(seed));
+        let Some((native, next)) = decode(&code, 0) else { continue };
+        let insn = reference(&code);
+        assert_eq!(insn.len(), next, "{code:02x?}: {native:?} but {insn}");
+        assert!(tame(&insn), "{code:02x?}: {native:?} but {insn}");
+        let target = match native {
+            Native::JumpIf { target, .. } | Native::Jump { target } | Native::Call { target } => {
+                Some(target as u64)
+            }
+            _ => None,
+        };
+        if let Some(target) = target {
+            assert_eq!(target, insn.near_branch_target(), "{code:02x?}: {insn}");
+        }
+        accepted += 1;
+        if !seen.contains(&insn.mnemonic()) {
+            seen.push(insn.mnemonic());
+        }
+    }
+    assert!(accepted > 10_000, "only {accepted}");
+    assert!(seen.len() > 40, "only {seen:?}");
+}
+
+#[test]
+fn privileged_indirect_and_vector_instructions_have_no_form() {
+    let refused: [&[u8]; 24] = [
+        &[0xf4],                   // hlt
+        &[0xfa],                   // cli
+        &[0x0f, 0x05],             // syscall
+        &[0x0f, 0x30],             // wrmsr
+        &[0x0f, 0x22, 0xd8],       // mov cr3, rax
+        &[0x0f, 0x01, 0xd0],       // xgetbv
+        &[0xcc],                   // int3
+        &[0xcd, 0x80],             // int 0x80
+        &[0xec],                   // in al, dx
+        &[0xff, 0xe0],             // jmp rax
+        &[0xff, 0x20],             // jmp [rax]
+        &[0xff, 0x10],             // call [rax]
+        &[0xc2, 0x08, 0x00],       // ret 8
+        &[0x0f, 0x10, 0x07],       // movups xmm0, [rdi]
+        &[0xc5, 0xf8, 0x10, 0x07], // vmovups
+        &[0x65, 0x48, 0x8b, 0x07], // mov rax, gs:[rdi]
+        &[0x67, 0x8b, 0x07],       // mov eax, [edi]
+        &[0x48, 0x8b, 0x04, 0x37], // mov rax, [rdi + rsi]
+        &[0x8b, 0x05, 0, 0, 0, 0], // mov eax, [rip]
+        &[0xf3, 0xa4],             // rep movsb
+        &[0xa4],                   // movsb
+        &[0x88, 0x27],             // mov [rdi], ah
+        &[0x48, 0xff, 0xd0],       // rex.w call rax
+        &[0x0f, 0xae, 0xf0],       // mfence
+    ];
+    for code in refused {
+        assert_eq!(decode(code, 0), None, "{code:02x?}");
+    }
+}
+
+#[test]
+fn half_an_instruction_is_none() {
+    let whole = [0x48, 0xb8, 1, 2, 3, 4, 5, 6, 7, 8];
+    assert!(decode(&whole, 0).is_some());
+    for length in 0..whole.len() {
+        assert_eq!(decode(&whole[..length], 0), None);
+    }
+    assert_eq!(decode(&whole, whole.len()), None);
+}

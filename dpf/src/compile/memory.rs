@@ -9,24 +9,23 @@ use super::map::machine;
 use crate::x86::Mem;
 
 /// Where a field of `struct xdp_md` stands in the native context, and how wide it is there.
-pub(super) fn native_field(field: Field) -> (Size, usize) {
-    match field {
+pub(super) fn native_field(field: Field) -> (Size, i32) {
+    let (size, at) = match field {
         Field::Data => (Size::B8, core::mem::offset_of!(NativeContext, data)),
         Field::DataEnd => (Size::B8, core::mem::offset_of!(NativeContext, data_end)),
         Field::DataMeta => (Size::B8, core::mem::offset_of!(NativeContext, data_meta)),
         Field::IngressIfindex => (Size::B4, core::mem::offset_of!(NativeContext, ingress_ifindex)),
         Field::RxQueueIndex => (Size::B4, core::mem::offset_of!(NativeContext, rx_queue_index)),
-    }
+    };
+    (size, at as i32)
 }
 
 impl Emitter<'_> {
     pub(super) fn load(&mut self, pc: u32, insn: &Insn) {
         let Insn::Load { size, signed, dst, base, offset } = *insn else { return };
-        if let Some((field, moved)) = self.loads.at(pc) {
+        if let Some(field) = self.loads.at(pc) {
             let (size, at) = native_field(field);
-            // The base may itself have been moved into the context: undo that.
-            let disp = i32::try_from(at).unwrap_or(0) - moved;
-            self.asm.load(size, machine(dst), Mem::new(machine(base), disp));
+            self.asm.load(size, machine(dst), Mem::new(machine(base), at));
         } else if signed {
             self.asm.load_signed(size, machine(dst), memory(base, offset));
         } else {

@@ -57,7 +57,8 @@ pub enum CompileError {
         /// The helper's number.
         id: u32,
     },
-    /// A load may read the context or something else, depending on the path.
+    /// A load may read the context or something else, depending on the path (tests only: the
+    /// verifier refuses such programs).
     MixedPointer {
         /// Slot of the load.
         pc: u32,
@@ -98,15 +99,14 @@ impl fmt::Display for CompileError {
 /// # Errors
 /// [`CompileError`]: what the compiler cannot do, never what the program does wrong.
 pub fn compile(verified: &Verified) -> Result<Emitted, CompileError> {
-    program(verified.program())
+    program(verified.program(), &ContextLoads::of(verified))
 }
 
 /// Compiles any structurally valid program. Safe to *run* only if it is verified.
-pub(crate) fn program(program: &Program) -> Result<Emitted, CompileError> {
-    let loads = ContextLoads::of(program)?;
+pub(crate) fn program(program: &Program, loads: &ContextLoads) -> Result<Emitted, CompileError> {
     let frame = Frame::of(program)?;
-    let long = pass(program, &loads, &frame, Vec::new())?;
-    let code = pass(program, &loads, &frame, long.fits_short)?;
+    let long = pass(program, loads, &frame, Vec::new())?;
+    let code = pass(program, loads, &frame, long.fits_short)?;
     let bytes = code.bytes.len();
     if bytes > CODE_BYTES_MAX {
         return Err(CompileError::TooLarge { bytes, limit: CODE_BYTES_MAX });

@@ -2,6 +2,8 @@
 //!
 //! Each takes bytes, does nothing or proves a property of them, and panics where it does not hold.
 
+mod mutate;
 mod native;
 
-pub use native::{NativeError, native_agrees, run_native};
+pub use mutate::{Mutations, mutations};
+pub use native::{NativeError, native_is_interpreter, run_native, verified};

@@ -1,15 +1,20 @@
 //! Native code does what the interpreter does.
 
 use alloc::vec::Vec;
+use core::task::Poll;
 
 use ebpf::interp::{self, Trap};
-use ebpf::{Kind, Program};
+use ebpf::{CallTarget, Insn, Kind, Program};
 use runtime::PacketBuffer;
 use runtime::helpers::Standard;
 use runtime::native::{Code, Filter, HostPages, Memory, Packet};
+use verifier::{Fuel, SafetyProof, Verified};
 
+use crate::context::ContextLoads;
 use crate::error::EngineError;
 use crate::{check, compile};
+
+const BUDGET: u64 = 1_000_000;
 
 /// Why a program gave no native result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,31 +33,38 @@ pub enum NativeError {
 /// [`NativeError`]
 pub fn run_native(program: &Program, data: &[u8]) -> Result<(u64, Vec<u8>), NativeError> {
     let mut copy = data.to_vec();
-    interp::run_packet(program, &mut copy, &mut Standard, 1_000_000)
-        .map_err(NativeError::Trapped)?;
+    interp::run_packet(program, &mut copy, &mut Standard, BUDGET).map_err(NativeError::Trapped)?;
     let mut data = data.to_vec();
-    let result = run_unproven(program, &mut data).map_err(NativeError::Load)?;
+    let loads = ContextLoads::guessed(program).map_err(|error| NativeError::Load(error.into()))?;
+    let result = run_unproven(program, &loads, &mut data).map_err(NativeError::Load)?;
     Ok((result, data))
 }
 
-fn run_unproven(program: &Program, data: &mut [u8]) -> Result<u64, EngineError> {
-    let emitted = compile::program(program)?;
+fn run_unproven(
+    program: &Program,
+    loads: &ContextLoads,
+    data: &mut [u8],
+) -> Result<u64, EngineError> {
+    let emitted = compile::program(program, loads)?;
     let mut pages = HostPages::default();
     Ok(match program.kind() {
         Kind::Filter => {
-            let code = Code::<Filter>::seal(check::unproven(program, emitted)?, &mut pages)?;
+            let checked = check::unproven(program, loads, emitted)?;
+            let code = Code::<Filter>::seal(checked, &mut pages)?;
             let result = code.run_filter(data);
             code.release(&mut pages);
             result
         }
         Kind::Ash => {
-            let code = Code::<Packet>::seal(check::unproven(program, emitted)?, &mut pages)?;
+            let checked = check::unproven(program, loads, emitted)?;
+            let code = Code::<Packet>::seal(checked, &mut pages)?;
             let result = code.run_packet(&mut PacketBuffer::whole(data));
             code.release(&mut pages);
             result
         }
         Kind::Memory => {
-            let code = Code::<Memory>::seal(check::unproven(program, emitted)?, &mut pages)?;
+            let checked = check::unproven(program, loads, emitted)?;
+            let code = Code::<Memory>::seal(checked, &mut pages)?;
             let result = code.run_memory(data);
             code.release(&mut pages);
             result
@@ -60,21 +72,60 @@ fn run_unproven(program: &Program, data: &mut [u8]) -> Result<u64, EngineError> 
     })
 }
 
-/// Native code gives the interpreter's result and leaves the interpreter's data.
+/// The whole safety proof in one call; `None` if the program is refused.
+#[must_use]
+pub fn verified(program: Program) -> Option<Verified> {
+    match SafetyProof::new(program).step(&mut Fuel(u32::MAX)) {
+        Poll::Ready(Ok(verified)) => Some(verified),
+        _ => None,
+    }
+}
+
+/// A generated program, if the verifier accepts it, does natively what it does in the interpreter,
+/// on several packets. The first byte chooses the kind. True if the program was accepted.
 ///
 /// # Panics
-/// If it does not.
-pub fn native_agrees(program: &Program, data: &[u8]) {
-    let mut expected = data.to_vec();
-    let Ok(result) = interp::run_packet(program, &mut expected, &mut Standard, 1_000_000) else {
-        return;
+/// If the results differ, the interpreter traps, or the engine refuses a verified program.
+pub fn native_is_interpreter(bytes: &[u8]) -> bool {
+    let kind = match bytes.first().map_or(0, |byte| byte % 3) {
+        0 => Kind::Filter,
+        1 => Kind::Ash,
+        _ => Kind::Memory,
     };
-    match run_native(program, data) {
-        Ok((native, after)) => {
+    let Some(verified) = ebpf::fuzzing::program_from_bytes(kind, bytes).and_then(verified) else {
+        return false;
+    };
+    let program = verified.program();
+    let by_chance = |insn: &Insn| {
+        matches!(insn, Insn::Call { target: CallTarget::Helper(5 | 7) | CallTarget::Register(_) })
+    };
+    if program.insns().iter().any(by_chance) {
+        return false;
+    }
+    let loads = ContextLoads::of(&verified);
+    // The guess also looks at code that no run reaches.
+    if let Ok(guessed) = ContextLoads::guessed(program) {
+        let same = (0..program.len() as u32)
+            .all(|pc| loads.at(pc).is_none_or(|field| guessed.at(pc) == Some(field)));
+        assert!(same, "verifier {loads:?}, guess {guessed:?}");
+    }
+    for seed in 0..4 {
+        let start = bytes.len() * seed / 4;
+        let packet = ebpf::fuzzing::packet_from_bytes(bytes.get(start..).unwrap_or(bytes));
+        agrees(program, &loads, &packet);
+    }
+    true
+}
+
+fn agrees(program: &Program, loads: &ContextLoads, packet: &[u8]) {
+    let (mut expected, mut actual) = (packet.to_vec(), packet.to_vec());
+    let result = interp::run_packet(program, &mut expected, &mut Standard, BUDGET);
+    let native = run_unproven(program, loads, &mut actual);
+    match (result, native) {
+        (Ok(result), Ok(native)) => {
             assert_eq!(native, result, "r0 differs");
-            assert_eq!(after, expected, "data differ");
+            assert_eq!(actual, expected, "packets differ");
         }
-        Err(NativeError::Load(EngineError::Compile(_))) => {}
-        Err(error) => panic!("{error:?}"),
+        (result, native) => panic!("interpreter {result:?}, native {native:?}"),
     }
 }

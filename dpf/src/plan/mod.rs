@@ -10,7 +10,7 @@ mod hash;
 mod shape;
 
 pub use hash::HashKey;
-pub(crate) use shape::{Group, Key, Load, Shape, SplitRule};
+pub(crate) use shape::{ByteRange, Group, Key, Load, Shape, SplitRule};
 
 use alloc::vec::Vec;
 

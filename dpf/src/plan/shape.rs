@@ -5,6 +5,9 @@
 //! over-approximates the rule, the split says so ([`SplitRule::exact`]), and the engine confirms
 //! such a candidate with its original program.
 //!
+//! One kind of range is part of the shape itself: that of a byte which holds a header's length
+//! (IPv4's `0x45-0x4f`). Nearly every filter has it, and always the same.
+//!
 //! Invariant: a frame that the rule accepts has the rule's key; the converse only if exact.
 
 use alloc::vec::Vec;
@@ -12,7 +15,7 @@ use core::fmt;
 
 use ebpf::Size;
 use flow::limits::FRAME_MAX;
-use flow::{Base, Cell, HeaderBase, Rule};
+use flow::{Base, ByteSet, Cell, HeaderBase, Rule};
 
 use crate::limits::{HEADER_BASES_MAX, KEY_WORDS_MAX};
 
@@ -51,11 +54,21 @@ pub(crate) struct Group {
     pub(crate) loads: Vec<Load>,
 }
 
+/// A constant test: the byte at `offset` of the frame is from `low` to `high`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ByteRange {
+    pub(crate) offset: u16,
+    pub(crate) low: u8,
+    pub(crate) high: u8,
+}
+
 /// A shape. Equal shapes share a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shape {
     /// Shorter frames have no key.
     pub(crate) min_length: u16,
+    /// Frames outside have no key.
+    pub(crate) ranges: Vec<ByteRange>,
     pub(crate) groups: Vec<Group>,
     words: usize,
     tests: Vec<Test>,
@@ -75,6 +88,7 @@ impl SplitRule {
         let mut exact = rule.length().max >= FRAME_MAX;
         let mut tests: Vec<(Test, u8)> = Vec::new();
         let mut bases: Vec<HeaderBase> = Vec::new();
+        let mut ranges = Vec::new();
         for (cell, set) in rule.cells() {
             if !admit(&mut bases, cell.base) {
                 exact = false;
@@ -86,19 +100,31 @@ impl SplitRule {
                     tests.push((Test { cell, mask }, value & mask));
                 }
                 _ => {
-                    exact = false;
+                    let range = guard_range(rule, cell, set);
+                    exact &= range.is_some();
+                    ranges.extend(range);
                     tests.push((Test { cell, mask: 0 }, 0));
                 }
             }
         }
         tests.sort_unstable_by_key(|(test, _)| *test);
-        let shape = Shape::new(rule.length().min, tests.iter().map(|(test, _)| *test).collect());
+        let only_tests = tests.iter().map(|(test, _)| *test).collect();
+        let shape = Shape::new(rule.length().min, ranges, only_tests);
         let value = |cell: Cell| {
             tests.iter().find(|(test, _)| test.cell == cell).map_or(0, |(_, value)| *value)
         };
         let key = shape.key_by(&|base, load| Some(load.gather(base, &value)));
         Self { key: key.unwrap_or_default(), shape, exact }
     }
+}
+
+/// The range of a byte that holds a header's length, if it is one range.
+fn guard_range(rule: &Rule, cell: Cell, set: ByteSet) -> Option<ByteRange> {
+    let mut intervals = set.intervals();
+    let (low, high) = intervals.next()?;
+    let guard = cell.base == Base::Frame && rule.guards().any(|(at, _)| at == cell.offset);
+    let single = guard && intervals.next().is_none();
+    single.then_some(ByteRange { offset: cell.offset, low, high })
 }
 
 /// Whether cells behind `base` can be looked up: the frame always, headers as long as there is room.
@@ -126,7 +152,7 @@ impl Load {
 }
 
 impl Shape {
-    fn new(min_length: u16, tests: Vec<Test>) -> Self {
+    fn new(min_length: u16, ranges: Vec<ByteRange>, tests: Vec<Test>) -> Self {
         let mut groups: Vec<Group> = Vec::new();
         for run in tests.chunk_by(|a, b| a.cell.base == b.cell.base) {
             let Some(last) = run.last() else { continue };
@@ -135,7 +161,7 @@ impl Shape {
         }
         let words = pack(&mut groups);
         let min_length = groups.iter().map(Group::least_length).fold(min_length, u16::max);
-        Self { min_length, groups, words, tests }
+        Self { min_length, ranges, groups, words, tests }
     }
 
     /// Words of a key.
@@ -147,6 +173,10 @@ impl Shape {
     pub(crate) fn key_of(&self, frame: &[u8]) -> Option<Key> {
         if frame.len() < usize::from(self.min_length) {
             return None;
+        }
+        for range in &self.ranges {
+            let byte = frame.get(usize::from(range.offset))?;
+            (range.low..=range.high).contains(byte).then_some(())?;
         }
         for group in &self.groups {
             let last = Cell { base: group.base, offset: group.end.checked_sub(1)? };
@@ -219,6 +249,9 @@ fn pack(groups: &mut [Group]) -> usize {
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "length >= {}", self.min_length)?;
+        for ByteRange { offset, low, high } in &self.ranges {
+            write!(f, ", [{offset}] in {low:#x}-{high:#x}")?;
+        }
         for group in &self.groups {
             let base = match group.base {
                 Base::Frame => 0,

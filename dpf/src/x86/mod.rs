@@ -12,6 +12,8 @@
 mod encode;
 mod jump;
 mod reg;
+#[cfg(test)]
+mod tests;
 
 pub use jump::{Assembled, Label};
 pub use reg::{Cc, Gpr, Mem};

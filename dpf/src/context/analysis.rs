@@ -1,14 +1,9 @@
-//! Which loads read the context.
+//! For tests: which loads read the context, of programs that have no proof.
 //!
-//! The idea: eBPF programs load 32 bits at the offsets of `struct xdp_md`; the native context has
-//! pointers of 64 bits at other offsets, so those loads must be rewritten, and only those. This is
-//! a small forward analysis of where the context pointer is: in which register, at which offset,
-//! in which stack slot. States are kept at jump targets only.
-//!
-//! It relies on the verifier for what it need not see: a context pointer is never stored outside
-//! the stack, and never made from a number. Where paths disagree on whether a base is the context,
-//! the answer is an error, not a guess. Compiler and checker both use this: it speaks about eBPF,
-//! not about emitted code.
+//! The idea: a small forward analysis of where the context pointer is: in which register, in which
+//! stack slot. States are kept at jump targets only. Where paths disagree on whether a base is the
+//! context, the answer is an error, not a guess. It also serves as a second opinion on what the
+//! verifier says of programs that it accepts.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -18,6 +13,7 @@ use ebpf::context::Field;
 use ebpf::limits::STACK_BYTES;
 use ebpf::{AluOp, CallTarget, Insn, Kind, Operand, Program, Reg, Size, Width};
 
+use super::ContextLoads;
 use crate::compile::CompileError;
 
 const WORDS: usize = STACK_BYTES / 8;
@@ -126,19 +122,13 @@ fn word(offset: i32) -> Option<(usize, bool)> {
     (from_bottom < STACK_BYTES).then_some((from_bottom / 8, from_bottom.is_multiple_of(8)))
 }
 
-/// For each slot: the context field that its load reads, if any, and how far the base was moved.
-#[derive(Debug)]
-pub(crate) struct ContextLoads {
-    fields: BTreeMap<u32, (Field, i32)>,
-}
-
 impl ContextLoads {
     /// Finds them.
     ///
     /// # Errors
     /// [`CompileError::MixedPointer`]; [`CompileError::Unsupported`] for an access of the context
     /// that is no load of a field.
-    pub(crate) fn of(program: &Program) -> Result<Self, CompileError> {
+    pub(crate) fn guessed(program: &Program) -> Result<Self, CompileError> {
         let mut found = Self { fields: BTreeMap::new() };
         if program.kind() != Kind::Memory {
             let mut analysis = Analysis::new(program);
@@ -149,11 +139,6 @@ impl ContextLoads {
         Ok(found)
     }
 
-    /// The field that the load at `pc` reads, and by how much its base was moved into the context.
-    pub(crate) fn at(&self, pc: u32) -> Option<(Field, i32)> {
-        self.fields.get(&pc).copied()
-    }
-
     /// Notes what the load or store at `pc` has as its base. A fixpoint visits a slot again with
     /// what other paths bring: they must agree with what was noted before.
     fn note(&mut self, pc: u32, base: Value, load: Option<i16>) -> Result<(), CompileError> {
@@ -162,12 +147,13 @@ impl ContextLoads {
             (Value::Mixed, _) => Err(CompileError::MixedPointer { pc }),
             (Value::Context(moved), Some(offset)) => {
                 let what = "an access of the context that is no field";
-                let field = Field::at(i64::from(moved) + i64::from(offset))
+                let field = Field::at(i64::from(offset))
+                    .filter(|_| moved == 0)
                     .ok_or(CompileError::Unsupported { pc, what })?;
-                if seen.is_some_and(|seen| seen != (field, moved)) {
+                if seen.is_some_and(|seen| seen != field) {
                     return Err(CompileError::MixedPointer { pc });
                 }
-                self.fields.insert(pc, (field, moved));
+                self.fields.insert(pc, field);
                 Ok(())
             }
             (Value::Context(_), None) => {
