@@ -30,7 +30,15 @@ fn link() {
     }
     let Ok(script) = std::env::var("DEP_SLUICE_USER_SCRIPT") else { return };
     println!("cargo::rerun-if-changed={script}");
-    for argument in ["--no-pie", "-T", &script, "--build-id=none", "-z", "max-page-size=0x1000"] {
+    for argument in [
+        "--no-pie",
+        "-T",
+        &script,
+        "--build-id=none",
+        "-z",
+        "max-page-size=0x1000",
+        "--strip-debug",
+    ] {
         println!("cargo::rustc-link-arg-bins={argument}");
     }
     println!("cargo::rustc-link-arg-bins=--gc-sections");

@@ -1,7 +1,7 @@
 //! The Internet checksum (RFC 1071), for frames that are built here.
 
-/// The checksum of the parts in a row: the one's complement of their one's complement sum. Every part but
-/// the last has an even length. A sum over data that holds its own right checksum is zero.
+/// The checksum of the parts in a row: the one's complement of their one's complement sum. Every
+/// part but the last has an even length. A sum over data that holds its own right checksum is zero.
 pub fn internet(parts: &[&[u8]]) -> u16 {
     let mut sum = 0u32;
     for part in parts {

@@ -1,7 +1,7 @@
 //! Whole frames from their fields: ARP, UDP and ICMP over IPv4.
 //!
-//! For programs without a stack, and for tests. Every checksum is right; lengths that a field cannot
-//! hold give `None`.
+//! For programs without a stack, and for tests. Every checksum is right; lengths that a field
+//! cannot hold give `None`.
 
 use alloc::vec::Vec;
 

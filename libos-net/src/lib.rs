@@ -1,9 +1,9 @@
 //! The TCP/IP library OS: smoltcp over the rings, sockets that bind their own filter.
 //!
 //! A socket is three things: a *filter* that says which packets are its own (an expression that is
-//! lowered to eBPF, or bytes), *rings* in its own memory, and for [`UdpSocket`] a smoltcp stack. The
-//! kernel knows only the first two. Ethernet headers come from the page of addresses that `netd`
-//! keeps and from what senders show of themselves ([`neighbours`]).
+//! lowered to eBPF, or bytes), *rings* in its own memory, and for [`UdpSocket`] a smoltcp stack.
+//! The kernel knows only the first two. Ethernet headers come from the page of addresses that
+//! `netd` keeps and from what senders show of themselves ([`neighbours`]).
 #![no_std]
 #![forbid(unsafe_code)]
 

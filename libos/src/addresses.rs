@@ -1,8 +1,8 @@
 //! The page of addresses: one writer (`netd`), many readers, no lock.
 //!
-//! A sequence lock: the word is odd while the page is written, and a reader that saw it odd or moved
-//! looks again, a bounded number of times. What a reader returns was the page's content at one
-//! moment; before the first writing there is none.
+//! A sequence lock: the word is odd while the page is written, and a reader that saw it odd or
+//! moved looks again, a bounded number of times. What a reader returns was the page's content at
+//! one moment; before the first writing there is none.
 
 use core::sync::atomic::{Ordering, fence};
 

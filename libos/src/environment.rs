@@ -1,7 +1,7 @@
 //! What a program was given when it started.
 //!
-//! A reading of the start block: names to capabilities and regions. What is missing is an `Err` with
-//! the name, so that a program's complaint says what its creator forgot.
+//! A reading of the start block: names to capabilities and regions. What is missing is an `Err`
+//! with the name, so that a program's complaint says what its creator forgot.
 
 use alloc::string::String;
 

@@ -1,7 +1,7 @@
 //! From an image's bytes to a running environment.
 //!
-//! `abi::image` has judged every size and address before anything is mapped. Each page is charged to
-//! the new environment, filled through one scratch page of the loader's own, and mapped with the
+//! `abi::image` has judged every size and address before anything is mapped. Each page is charged
+//! to the new environment, filled through one scratch page of the loader's own, and mapped with the
 //! segment's rights; the loader keeps no name of it. An environment that could not be finished is
 //! killed, which gives everything back.
 

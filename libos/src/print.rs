@@ -1,7 +1,8 @@
 //! Lines of text on the serial console.
 //!
 //! A line goes out as one `Print` under the program's name; longer lines are cut into pieces at
-//! character boundaries. Nothing allocates, so that the panic handler may print when memory is gone.
+//! character boundaries. Nothing allocates, so that the panic handler may print when memory is
+//! gone.
 
 use core::fmt::Write;
 

@@ -1,8 +1,8 @@
 //! Filters and ASHs from assembler text with values filled in.
 //!
-//! A text may hold names in braces: `jne32 %r5, {OUR_IP}, pass`. They stand for numbers that are only
-//! known at run time, as one's own addresses. What comes out is bytes for `Bind`; the kernel alone
-//! says whether they are safe.
+//! A text may hold names in braces: `jne32 %r5, {OUR_IP}, pass`. They stand for numbers that are
+//! only known at run time, as one's own addresses. What comes out is bytes for `Bind`; the kernel
+//! alone says whether they are safe.
 
 use alloc::format;
 use alloc::string::String;

@@ -1,9 +1,9 @@
 //! A binding's rings, from the library OS's side.
 //!
 //! The layout is `abi::ring`'s; the indices are 32-bit words that run freely. This side writes
-//! `RX_CONSUMED` and `TX_PRODUCED` and keeps its own copies of both, so that nothing that the kernel
-//! shares is ever read back. An index or a length that makes no sense is an error here, never an
-//! access outside the window.
+//! `RX_CONSUMED` and `TX_PRODUCED` and keeps its own copies of both, so that nothing that the
+//! kernel shares is ever read back. An index or a length that makes no sense is an error here,
+//! never an access outside the window.
 
 use abi::limits::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, RING_PAGES_MAX, SLOT_BYTES};
 use abi::ring::{

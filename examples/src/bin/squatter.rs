@@ -1,7 +1,8 @@
 //! Tries to get what belongs to others, and says what came of it.
 //!
-//! In order: somebody else's port, more than its grant, a handler that is not safe, forged frames from
-//! a binding of its own, calls with forged arguments. Exits with 0 if the kernel stopped all of it.
+//! In order: somebody else's port, more than its grant, a handler that is not safe, forged frames
+//! from a binding of its own, calls with forged arguments. Exits with 0 if the kernel stopped all
+//! of it.
 #![no_std]
 #![no_main]
 

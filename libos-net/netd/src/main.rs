@@ -1,8 +1,8 @@
 //! `netd`: what all stacks share.
 //!
 //! Two bindings: ARP and ICMP to our address. Their ASHs answer questions about us and pings inside
-//! the kernel; what they pass on comes here, where neighbours are learnt from it and put into the page
-//! of addresses that every stack reads. The gateway is asked for until it has answered.
+//! the kernel; what they pass on comes here, where neighbours are learnt from it and put into the
+//! page of addresses that every stack reads. The gateway is asked for until it has answered.
 #![no_std]
 #![no_main]
 

@@ -65,8 +65,8 @@ impl Cast {
         }
     }
 
-    /// Starts `NAME`, or with a count so many more of `NAME.0`, `NAME.1` …, the first that are free:
-    /// how many it started.
+    /// Starts `NAME`, or with a count so many more of `NAME.0`, `NAME.1` …, the first that are
+    /// free: how many it started.
     pub(crate) fn start(&mut self, name: &str, count: Option<u64>) -> Result<u64, Status> {
         let spec = self.manifest.environments.iter().find(|spec| spec.name == name);
         let spec = spec.ok_or(Status::BadArgument)?.clone();

@@ -1,8 +1,8 @@
 //! `init`: the first library OS.
 //!
-//! It has everything and keeps almost nothing: from the manifest in the initrd it derives the grants,
-//! starts the environments, and hands each what the manifest says. Then it obeys control frames
-//! ([`control`]). What fails is said in one line; the rest goes on.
+//! It has everything and keeps almost nothing: from the manifest in the initrd it derives the
+//! grants, starts the environments, and hands each what the manifest says. Then it obeys control
+//! frames ([`control`]). What fails is said in one line; the rest goes on.
 #![no_std]
 #![no_main]
 

@@ -1,7 +1,7 @@
 //! The global allocator: talc over pages that are asked for when they are needed.
 //!
-//! It begins with a static area, because the start block that names the program's own environment is
-//! itself read with the heap. Out of memory is an allocation failure, which ends this program.
+//! It begins with a static area, because the start block that names the program's own environment
+//! is itself read with the heap. Out of memory is an allocation failure, which ends this program.
 
 use core::alloc::Layout;
 use core::cell::UnsafeCell;

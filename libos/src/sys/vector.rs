@@ -1,7 +1,7 @@
 //! A computation that lives in vector registers, to show that preemption keeps them.
 //!
-//! The target is compiled without vector instructions, so the registers are the assembly's alone: what
-//! is in them between two instructions survives only if the kernel saves it.
+//! The target is compiled without vector instructions, so the registers are the assembly's alone:
+//! what is in them between two instructions survives only if the kernel saves it.
 
 /// Adds `step` to each of eight vector registers `rounds` times, beginning with `seed + i`, and
 /// returns the wrapping sum of all lanes. On the host it is computed plainly.

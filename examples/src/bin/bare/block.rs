@@ -1,7 +1,7 @@
 //! Just enough of the start block: `postcard` integers and strings, in the order of `abi::start`.
 //!
-//! Version, name, arguments, then pairs of name and handle. Integers are little-endian groups of seven
-//! bits; a string is its length and its bytes. Anything that runs over the end is `None`.
+//! Version, name, arguments, then pairs of name and handle. Integers are little-endian groups of
+//! seven bits; a string is its length and its bytes. Anything that runs over the end is `None`.
 
 /// A place in the block.
 pub(crate) struct Reader<'a> {

@@ -1,8 +1,9 @@
 //! A library OS that links neither library: the ABI as it looks from outside.
 //!
-//! Reads its start block by hand, binds a filter and a handler that were assembled when it was built, and
-//! sleeps: UDP port 9 is echoed by the kernel. Numbers are those of `docs/abi.md`. It is the one
-//! program outside `libos/src/sys/` with unsafe code, because it has nobody to have it for it.
+//! Reads its start block by hand, binds a filter and a handler that were assembled when it was
+//! built, and sleeps: UDP port 9 is echoed by the kernel. Numbers are those of `docs/abi.md`. It is
+//! the one program outside `libos/src/sys/` with unsafe code, because it has nobody to have it for
+//! it.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)]
