@@ -19,6 +19,9 @@ use crate::space::Space;
 use crate::split::Cases;
 use crate::subtract::{take_test, test_count};
 
+/// Comparisons of two rules, without making one, that cost as much as one operation.
+const COMPARISONS_PER_FUEL: u64 = 8;
+
 /// What a proof says in the end.
 pub type Verdict = Result<(), Contradiction>;
 
@@ -69,8 +72,9 @@ impl<A: Borrow<Space>, B: Borrow<Space>> Intersection<A, B> {
 
 /// Proves that one space is inside another, or finds a frame that is not.
 ///
-/// Depth first: each rule of the left space is cut by one rule of the right space after the other;
-/// what survives them all and is not empty disproves.
+/// Depth first: each rule of the left space is cut by one rule of the right space after the other,
+/// test by test; what fails a test goes on to the next rule, and what survives them all and is not
+/// empty disproves.
 #[derive(Clone, Debug)]
 pub struct Containment<A, B> {
     left: A,
@@ -108,24 +112,37 @@ impl<A: Borrow<Space>, B: Borrow<Space>> Containment<A, B> {
                     Poll::Ready(result) => return Poll::Ready(disproof(result)),
                 }
             }
-            if self.stack.is_empty() {
-                let Some(rule) = self.left.borrow().rules().get(self.next) else {
-                    return Poll::Ready(Ok(()));
-                };
-                self.stack.push(Piece { frames: rule.clone(), rule: 0, test: 0 });
-                self.next += 1;
-            }
             if self.visits >= VISITS_MAX {
                 return Poll::Ready(Err(Contradiction::Budget { limit: "VISITS_MAX" }));
+            }
+            if self.stack.is_empty() && self.next == self.left.borrow().rules().len() {
+                return Poll::Ready(Ok(()));
             }
             if !burn(fuel) {
                 return Poll::Pending;
             }
             self.visits += 1;
+            if self.stack.is_empty() {
+                self.open(fuel);
+                continue;
+            }
             if let Err(error) = self.cut(fuel) {
                 return Poll::Ready(Err(error.into()));
             }
         }
+    }
+
+    /// Starts with the next rule of the left space, unless one rule of the right space is plainly
+    /// around it, which is how it mostly ends.
+    fn open(&mut self, fuel: &mut u64) {
+        let around = self.right.borrow().rules();
+        if let Some(rule) = self.left.borrow().rules().get(self.next) {
+            *fuel = fuel.saturating_sub(around.len() as u64 / COMPARISONS_PER_FUEL);
+            if !around.iter().any(|around| rule.is_plainly_inside(around)) {
+                self.stack.push(Piece { frames: rule.clone(), rule: 0, test: 0 });
+            }
+        }
+        self.next += 1;
     }
 
     /// Cuts the topmost piece by one test, or starts the search for a frame in it.
@@ -147,13 +164,11 @@ impl<A: Borrow<Space>, B: Borrow<Space>> Containment<A, B> {
         }
         let inside = take_test(&piece.frames, rule, piece.test, &mut self.spill);
         *fuel = fuel.saturating_sub(self.spill.len() as u64);
-        let above = piece.rule + 1;
-        self.stack.extend(self.spill.drain(..).map(|frames| Piece {
-            frames,
-            rule: above,
-            test: 0,
-        }));
+        // What passes waits below what fails: the stack holds one waiting piece for each rule then.
         self.stack.extend(inside.map(|frames| Piece { frames, test: piece.test + 1, ..piece }));
+        let rule = piece.rule + 1;
+        let outside = self.spill.drain(..).map(|frames| Piece { frames, rule, test: 0 });
+        self.stack.extend(outside);
         if self.stack.len() > HELD_MAX {
             return Err(FlowError::Budget { limit: "HELD_MAX" });
         }
