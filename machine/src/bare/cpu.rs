@@ -7,7 +7,7 @@
 use super::stack;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use x86_64::instructions::segmentation::{CS, SS, Segment};
 use x86_64::instructions::tables::load_tss;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr3, Cr3Flags, Cr4, Cr4Flags};
@@ -44,6 +44,8 @@ pub struct Cpu {
     pub(super) user_stack: AtomicU64,
     /// Whose vector state is in the registers.
     pub(super) vector_owner: AtomicPtr<super::vector::VectorState>,
+    /// The root table in use.
+    pub(super) root: AtomicU64,
     /// Interrupts that came while idle and were not reported yet.
     pub(super) pending: AtomicU64,
     /// Whether a fault report has begun; a second one must not.
@@ -64,6 +66,7 @@ pub(super) static CPU: Cpu = Cpu {
     kernel_stack: AtomicU64::new(0),
     user_stack: AtomicU64::new(0),
     vector_owner: AtomicPtr::new(core::ptr::null_mut()),
+    root: AtomicU64::new(0),
     pending: AtomicU64::new(0),
     dying: AtomicBool::new(false),
     number: 0,
@@ -164,9 +167,9 @@ pub(super) fn load_segments() {
     }
 }
 
-/// The root table that the processor uses.
+/// The root table that the processor uses; 0 while that is the boot code's.
 pub(super) fn current_root() -> u64 {
-    Cr3::read().0.start_address().as_u64()
+    CPU.root.load(Ordering::Relaxed)
 }
 
 /// Makes the processor use a root table.
@@ -178,4 +181,5 @@ pub(super) unsafe fn load_root(phys: u64) {
     let frame = PhysFrame::containing_address(PhysAddr::new(phys));
     // SAFETY: as promised by the caller.
     unsafe { Cr3::write(frame, Cr3Flags::empty()) };
+    CPU.root.store(phys, Ordering::Relaxed);
 }

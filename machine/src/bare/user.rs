@@ -27,6 +27,9 @@ pub(super) const SYSCALL_MASK: u64 = 0x3f_7fd5;
 /// The outcome of a system call; smaller ones are vectors.
 const SYSCALL: u64 = 256;
 
+/// No `rip` that gets past [`UserContext::sanitise`].
+const NEVER: u64 = u64::MAX;
+
 const PAGE_FAULT: u8 = 14;
 const GENERAL_PROTECTION: u8 = 13;
 const STACK_FAULT: u8 = 12;
@@ -36,8 +39,8 @@ pub struct UserContext {
     /// Its registers while it is not running.
     pub registers: Registers,
     vectors: Vectors,
-    /// Where the last system call returns to, if that was how ring 3 was left.
-    returns_to: Option<u64>,
+    /// Where the last system call returns to, if that was how ring 3 was left; otherwise [`NEVER`].
+    returns_to: u64,
 }
 
 /// Why ring 3 was left: a vector or [`SYSCALL`], and the error code.
@@ -58,7 +61,7 @@ impl UserContext {
             rflags: FLAGS_FORCED,
             ..Registers::default()
         };
-        Self { registers, vectors: Vectors::new(), returns_to: None }
+        Self { registers, vectors: Vectors::new(), returns_to: NEVER }
     }
 
     /// Runs ring 3 until it stops.
@@ -77,15 +80,15 @@ impl UserContext {
             unsafe { load_root(space.root()) };
         }
         self.vectors.load();
-        let fast = self.returns_to == Some(self.registers.rip);
+        let fast = self.returns_to == self.registers.rip;
         // SAFETY: the registers are exclusive and stay where they are until the call returns; they
         // are sanitised; ring 3 can touch only what its tables map for it.
         let outcome = unsafe { enter(&raw mut self.registers, u64::from(fast)) };
-        self.returns_to = None;
         if outcome.vector == SYSCALL {
-            self.returns_to = Some(self.registers.rip);
+            self.returns_to = self.registers.rip;
             return Event::Syscall;
         }
+        self.returns_to = NEVER;
         event(outcome)
     }
 
