@@ -29,6 +29,12 @@ impl Channel {
         self.lost
     }
 
+    /// A record could not even be made.
+    pub(crate) fn lose(&mut self) {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.lost += 1;
+    }
+
     /// Writes a record whose bytes are about `hint`. It is only made if it can be written.
     pub(crate) fn emit(&mut self, hint: usize, record: impl FnOnce() -> Record) {
         let sequence = self.sequence;

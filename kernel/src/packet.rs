@@ -205,8 +205,13 @@ impl Kernel {
 
     /// Says what became of a frame, if that is asked for.
     pub(crate) fn trace(&mut self, verdict: Verdict, frame: Option<Vec<u8>>) {
-        let Some(frame) = frame else { return };
         let at_ns = machine::time::now_ns();
-        self.channel.emit(frame.len() + 32, || Record::Packet { at_ns, verdict, frame });
+        match frame {
+            Some(frame) => {
+                self.channel.emit(frame.len() + 32, || Record::Packet { at_ns, verdict, frame });
+            }
+            None if self.options.trace => self.channel.lose(),
+            None => {}
+        }
     }
 }

@@ -7,6 +7,8 @@ use abi::ring::{
     RX_CONSUMED, RX_DROPPED, RX_PRODUCED, SLOT_DATA, SLOT_LENGTH, TX_COMPLETED, TX_PRODUCED,
 };
 
+use alloc::boxed::Box;
+
 use super::Rings;
 use crate::environment::EnvironmentId;
 use crate::pages::Memory;

@@ -98,6 +98,7 @@ mod tests {
     use super::Scheduler;
     use crate::environment::EnvironmentId;
     use crate::limits::SLICE_NS;
+    use alloc::vec::Vec;
 
     fn three() -> Scheduler {
         let mut scheduler = Scheduler::new();
