@@ -1,6 +1,6 @@
 //! Captures that Wireshark opens: pcapng, little-endian, microseconds.
 //!
-//! One section; three interfaces, in this order: the wire (every frame on the hub), the kernel's
+//! One section; three interfaces, in this order: the wire (every frame to or from the guest), the kernel's
 //! verdicts (the frames of its own trace, each with what became of it), and the witnesses (frames
 //! that were never sent: each shows why a proof failed). Comments ride on the packets (option 1).
 //!
@@ -33,7 +33,7 @@ const OPT_NAME: u16 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Interface {
-    /// The hub that the guest's card is on.
+    /// The guest's cable.
     Wire = 0,
     /// The kernel's trace.
     Kernel = 1,

@@ -150,18 +150,16 @@ fn forged<W: Write>(
     Ok(())
 }
 
-/// Frames on the wire that come from the guest's card or address, but not from both; or that claim
-/// to be a name server's.
+/// Frames of the guest that come from another card or address than its own, or that claim to be a
+/// name server's.
 fn forgeries(stage: &Stage<'_>) -> usize {
-    let from_guest_only_half = |frame: &[u8]| {
-        let Some(source) = frame.get(6..12) else { return false };
+    let forged = |frame: &[u8]| {
+        let other_card = frame.get(6..12) != Some(&GUEST_MAC);
         let is_ipv4 = frame.get(12..14) == Some(&[0x08, 0x00]);
-        let (Some(address), Some(port)) = (frame.get(26..30), frame.get(34..36)) else {
-            return false;
-        };
-        let (card, own) = (source == GUEST_MAC, address == GUEST_IP);
-        is_ipv4 && (card != own || (card && port == 53u16.to_be_bytes()))
+        let other_address = frame.get(26..30) != Some(&GUEST_IP);
+        let name_server = frame.get(34..36) == Some(&53u16.to_be_bytes());
+        other_card || (is_ipv4 && (other_address || name_server))
     };
     let frames = stage.machine.wire().since(0);
-    frames.iter().filter(|p| p.side == Side::Hub && from_guest_only_half(&p.frame)).count()
+    frames.iter().filter(|p| p.side == Side::Guest && forged(&p.frame)).count()
 }

@@ -32,7 +32,11 @@ pub(super) fn write(path: &Path, stage: &Stage<'_>) -> io::Result<Saved> {
     let wire = stage.machine.wire();
     let mut saved = Saved { frames: 0, verdicts: 0, witnesses: 0, unkept: wire.unkept() };
     for passed in wire.since(0) {
-        let comment = if passed.side == Side::Us { "sent raw by sluice" } else { "" };
+        let comment = match passed.side {
+            Side::Us => "sent raw by sluice",
+            Side::Guest => "sent by the guest",
+            Side::Outside => "",
+        };
         capture.packet(Interface::Wire, passed.at, &passed.frame, comment)?;
         saved.frames += 1;
     }

@@ -1,16 +1,16 @@
 //! QEMU's command line.
 //!
-//! One card on a hub of two backends: `user` carries real sockets of the host, `dgram` carries raw
-//! frames from us and shows us every frame on the hub. The framed channel is a socket that QEMU
-//! connects to. (`restrict=on` would be wished for, but libslirp then drops what a guest answers to
-//! a forwarded UDP port: seen with QEMU 7.2. What the guest may send is the guard's business.)
+//! The card's only cable is a datagram socket of ours; the user-mode stack or the tap device sits on
+//! another one, through a hub, and [`crate::wire`] switches between the two. So one card carries real
+//! sockets of the host and raw frames of ours, and the tool sees every frame with its direction. The
+//! framed channel is a socket that QEMU connects to.
 
 use std::path::Path;
 
 use super::{Board, Forward, Net, Options, tap};
 use crate::build::Image;
-use crate::wire;
 use crate::wire::frames::{self, Mac};
+use crate::wire::{CARD, Cable, OUTSIDE};
 
 /// The framed channel's socket, in the directory for sockets.
 pub(super) const CHANNEL_SOCKET: &str = "channel";
@@ -71,14 +71,18 @@ fn network(add: &mut impl FnMut(&[&str]), options: &Options, forwards: &[Forward
         }
         Net::Tap => format!("tap,id=outside,ifname={},script=no,downscript=no", tap::DEVICE),
     };
-    let raw = format!(
-        "dgram,id=raw,local.type=unix,local.path={},remote.type=unix,remote.path={}",
-        sockets.join(wire::GUEST_SOCKET).display(),
-        sockets.join(wire::HOST_SOCKET).display()
-    );
     add(&["-netdev", &outside, "-netdev", "hubport,id=port0,hubid=0,netdev=outside"]);
-    add(&["-netdev", &raw, "-netdev", "hubport,id=port1,hubid=0,netdev=raw"]);
-    add(&["-netdev", "hubport,id=card,hubid=0"]);
+    add(&["-netdev", &cable("cable", OUTSIDE, sockets)]);
+    add(&["-netdev", "hubport,id=port1,hubid=0,netdev=cable"]);
+    add(&["-netdev", &cable("card", CARD, sockets)]);
+}
+
+fn cable(id: &str, cable: Cable, sockets: &Path) -> String {
+    format!(
+        "dgram,id={id},local.type=unix,local.path={},remote.type=unix,remote.path={}",
+        sockets.join(cable.theirs).display(),
+        sockets.join(cable.ours).display()
+    )
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use crate::build::Image;
 use crate::channel::Journal;
 use crate::limits;
-use crate::wire::{Wire, frames};
+use crate::wire::{Gate, Wire, frames};
 
 pub use keeper::kill_all;
 pub use options::{Board, Net, Options, qemu_program};
@@ -128,7 +128,11 @@ impl Machine {
             .prefix("sluice-")
             .tempdir()
             .map_err(setup("making a directory for sockets"))?;
-        let wire = Wire::bind(sockets.path()).map_err(setup("binding the raw wire"))?;
+        let gate = match options.net {
+            Net::User => Gate::Services(options.forwards.iter().map(|f| f.0).collect()),
+            Net::Tap => Gate::Open,
+        };
+        let wire = Wire::bind(sockets.path(), gate).map_err(setup("binding the raw wire"))?;
         let channel = UnixListener::bind(sockets.path().join(arguments::CHANNEL_SOCKET))
             .map_err(setup("binding the framed channel"))?;
         let journal = Journal::accept(channel).map_err(setup("listening for the machine"))?;

@@ -1,10 +1,16 @@
-//! The raw wire: whole Ethernet frames to and from the machine's hub.
+//! The raw wire: this tool is the switch between the guest's card and the outside.
 //!
-//! A datagram on the socket is a frame on the hub. Everything that passes, in either direction, is
-//! kept with its time for the capture; waits look through what is kept, so that an answer that came
-//! before the wait began is found as well.
+//! Two datagram sockets, one frame each datagram: the *card* side is the guest's only cable, the
+//! *outside* side is QEMU's user-mode stack (real sockets of the host) or a tap device. Frames of our
+//! own go to the card alone: the user-mode stack would take a stranger's frame for the guest's, send
+//! it into the host's network, and in QEMU 7.2 dies of a later fragment without its first. What the
+//! guest sends goes outside only through a [`Gate`].
+//!
+//! Everything that passes is kept with its time and its side for the capture; waits look through
+//! what is kept, so that an answer that came before the wait began is found as well.
 
 pub mod frames;
+mod gate;
 pub mod hostile;
 
 use std::os::unix::net::UnixDatagram;
@@ -17,18 +23,31 @@ use std::time::{Duration, SystemTime};
 use crate::channel::would_block;
 use crate::limits;
 
-/// The socket that QEMU binds, in the directory for sockets.
-pub const GUEST_SOCKET: &str = "wire-guest";
-/// The socket that we bind.
-pub const HOST_SOCKET: &str = "wire-host";
+pub use gate::Gate;
+
+/// A cable: the names of QEMU's end and of ours, in the directory for sockets.
+#[derive(Clone, Copy, Debug)]
+pub struct Cable {
+    /// The socket that QEMU binds.
+    pub theirs: &'static str,
+    /// The socket that we bind.
+    pub ours: &'static str,
+}
+
+/// To the guest's card.
+pub const CARD: Cable = Cable { theirs: "card-qemu", ours: "card" };
+/// To the user-mode stack or the tap device.
+pub const OUTSIDE: Cable = Cable { theirs: "outside-qemu", ours: "outside" };
 
 /// Who put a frame on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// This tool, raw.
+    /// This tool.
     Us,
-    /// The guest, or QEMU's user-mode stack.
-    Hub,
+    /// The guest.
+    Guest,
+    /// The user-mode stack, or whoever is on the tap device.
+    Outside,
 }
 
 /// A frame that passed.
@@ -48,43 +67,57 @@ struct Seen {
     unkept: u64,
 }
 
-/// Our end of the wire.
+/// Our ends of both cables.
 #[derive(Debug)]
 pub struct Wire {
-    socket: UnixDatagram,
+    card: UnixDatagram,
     guest: PathBuf,
     seen: Arc<Mutex<Seen>>,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Wire {
-    /// Binds our socket in `directory` and starts listening.
+    /// Binds our sockets in `directory` and starts switching.
     ///
     /// # Errors
-    /// The system's, when the socket or the thread cannot be set up.
-    pub fn bind(directory: &Path) -> std::io::Result<Wire> {
-        let socket = UnixDatagram::bind(directory.join(HOST_SOCKET))?;
-        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
-        // A full queue on the other side is waited for: floods are as fast as QEMU takes them.
-        socket.set_write_timeout(Some(limits::REPLY))?;
+    /// The system's, when the sockets or the threads cannot be set up.
+    pub fn bind(directory: &Path, gate: Gate) -> std::io::Result<Wire> {
+        let card = socket(&directory.join(CARD.ours))?;
+        let outside = socket(&directory.join(OUTSIDE.ours))?;
         let seen = Arc::new(Mutex::new(Seen::default()));
         let stop = Arc::new(AtomicBool::new(false));
-        let (theirs, told, ours) = (Arc::clone(&seen), Arc::clone(&stop), socket.try_clone()?);
-        let thread = std::thread::Builder::new()
-            .name("wire".to_owned())
-            .spawn(move || listen(&ours, &theirs, &told))?;
-        let guest = directory.join(GUEST_SOCKET);
-        Ok(Wire { socket, guest, seen, stop, thread: Some(thread) })
+        let (guest, stack) = (directory.join(CARD.theirs), directory.join(OUTSIDE.theirs));
+        let inward = Switch {
+            from: outside.try_clone()?,
+            side: Side::Outside,
+            onward: card.try_clone()?,
+            to: guest.clone(),
+            passes: Box::new(|_| true),
+        };
+        let outward = Switch {
+            from: card.try_clone()?,
+            side: Side::Guest,
+            onward: outside,
+            to: stack,
+            passes: Box::new(move |frame| gate.passes(frame)),
+        };
+        let mut wire = Wire { card, guest, seen, stop, threads: Vec::new() };
+        for switch in [inward, outward] {
+            let (seen, stop) = (Arc::clone(&wire.seen), Arc::clone(&wire.stop));
+            let thread = std::thread::Builder::new().name("wire".to_owned());
+            wire.threads.push(thread.spawn(move || switch.run(&seen, &stop))?);
+        }
+        Ok(wire)
     }
 
-    /// Puts a frame on the wire.
+    /// Puts a frame of ours on the guest's cable.
     ///
     /// # Errors
     /// The system's; QEMU is not there, or does not take frames any more.
     pub fn send(&self, frame: &[u8]) -> std::io::Result<()> {
         keep(&mut self.lock(), Side::Us, frame);
-        self.socket.send_to(frame, &self.guest).map(|_| ())
+        self.card.send_to(frame, &self.guest).map(|_| ())
     }
 
     /// Where the record of frames ends now.
@@ -92,11 +125,11 @@ impl Wire {
         self.lock().frames.len()
     }
 
-    /// The first frame from the hub, from a mark on, for which `look` has an answer.
+    /// The first frame of the guest, from a mark on, for which `look` has an answer.
     pub fn find<T>(&self, mark: usize, mut look: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
         let seen = self.lock();
         let later = seen.frames.get(mark..)?.iter();
-        later.filter(|p| p.side == Side::Hub).find_map(|p| look(&p.frame))
+        later.filter(|p| p.side == Side::Guest).find_map(|p| look(&p.frame))
     }
 
     /// Everything from a mark on.
@@ -117,22 +150,49 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
-fn listen(socket: &UnixDatagram, seen: &Mutex<Seen>, stop: &AtomicBool) {
-    let mut bytes = vec![0; limits::WIRE_BYTES_MAX];
-    while !stop.load(Ordering::Relaxed) {
-        match socket.recv(&mut bytes) {
-            Ok(count) => {
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                keep(&mut seen, Side::Hub, &bytes[..count]);
+fn socket(path: &Path) -> std::io::Result<UnixDatagram> {
+    let socket = UnixDatagram::bind(path)?;
+    socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+    // A full queue on the other side is waited for: floods are as fast as QEMU takes them.
+    socket.set_write_timeout(Some(limits::REPLY))?;
+    Ok(socket)
+}
+
+/// One direction of the switch.
+struct Switch {
+    from: UnixDatagram,
+    side: Side,
+    onward: UnixDatagram,
+    to: PathBuf,
+    passes: Box<dyn Fn(&[u8]) -> bool + Send>,
+}
+
+impl Switch {
+    fn run(&self, seen: &Mutex<Seen>, stop: &AtomicBool) {
+        let mut bytes = vec![0; limits::WIRE_BYTES_MAX];
+        while !stop.load(Ordering::Relaxed) {
+            match self.from.recv(&mut bytes) {
+                Ok(count) => {
+                    let frame = &bytes[..count];
+                    keep(
+                        &mut seen.lock().unwrap_or_else(PoisonError::into_inner),
+                        self.side,
+                        frame,
+                    );
+                    if (self.passes)(frame) {
+                        // As on any wire: a frame that nobody takes is lost.
+                        let _ = self.onward.send_to(frame, &self.to);
+                    }
+                }
+                Err(error) if would_block(&error) => {}
+                Err(_) => return,
             }
-            Err(error) if would_block(&error) => {}
-            Err(_) => return,
         }
     }
 }
@@ -147,29 +207,61 @@ fn keep(seen: &mut Seen, side: Side, frame: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{GUEST_SOCKET, HOST_SOCKET, Side, Wire};
+    use super::{CARD, Gate, OUTSIDE, Side, Wire};
     use std::os::unix::net::UnixDatagram;
+    use std::path::Path;
     use std::time::{Duration, Instant};
 
+    fn end(directory: &Path, name: &str) -> UnixDatagram {
+        let socket = UnixDatagram::bind(directory.join(name)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+    }
+
+    fn received(socket: &UnixDatagram) -> Vec<u8> {
+        let mut bytes = [0; 2000];
+        let count = socket.recv(&mut bytes).unwrap();
+        bytes[..count].to_vec()
+    }
+
     #[test]
-    fn frames_pass_both_ways_and_are_kept() {
+    fn our_frames_reach_the_card_alone_and_all_are_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let wire = Wire::bind(directory.path()).unwrap();
+        let wire = Wire::bind(directory.path(), Gate::Open).unwrap();
         assert!(wire.send(b"nobody there").is_err());
-        let guest = UnixDatagram::bind(directory.path().join(GUEST_SOCKET)).unwrap();
+        let card = end(directory.path(), CARD.theirs);
+        let outside = end(directory.path(), OUTSIDE.theirs);
         let mark = wire.mark();
         wire.send(b"request").unwrap();
-        let mut bytes = [0; 64];
-        let count = guest.recv(&mut bytes).unwrap();
-        assert_eq!(&bytes[..count], b"request");
-        guest.send_to(b"reply", directory.path().join(HOST_SOCKET)).unwrap();
+        assert_eq!(received(&card), b"request");
+        card.send_to(b"reply of the guest", directory.path().join(CARD.ours)).unwrap();
+        assert_eq!(received(&outside), b"reply of the guest", "and not our request");
+        outside.send_to(b"from outside", directory.path().join(OUTSIDE.ours)).unwrap();
+        assert_eq!(received(&card), b"from outside");
         let start = Instant::now();
-        let reply = |frame: &[u8]| (frame == b"reply").then_some(());
-        while wire.find(mark, reply).is_none() && start.elapsed() < Duration::from_secs(5) {
+        while wire.since(mark).len() < 3 && start.elapsed() < Duration::from_secs(5) {
             std::thread::sleep(Duration::from_millis(1));
         }
         let sides: Vec<Side> = wire.since(mark).iter().map(|p| p.side).collect();
-        assert_eq!(sides, [Side::Us, Side::Hub]);
+        assert_eq!(sides, [Side::Us, Side::Guest, Side::Outside]);
         assert_eq!(wire.find(mark, |f| (f == b"request").then_some(())), None);
+        assert_eq!(wire.find(mark, |f| (f == b"from outside").then_some(())), None);
+        assert_eq!(wire.find(mark, |f| f.starts_with(b"reply").then_some(())), Some(()));
+    }
+
+    #[test]
+    fn the_gate_holds_back_and_the_record_does_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let wire = Wire::bind(directory.path(), Gate::Services(vec![7])).unwrap();
+        let card = end(directory.path(), CARD.theirs);
+        let outside = end(directory.path(), OUTSIDE.theirs);
+        card.send_to(b"neither ARP nor UDP", directory.path().join(CARD.ours)).unwrap();
+        let start = Instant::now();
+        while wire.mark() == 0 && start.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(wire.mark(), 1);
+        outside.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert!(outside.recv(&mut [0; 100]).is_err());
     }
 }
