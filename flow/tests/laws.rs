@@ -7,7 +7,10 @@ use std::sync::LazyLock;
 use std::task::Poll;
 
 use proptest::prelude::*;
-use sluice_flow::{Containment, Contradiction, Intersection, Space, Verdict, limits};
+use sluice_flow::{
+    ByteSet, Cell, Containment, Contradiction, HeaderBase, Intersection, Rule, Space, Verdict,
+    limits,
+};
 
 static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(world::frames);
 
@@ -124,4 +127,35 @@ proptest! {
         let mut proof = Intersection::new(&a, &b);
         prop_assert_eq!(in_steps(|fuel| proof.step(fuel)), apart);
     }
+}
+
+/// Lengths and guards at the far end of the longest frames, where cells stop to exist.
+#[test]
+fn the_far_end_is_exact() {
+    let base = HeaderBase { at: 14, mask: 0xff, shift: 3, add: 14 };
+    for offset in [0, 3, 4, 100] {
+        let cell = Cell::header(base, offset);
+        let rule = Rule::any().with(cell, ByteSet::exact(7)).unwrap();
+        let space = Space::from(rule);
+        let rest = space.complement().unwrap();
+        assert_eq!(space.disjoint_from(&rest), Ok(()));
+        assert_eq!(Space::all().subset_of(&space.union(&rest)), Ok(()));
+        let filter = sluice_flow::lower::lower(&space).unwrap();
+        for length in (1500..=1522).chain([15, 100, 700]) {
+            for guard in (170..=190).chain([0, 1, 80, 255]) {
+                for value in [6, 7] {
+                    let mut frame = vec![value; length];
+                    frame[14] = guard;
+                    let at = 14 + (usize::from(guard) << 3) + usize::from(offset);
+                    let expected = frame.get(at) == Some(&7);
+                    assert_eq!(space.contains(&frame), expected, "{offset} {length} {guard}");
+                    assert_eq!(rest.contains(&frame), !expected);
+                    assert_eq!(ebpf::interp::accepts(&filter, &frame).ok(), Some(expected));
+                }
+            }
+        }
+    }
+    let last = Space::from(Rule::any().with(Cell::frame(1521), ByteSet::ALL).unwrap());
+    assert_eq!(last.witness().unwrap().map(|frame| frame.len()), Some(1522));
+    assert_eq!(Rule::any().with(Cell::frame(1522), ByteSet::ALL), None);
 }

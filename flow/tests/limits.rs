@@ -3,8 +3,8 @@
 use std::task::Poll;
 
 use sluice_flow::{
-    ByteSet, Cell, Containment, Contradiction, FlowError, HeaderBase, Intersection, Rule, Space,
-    limits,
+    ByteSet, Cell, Containment, Contradiction, FlowError, HeaderBase, Intersection, LengthRange,
+    Rule, Space, limits,
 };
 
 /// A rule with these cells; the tests' own cells never contradict each other.
@@ -75,7 +75,7 @@ fn a_subtraction_gives_up_by_name() {
 
 #[test]
 fn a_proof_gives_up_by_name() {
-    // All frames with one of forty bytes below or above the middle: covered only by all cases.
+    // One of these covers it, whatever the others do.
     let halves = |set: ByteSet| (0..40).map(move |n| Rule::any().with(Cell::frame(100 + n), set));
     let (low, high) = (ByteSet::range(0, 127), ByteSet::range(128, 255));
     let cover = Space::from_rules(halves(low).chain(halves(high)).flatten().collect());
@@ -86,6 +86,13 @@ fn a_proof_gives_up_by_name() {
     let wall = Space::from_rules((0..30).map(wide).collect());
     let verdict = long.subset_of(&wall);
     assert!(matches!(verdict, Err(Contradiction::Witness(_))), "{verdict:?}");
+
+    // Each rule leaves one piece for every length that its guard can say.
+    let guards = (0..8).map(|n| rule([(Cell::header(base(20 + n, 0xff, 300), 0), ByteSet::ALL)]));
+    let medium = LengthRange::new(400, 1522).and_then(|range| Rule::any().with_length(range));
+    let medium = Space::from_rules(medium.into_iter().collect());
+    let verdict = medium.subset_of(&Space::from_rules(guards.collect()));
+    assert_eq!(verdict, Err(Contradiction::Budget { limit: "HELD_MAX" }));
 
     // Empty, but every one of the many pieces has to be searched to find that out.
     let none = Space::from(few_pigeons());
