@@ -55,11 +55,12 @@ impl Kernel {
         let revoked = self.network.registry.revoke(id);
         for binding in revoked.bindings {
             self.take_down(binding);
+            self.poll_card();
         }
         for grant in revoked.grants {
             self.take_grant_down(grant);
+            self.poll_card();
         }
-        self.poll_card();
     }
 
     fn take_grant_down(&mut self, id: GrantId) {

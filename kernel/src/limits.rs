@@ -39,7 +39,7 @@ pub const HEAP_HEADROOM: usize = 128 * 1024;
 
 /// Kernel heap that merging, compiling and checking a program of so many slots takes at worst.
 pub const fn compile_heap(slots: usize) -> usize {
-    256 * 1024 + slots * 128
+    256 * 1024 + slots * 256
 }
 
 /// Fuel of one step of a proof: at most about 20,000 guest instructions.
