@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("machine", &["abi", "runtime"]),
     ("kernel", &["abi", "ebpf", "flow", "runtime", "verifier", "dpf", "machine"]),
     ("kernel/image", &["kernel", "machine"]),
+    ("machine/selftest", &["machine", "runtime"]),
     ("libos", &["abi", "ebpf"]),
     ("libos/init", &["libos", "abi", "ebpf"]),
     ("libos-net", &["libos", "flow", "abi", "ebpf"]),
