@@ -4,7 +4,7 @@
 
 use ebpf::{CallTarget, Insn};
 use sluice_dpf::EngineError;
-use sluice_dpf::fuzzing::{NativeError, run_native};
+use sluice_dpf::fuzzing::{Mutations, NativeError, mutations_of, run_native};
 
 #[test]
 fn every_case_gives_its_result_natively() {
@@ -24,4 +24,16 @@ fn every_case_gives_its_result_natively() {
     }
     assert!(differ.is_empty(), "{differ:#?}");
     assert!(ran > 300, "only {ran} cases ran");
+}
+
+#[test]
+fn a_wrong_byte_in_any_case_is_refused_or_means_the_same() {
+    let mut total = Mutations::default();
+    for case in ebpf::cases::all().unwrap() {
+        let count = mutations_of(&case.program().unwrap());
+        total.refused += count.refused;
+        total.accepted += count.accepted;
+    }
+    assert!(total.refused > 100_000, "{total:?}");
+    assert!(total.accepted * 50 < total.refused, "{total:?}");
 }

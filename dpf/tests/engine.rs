@@ -5,6 +5,7 @@
 mod world;
 
 use runtime::random::mix;
+use sluice_dpf::fuzzing::engine_is_registry;
 use sluice_dpf::{EngineError, Verdict};
 use verifier::{BindingId, GrantId};
 use world::{World, claim, frames_near, space};
@@ -227,4 +228,44 @@ fn what_is_prepared_and_discarded_was_never_there() {
     assert_eq!(world.owner(&frame), Verdict::Unbound(Some(ROOT)));
     assert!(world.pages.used() <= used + 4096);
     assert_eq!(world.engine.stats().entries, 0);
+}
+
+#[test]
+fn whatever_comes_and_goes() {
+    let changes: usize = (0..60_u64)
+        .map(|seed| {
+            let bytes: Vec<u8> = (0..90).map(|at| mix(mix(seed) ^ at).to_le_bytes()[1]).collect();
+            engine_is_registry(&bytes)
+        })
+        .sum();
+    assert!(changes > 300, "only {changes} steps changed something");
+}
+
+#[test]
+fn without_pages_nothing_changes() {
+    let frames = all_frames(&FILTERS);
+    for pages in 0..12 {
+        let mut world = World::new(pages as u64);
+        world.pages = runtime::native::HostPages::new(pages * 4096);
+        for text in FILTERS {
+            let before = world.engine.stats();
+            match world.try_bind(ROOT, claim(text)) {
+                Ok(_) => {}
+                Err(EngineError::Pages(_)) => {
+                    let after = world.engine.stats();
+                    assert_eq!((after.entries, after.bindings), (before.entries, before.bindings));
+                }
+                Err(error) => panic!("{text}: {error}"),
+            }
+        }
+        for frame in frames.iter().step_by(5) {
+            world.owner(frame);
+        }
+    }
+}
+
+#[test]
+fn an_engine_may_move_between_threads() {
+    fn moves<T: Send>(_: &T) {}
+    moves(&World::new(0).engine);
 }

@@ -7,6 +7,9 @@ use runtime::random::mix;
 
 use super::decode::decode;
 use super::native::Native;
+use crate::context::ContextLoads;
+use crate::fuzzing::mutate;
+use crate::plan::{HashKey, Plan, Shape, SplitRule};
 
 /// What the independent decoder makes of the same bytes.
 fn reference(code: &[u8]) -> Instruction {
@@ -128,4 +131,71 @@ fn half_an_instruction_is_none() {
         assert_eq!(decode(&whole[..length], 0), None);
     }
     assert_eq!(decode(&whole, whole.len()), None);
+}
+
+/// The plan of some expressions, and its code.
+fn classifier(texts: &[&str]) -> (Plan, Vec<u8>) {
+    let mut shapes: Vec<Shape> = Vec::new();
+    for text in texts {
+        let space = flow::expr::parse(text).unwrap().to_space().unwrap();
+        for rule in space.rules() {
+            let shape = SplitRule::of(rule).shape;
+            if !shapes.contains(&shape) {
+                shapes.push(shape);
+            }
+        }
+    }
+    let plan = Plan { shapes, key: HashKey::new(99) };
+    let code = crate::dispatch::emit(&plan).unwrap().bytes;
+    (plan, code)
+}
+
+const MIXED: [&str; 4] = [
+    "tcp and src host 10.0.2.2 and src port 99 and dst host 10.0.2.17 and dst port 81",
+    "vlan 7 and ip and udp and dst port 53",
+    "ip6 and udp and dst portrange 50-60",
+    "greater 100",
+];
+
+#[test]
+fn a_wrong_byte_in_the_classifier_is_refused_or_means_the_same() {
+    let (plan, code) = classifier(&MIXED);
+    assert!(plan.shapes.len() >= 4);
+    let count = mutate(&code, |code| super::dispatch::implements(&plan, code).is_ok());
+    assert!(count.refused > 5_000 && count.accepted * 50 < count.refused, "{count:?}");
+}
+
+#[test]
+fn a_classifier_is_only_its_own_plan_s() {
+    let (plan, code) = classifier(&MIXED);
+    let (other, _) = classifier(MIXED.get(..3).unwrap());
+    assert!(super::dispatch::implements(&plan, &code).is_ok());
+    assert!(super::dispatch::implements(&other, &code).is_err());
+    let rekeyed = Plan { key: HashKey::new(98), ..plan };
+    assert!(super::dispatch::implements(&rekeyed, &code).is_err());
+}
+
+#[test]
+fn a_plan_that_loads_beyond_its_comparison_is_refused() {
+    let (mut plan, _) = classifier(&["arp", "udp and dst port 53"]);
+    for shape in &mut plan.shapes {
+        shape.min_length = 13;
+    }
+    let code = crate::dispatch::emit(&plan).unwrap().bytes;
+    let error = super::dispatch::implements(&plan, &code).unwrap_err();
+    assert!(error.expected.contains("length"), "{error}");
+}
+
+#[test]
+fn code_of_one_program_is_not_another_s() {
+    let programs: Vec<_> = ["mov %r0, 1\nexit", "mov %r0, 2\nexit", "mov32 %r0, %r1\nexit"]
+        .map(|text| ebpf::asm::program(ebpf::Kind::Filter, text).unwrap())
+        .into();
+    let loads = ContextLoads::default();
+    for (at, program) in programs.iter().enumerate() {
+        let code = crate::compile::program(program, &loads).unwrap().bytes;
+        for (other, wrong) in programs.iter().enumerate() {
+            assert_eq!(super::accepts(wrong, &loads, &code), at == other);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! From a frame to its owner.
 //!
 //! Two ways that must agree: generated code over the tables, and the same plan interpreted. The
-//! first is the product, the second its oracle and the fallback where code cannot run.
+//! first is the product, the second its oracle.
 
 use flow::limits::{FRAME_MAX, FRAME_MIN};
 use verifier::GrantId;

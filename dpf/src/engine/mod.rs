@@ -19,6 +19,8 @@ mod entry;
 mod holder;
 mod merge;
 mod slab;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

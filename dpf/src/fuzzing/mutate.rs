@@ -1,6 +1,6 @@
 //! A wrong byte in emitted code is refused, or does nothing else than the right one.
 
-use ebpf::Kind;
+use ebpf::{Kind, Program};
 
 use super::native::verified;
 use crate::context::ContextLoads;
@@ -15,25 +15,43 @@ pub struct Mutations {
     pub accepted: usize,
 }
 
-/// Changes single bytes of a generated program's code: each bit of each byte, and the byte to some
-/// others. What the checker still accepts must decode, by the checker's own decoder, to the same
+/// [`mutations_of`] the program that the bytes make, if the verifier accepts it.
+///
+/// # Panics
+/// As there.
+pub fn mutations(bytes: &[u8]) -> Mutations {
+    let program = ebpf::fuzzing::program_from_bytes(Kind::Ash, bytes).and_then(verified);
+    program.map_or_else(Mutations::default, |verified| {
+        mutated(verified.program(), &ContextLoads::of(&verified))
+    })
+}
+
+/// Changes single bytes of a program's code: each bit of each byte, and the byte to some others.
+/// What the checker still accepts must decode, by the checker's own decoder, to the same
 /// instructions; that the decoder is right is tested against another decoder.
 ///
 /// # Panics
 /// If the unchanged code is refused, or changed code means something else and is accepted.
-pub fn mutations(bytes: &[u8]) -> Mutations {
+#[must_use]
+pub fn mutations_of(program: &Program) -> Mutations {
+    let loads = ContextLoads::guessed(program);
+    loads.map_or_else(|_| Mutations::default(), |loads| mutated(program, &loads))
+}
+
+fn mutated(program: &Program, loads: &ContextLoads) -> Mutations {
+    let Ok(emitted) = compile::program(program, loads) else { return Mutations::default() };
+    mutate(&emitted.bytes, |code| check::accepts(program, loads, code))
+}
+
+/// Mutates `code`, which `accepts` must accept as it is.
+pub(crate) fn mutate(code: &[u8], accepts: impl Fn(&[u8]) -> bool) -> Mutations {
+    assert!(accepts(code), "the compiler's code is refused");
+    let meaning = check::meaning(code);
+    assert!(meaning.is_some(), "accepted code decodes");
     let mut count = Mutations::default();
-    let program = ebpf::fuzzing::program_from_bytes(Kind::Ash, bytes).and_then(verified);
-    let Some(verified) = program else { return count };
-    let Ok(emitted) = compile::compile(&verified) else { return count };
-    let loads = ContextLoads::of(&verified);
-    let program = verified.program();
-    let accepts = |code: &[u8]| check::accepts(program, &loads, code);
-    assert!(accepts(&emitted.bytes), "the compiler's code is refused");
-    let meaning = check::meaning(&emitted.bytes);
-    for at in 0..emitted.bytes.len() {
+    for at in 0..code.len() {
         for change in [1, 2, 4, 8, 16, 32, 64, 128, 0xff, 0x90, 0x41] {
-            let mut code = emitted.bytes.clone();
+            let mut code = code.to_vec();
             if let Some(byte) = code.get_mut(at) {
                 *byte ^= change;
             }
@@ -44,6 +62,7 @@ pub fn mutations(bytes: &[u8]) -> Mutations {
                 count.refused += 1;
             }
         }
+        assert!(!accepts(code.get(..at).unwrap_or(code)), "half the code is accepted");
     }
     count
 }

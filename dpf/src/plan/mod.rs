@@ -8,6 +8,8 @@
 
 mod hash;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 pub use hash::HashKey;
 pub(crate) use shape::{ByteRange, Group, Key, Load, Shape, SplitRule};

@@ -32,7 +32,7 @@ impl<C: Convention> Checked<C> {
     /// Vouches for `bytes`: **the trust line**.
     ///
     /// The caller promises that, entered at the first byte under convention `C`, these bytes
-    /// - read and write only what `C` lets them: their own stack frame (at most 4 KiB for one
+    /// - read and write only what `C` lets them: their own stack frame (at most 8 KiB for one
     ///   call), the context, the packet or memory it names, and tables of the given geometry;
     /// - transfer control only inside themselves, to helper bodies of [`crate::helpers`], and back
     ///   to the caller with the System V callee-saved registers and the stack as they were;
