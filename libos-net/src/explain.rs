@@ -12,7 +12,8 @@ pub fn lines(error: &SocketError) -> Vec<String> {
     let SocketError::Bind { error } = error else { return lines };
     let Some(record) = &error.refusal else { return lines };
     if let Some(other) = record.other {
-        lines.push(format!("collides with binding or grant {other}"));
+        // As the kernel's log writes an id: slot and generation.
+        lines.push(format!("the other is {}.{}", other & u64::from(u32::MAX), other >> 32));
     }
     if let Some(witness) = &record.witness {
         lines.push(format!("witness: {}", flow::witness::render(witness)));

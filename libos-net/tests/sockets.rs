@@ -276,7 +276,7 @@ fn a_refusal_comes_with_its_witness() {
         instruction: None,
         limit: None,
         witness: Some(witness.clone()),
-        other: Some(42),
+        other: Some(3 << 32 | 42),
         explanation: "both accept the witness".into(),
     });
     let error = UdpSocket::bind(&net, GRANT, 7777).map(|_| ()).unwrap_err();
@@ -284,7 +284,7 @@ fn a_refusal_comes_with_its_witness() {
     assert_eq!(inner.refusal.as_ref().and_then(|record| record.witness.clone()), Some(witness));
     let lines = explain::lines(&error);
     assert!(lines[0].contains("Overlap") && lines[0].contains("both accept"), "{lines:?}");
-    assert!(lines[1].contains("42"), "{lines:?}");
+    assert!(lines[1].contains("42.3"), "{lines:?}");
     assert!(lines[2].contains("10.0.2.15") && lines[2].contains("7777"), "{lines:?}");
 }
 

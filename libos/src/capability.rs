@@ -44,10 +44,12 @@ impl core::fmt::Display for BindError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Some(record) = &self.refusal else { return write!(f, "{:?}", self.status) };
         write!(f, "{:?} ({:?})", record.code, record.blame)?;
-        if let Some(pc) = record.instruction {
+        // The kernel's words usually name the instruction and the limit themselves.
+        let said = |word: &str| record.explanation.contains(word);
+        if let Some(pc) = record.instruction.filter(|_| !said("instruction")) {
             write!(f, " at instruction {pc}")?;
         }
-        if let Some((name, value)) = &record.limit {
+        if let Some((name, value)) = record.limit.as_ref().filter(|(name, _)| !said(name)) {
             write!(f, ", limit {name} = {value}")?;
         }
         write!(f, ": {}", record.explanation)

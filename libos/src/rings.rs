@@ -66,10 +66,16 @@ impl RingMemory {
     /// Binds a filter with these rings.
     ///
     /// # Errors
-    /// [`BindError`] with the kernel's record.
+    /// [`BindError`] with the kernel's record; the pages are given back.
     pub fn bind(self, grant: Grant, filter: &[u8], ash: Option<&[u8]>) -> Result<Rings, BindError> {
         let pages = RingPages { control: self.control, rx: &self.rx, tx: &self.tx };
-        let binding = grant.bind_pages(filter, ash, &pages)?;
+        let binding = match grant.bind_pages(filter, ash, &pages) {
+            Ok(binding) => binding,
+            Err(error) => {
+                self.give_back();
+                return Err(error);
+            }
+        };
         let slots = |pages: &[Handle]| (pages.len() * SLOTS_PER_PAGE) as u32;
         Ok(Rings {
             binding,
@@ -80,6 +86,16 @@ impl RingMemory {
             tx_produced: 0,
             corrupt: 0,
         })
+    }
+}
+
+impl RingMemory {
+    fn give_back(self) {
+        let control = core::iter::once(self.control);
+        for page in control.chain(self.rx).chain(self.tx) {
+            // The refusal that led here is the one to report.
+            let _ = Page(page).free();
+        }
     }
 }
 

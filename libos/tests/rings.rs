@@ -125,6 +125,34 @@ fn a_refused_transmission_comes_back_with_its_status() {
 }
 
 #[test]
+fn a_refused_binding_gives_its_pages_back() {
+    let pages = Rc::new(RefCell::new(Vec::new()));
+    let inner = pages.clone();
+    let _guard = host::script(move |request| {
+        let mut pages = inner.borrow_mut();
+        match request {
+            Request::Plain { call: Call::PageAlloc, .. } => {
+                let page = 100 + pages.len() as u64;
+                pages.push(page);
+                (0, page)
+            }
+            Request::Plain { call: Call::PageFree, args } => {
+                pages.retain(|page| *page != args[0]);
+                (0, 0)
+            }
+            Request::Bind(bind) => {
+                assert_eq!(pages.len(), 1 + bind.rx.len() + bind.tx.len());
+                (Status::Refused as u64, 0)
+            }
+            _ => (0, 0),
+        }
+    });
+    let error = Rings::bind(Env(Handle(1)), Grant(Handle(2)), &[0; 8], None).map(|_| ());
+    assert_eq!(error.map_err(|error| error.status), Err(Status::Refused));
+    assert_eq!(pages.borrow().len(), 0);
+}
+
+#[test]
 fn page_counts_are_powers_of_two() {
     let _guard = host::script(|_| (0, 1));
     for (rx, tx) in [(3, 1), (1, 5), (128, 1), (1, 65)] {

@@ -118,6 +118,9 @@ pub(crate) fn shared_region(at: u64, bytes: u64) -> Window {
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    crate::println!("{info}");
+    match info.location() {
+        Some(place) => crate::println!("panic: {} at {place}", info.message()),
+        None => crate::println!("panic: {}", info.message()),
+    }
     super::exit(101)
 }
