@@ -7,16 +7,17 @@ use std::time::Duration;
 
 /// From the start of QEMU to `init: ready`, unless `--timeout` says otherwise.
 pub const BOOT: Duration = Duration::from_secs(60);
-/// From a control frame to its answer.
-pub const CONTROL: Duration = Duration::from_secs(10);
+/// From a control frame to its answer: `init` may have programs to load, sharing its processor with
+/// sixteen others, on a host that is busy itself.
+pub const CONTROL: Duration = Duration::from_secs(60);
 /// From a request to its reply; slirp's first ARP may cost a second of it.
-pub const REPLY: Duration = Duration::from_secs(3);
+pub const REPLY: Duration = Duration::from_secs(10);
 /// From a control frame to the framed record that it causes.
-pub const RECORD: Duration = Duration::from_secs(10);
+pub const RECORD: Duration = Duration::from_secs(30);
 /// How long the wire must stay quiet before "no answer" is believed.
 pub const SILENCE: Duration = Duration::from_millis(300);
 /// How long a halted machine may take to go away.
-pub const HALT: Duration = Duration::from_secs(10);
+pub const HALT: Duration = Duration::from_secs(30);
 /// Between two looks at something that has no event to wait for.
 pub const POLL: Duration = Duration::from_millis(5);
 

@@ -17,7 +17,10 @@ pub(super) fn show<W: Write>(
     let books = stage.machine.books()?;
     print(report, &books);
     let failing = books.failing();
-    report.expect("the books add up", failing.is_none(), format_args!("{failing:?}"));
+    let detail = failing.map_or("both sides of every line are equal".to_owned(), |check| {
+        format!("{check:?} does not")
+    });
+    report.expect("the books add up", failing.is_none(), detail);
     let audit = stage.machine.audit();
     if let Some(failing) = report.attempt("the kernel's audit finds nothing", audit) {
         let detail = failing.clone().unwrap_or_default();

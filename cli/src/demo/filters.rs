@@ -8,8 +8,8 @@ use super::Stage;
 use crate::machine::MachineError;
 use crate::report::Report;
 
-/// Library OSes that must hold a binding before anything is asked of them.
-const BOUND: [&str; 4] = ["netd", "echo", "bare", "talk"];
+/// Library OSes that must hold so many bindings before anything is asked of them.
+const BOUND: [(&str, usize); 4] = [("netd", 2), ("echo", 1), ("bare", 1), ("talk", 1)];
 
 /// Waits until everybody has bound what it needs.
 pub(super) fn wait_for_cast<W: Write>(
@@ -17,18 +17,18 @@ pub(super) fn wait_for_cast<W: Write>(
     stage: &Stage<'_>,
 ) -> Result<(), MachineError> {
     report.part("Boot");
-    for name in BOUND {
-        let during = format!("waiting for {name} to bind its filter");
+    for (name, count) in BOUND {
+        let during = format!("waiting for {name} to bind its filters");
         let bound = stage.machine.wait(&during, crate::limits::RECORD, || {
             let roster = stage.roster();
-            roster.bindings_of(name).next().is_some().then_some(())
+            (roster.bindings_of(name).count() >= count).then_some(())
         });
         match bound {
             Ok(()) => {}
             // What is missing is told by name later; a machine that died is no machine to ask.
             Err(died @ MachineError::Died { .. }) => return Err(died),
             Err(late) => {
-                report.expect(&format!("{name} binds its filter"), false, late);
+                report.expect(&format!("{name} binds its filters"), false, late);
             }
         }
     }

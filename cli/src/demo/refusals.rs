@@ -47,7 +47,7 @@ pub(super) fn show<W: Write>(
         let found = stage.machine.record(mark, &during, |record| refused(record, code));
         if let Some(refused) = report.attempt(name, found) {
             one(report, stage, &refused);
-            judge(report, name, &refused);
+            judge(report, stage, name, &refused);
         }
     }
     forged(report, stage, mark, &before)
@@ -96,21 +96,32 @@ fn instruction(refused: &Refused, pc: u32) -> String {
     }
 }
 
-/// What the record itself must hold up to: the witness is checked here, on the host, again.
-fn judge<W: Write>(report: &mut Report<W>, name: &str, refused: &Refused) {
+/// What the record must hold up to: witnesses are run here, on the host, once more.
+fn judge<W: Write>(report: &mut Report<W>, stage: &Stage<'_>, name: &str, refused: &Refused) {
     let record = &refused.refusal;
-    let proof = match record.code {
-        Code::Overlap | Code::OutsideGrant => record.witness.as_deref().is_some_and(|witness| {
-            ebpf::decode(&refused.program, Kind::Filter, abi::limits::PROGRAM_SLOTS_MAX)
-                .is_ok_and(|p| ebpf::interp::accepts(&p, witness).unwrap_or(false))
-        }),
-        _ => record.instruction.is_some(),
-    };
-    let detail = match record.code {
-        Code::Overlap | Code::OutsideGrant => "the refused filter accepts the witness",
-        _ => "the record names the instruction",
+    let roster = stage.roster();
+    let witness = record.witness.as_deref().unwrap_or_default();
+    let claimed = accepts(&refused.program, witness);
+    let (proof, detail) = match record.code {
+        Code::Overlap => {
+            let other = roster.bindings.iter().find(|bound| Some(bound.id) == record.other);
+            let both = claimed && other.is_some_and(|bound| accepts(&bound.filter, witness));
+            (both, "both filters, run here on the witness, accept it")
+        }
+        Code::OutsideGrant => {
+            let grant = roster.grants.iter().find(|grant| grant.id == refused.grant);
+            let outside = grant.is_some_and(|grant| !accepts(&grant.receive, witness));
+            (claimed && outside, "the filter accepts the witness, the grant's program does not")
+        }
+        _ => (record.instruction.is_some(), "the record names the instruction"),
     };
     report.expect(name, proof, detail);
+}
+
+/// Whether the program, interpreted here, accepts the frame; no program and no frame do not.
+fn accepts(program: &[u8], frame: &[u8]) -> bool {
+    ebpf::decode(program, Kind::Filter, abi::limits::PROGRAM_SLOTS_MAX)
+        .is_ok_and(|program| ebpf::interp::accepts(&program, frame).unwrap_or(false))
 }
 
 /// The frames that squatter sends in somebody else's name.
