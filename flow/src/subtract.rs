@@ -54,11 +54,10 @@ fn take_length(piece: &Rule, range: LengthRange, outside: &mut Vec<Rule>) -> Opt
     piece.with_length(range)
 }
 
-/// The frames of `piece` that end before `cell`, one rule for each value of its guard.
+/// The frames of `piece` that end before `cell`, one rule for each value of its guard. The guard
+/// itself exists: the rule's length, which is tested first, reaches that far.
 fn missing(piece: &Rule, base: HeaderBase, cell: Cell, outside: &mut Vec<Rule>) {
     let guard = Cell::frame(base.at);
-    // Too short for the guard itself.
-    outside.extend(LengthRange::new(FRAME_MIN, base.at).and_then(|range| piece.with_length(range)));
     for length in piece.lengths(base) {
         let end = base.address(length, cell.offset).unwrap_or(FRAME_MAX);
         let Some(range) = LengthRange::new(FRAME_MIN, end) else { continue };
