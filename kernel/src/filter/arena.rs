@@ -49,7 +49,6 @@ impl Kernel {
             Ok(run) => self.memory.give_run(run, frames as usize),
             Err(busy) => {
                 log::error!("{} allocations outlived their proof: frames kept", busy.alive);
-                core::mem::forget(busy);
             }
         }
     }

@@ -5,6 +5,7 @@ use abi::limits::ASH_COST_MAX;
 use abi::record::Record;
 use abi::refusal::{Blame, Code};
 use abi::{Handle, Rights};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use ebpf::{Kind, Program};
 use machine::heap::Arena;
@@ -47,7 +48,7 @@ enum Stage {
     FilterSafe(SafetyProof),
     AshSafe(Verified, SafetyProof),
     Claim(ClaimProof),
-    Place(Placement),
+    Place(Box<Placement>),
     Proven(Placed),
     Over,
 }
@@ -95,7 +96,8 @@ impl Bind {
                 None => Stage::Claim(proof),
                 Some(claim) => {
                     let placement = Placement::bind(registry, grant, claim.detach());
-                    Stage::Place(placement.map_err(|it| Trouble::refused(Blame::Filter, &it))?)
+                    let placement = placement.map_err(|it| Trouble::refused(Blame::Filter, &it));
+                    Stage::Place(Box::new(placement?))
                 }
             },
             Stage::Place(mut proof) => {

@@ -4,6 +4,7 @@ use abi::limits::{GUARDED_BYTES_MAX, PROGRAM_SLOTS_MAX};
 use abi::record::Record;
 use abi::refusal::{Blame, Code};
 use abi::{Handle, Rights};
+use alloc::boxed::Box;
 use ebpf::{Kind, Program};
 use flow::Space;
 use machine::heap::Arena;
@@ -49,7 +50,7 @@ enum Stage {
     TransmitSafe(Claim, SafetyProof),
     TransmitClaim(Claim, ClaimProof),
     GuardSafe(Claim, Space, SafetyProof),
-    Place(Derivation),
+    Place(Box<Derivation>),
     Proven(PlacedGrant),
     Over,
 }
@@ -162,7 +163,7 @@ fn place(
     transmit: Transmit,
 ) -> Result<Stage, Trouble> {
     let proof = Derivation::new(&kernel.network.registry, parent, receive, transmit);
-    proof.map(Stage::Place).map_err(|it| Trouble::refused(Blame::Filter, &it))
+    proof.map(|it| Stage::Place(Box::new(it))).map_err(|it| Trouble::refused(Blame::Filter, &it))
 }
 
 fn guardable(space: &Space) -> Result<(), Trouble> {

@@ -28,7 +28,7 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    fn new(code: Code, blame: Blame, explanation: String) -> Refusal {
+    fn record(code: Code, blame: Blame, explanation: String) -> Refusal {
         Refusal {
             version: abi::refusal::VERSION,
             code,
@@ -55,14 +55,14 @@ impl Trouble {
                 Party::Binding(id) => id.to_raw(),
                 Party::Grant(id) => id.to_raw(),
             }),
-            ..Trouble::new(code(refusal.code), blame, refusal.to_string())
+            ..Trouble::record(code(refusal.code), blame, refusal.to_string())
         };
         Trouble::Refused(Box::new(record))
     }
 
     /// The bytes are no program.
     pub(super) fn malformed(blame: Blame, error: &ebpf::DecodeError) -> Trouble {
-        let record = Trouble::new(Code::Malformed, blame, error.to_string());
+        let record = Trouble::record(Code::Malformed, blame, error.to_string());
         Trouble::Refused(Box::new(Refusal { instruction: error.pc(), ..record }))
     }
 
@@ -73,18 +73,18 @@ impl Trouble {
             _ => alloc::format!("the limit {name} = {value} was met"),
         };
         let limit = Some((String::from(name), value));
-        Trouble::Refused(Box::new(Refusal { limit, ..Trouble::new(code, blame, explanation) }))
+        Trouble::Refused(Box::new(Refusal { limit, ..Trouble::record(code, blame, explanation) }))
     }
 
     /// There is no default transmit space, or no guard for it.
     pub(super) fn no_mirror(error: &dyn Display) -> Trouble {
         let text = error.to_string();
-        Trouble::Refused(Box::new(Trouble::new(Code::NoMirror, Blame::Transmit, text)))
+        Trouble::Refused(Box::new(Trouble::record(Code::NoMirror, Blame::Transmit, text)))
     }
 
     /// Something went away while the proof ran.
     pub(super) fn stale(text: &str) -> Trouble {
-        Trouble::Refused(Box::new(Trouble::new(Code::Stale, Blame::Request, String::from(text))))
+        Trouble::Refused(Box::new(Trouble::record(Code::Stale, Blame::Request, String::from(text))))
     }
 
     /// A stage was entered twice: a bug in the kernel, and refused like one.
@@ -113,7 +113,7 @@ impl Trouble {
         let limit = limit.map(|(name, value)| (String::from(name), value as u64));
         Trouble::Refused(Box::new(Refusal {
             limit,
-            ..Trouble::new(code, blame, error.to_string())
+            ..Trouble::record(code, blame, error.to_string())
         }))
     }
 }

@@ -5,13 +5,24 @@
 
 extern crate sluice_kernel as kernel;
 
+// What Clippy allows in tests it allows where it sees that they are tests: hence the attribute.
+#[cfg(test)]
 mod binding;
+#[cfg(test)]
 mod calls;
+#[cfg(test)]
 mod endings;
+#[cfg(test)]
 mod fuzz;
+#[cfg(test)]
 mod grants;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
 mod packets;
+#[cfg(test)]
 mod reservations;
+#[cfg(test)]
 mod scheduling;
+#[cfg(test)]
 mod transmit;
