@@ -50,6 +50,12 @@ pub(crate) fn successors(insn: &Insn, pc: u32) -> [Option<u32>; 2] {
     }
 }
 
+/// The most heap that a walk and its graph hold for a program of `slots` slots, in bytes.
+pub(crate) const fn heap_bytes(slots: usize) -> usize {
+    slots * (size_of::<Mark>() + 2 * size_of::<u32>())
+        + crate::arena::table(slots, size_of::<(u32, usize)>())
+}
+
 impl Walk {
     /// A walk from the first instruction.
     pub(crate) fn new(program: &Program) -> Walk {

@@ -25,6 +25,7 @@ extern crate alloc;
 mod arena;
 pub mod claim;
 mod fuel;
+pub mod fuzzing;
 mod graph;
 pub mod limits;
 pub mod placement;

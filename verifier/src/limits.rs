@@ -22,11 +22,11 @@ pub const PACKET_OFFSET_MAX: i64 = 0xf_ffff;
 /// Smallest distance from the start of the packet that a packet pointer may have, in bytes.
 pub const PACKET_OFFSET_MIN: i64 = -0xffff;
 
-/// Largest distance from `r10` that a stack pointer may have, in bytes, either way.
-pub const STACK_OFFSET_MAX: i64 = 0xffff;
-
 /// Longest header whose length a filter may add to a pointer, in bytes.
 pub const HEADER_MAX: u16 = 1_024;
+
+/// Largest distance from `r10` that a stack pointer may have, in bytes, either way.
+pub const STACK_OFFSET_MAX: i64 = 0xffff;
 
 /// Pairs of instruction and symbolic state that a claim proof may visit.
 pub const NODES_MAX: usize = 4_096;
@@ -36,6 +36,9 @@ pub const CLAIM_STEPS_MAX: u32 = 1 << 20;
 
 /// Different symbolic values, and different cells, that a claim proof may make.
 pub const VALUES_MAX: usize = 4_096;
+
+/// Stores that a claim proof tracks on the stack at once.
+pub const SPILLS_MAX: usize = 32;
 
 /// Rules that an intermediate space of a claim proof may have; the claim itself may have
 /// `flow::limits::RULES_MAX`.
@@ -47,8 +50,44 @@ pub const RULES_TABLE_MAX: usize = 8_192;
 /// Cells, summed over all different rules, that a claim proof may make.
 pub const CELLS_WORK_MAX: usize = 32_768;
 
-/// Rules, summed over all intermediate spaces, that a claim proof may refer to.
+/// Rules, summed over all intermediate spaces and conditions, that a claim proof may refer to.
 pub const REFERENCES_MAX: usize = 1 << 17;
+
+/// What a claim proof may make for a program of a certain length: the limits above, or less for a
+/// short program, so that it needs little memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimBudget {
+    /// At most `NODES_MAX`.
+    pub nodes: usize,
+    /// At most `VALUES_MAX`.
+    pub values: usize,
+    /// At most `RULES_TABLE_MAX`.
+    pub rules: usize,
+    /// At most `CELLS_WORK_MAX`.
+    pub cells: usize,
+    /// At most `REFERENCES_MAX`.
+    pub references: usize,
+}
+
+impl ClaimBudget {
+    /// The budget for a program of `slots` slots.
+    #[must_use]
+    pub const fn of(slots: usize) -> ClaimBudget {
+        // 64 slots are a filter for one connection; the work is seldom more than twice its slots.
+        let slots = slots.next_multiple_of(64);
+        ClaimBudget {
+            nodes: least(slots * 8, NODES_MAX),
+            values: least(slots * 8, VALUES_MAX),
+            rules: least(slots * 16, RULES_TABLE_MAX),
+            cells: least(slots * 128, CELLS_WORK_MAX),
+            references: least(slots * 256, REFERENCES_MAX),
+        }
+    }
+}
+
+const fn least(a: usize, b: usize) -> usize {
+    if a < b { a } else { b }
+}
 
 /// Grants that a registry may hold at once, the root included.
 pub const GRANTS_MAX: usize = 4_096;

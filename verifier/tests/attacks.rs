@@ -194,8 +194,7 @@ fn a_transmit_space_does_not_leave_the_parents() {
     let parent = {
         let transmit = Transmit::Claim(claim_expr("udp and src port 5000"));
         let receive = claim_expr("udp and dst portrange 5000-5999");
-        let mut proof =
-            Derivation::new(&registry, GrantId::ROOT, receive, transmit).unwrap();
+        let mut proof = Derivation::new(&registry, GrantId::ROOT, receive, transmit).unwrap();
         let placed = common::run(1, |fuel| proof.step(&registry, fuel)).unwrap();
         registry.adopt(placed).unwrap()
     };

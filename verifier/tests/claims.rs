@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Random, agrees, claim, claim_expr, claim_text, space};
+use common::{Random, agrees, claim, claim_expr, claim_text, claim_with, program, space};
 use ebpf::Kind;
+use sluice_verifier::UndecidedReason::{Arithmetic, Context, Relation, Stack, VariableOffset};
 
 const EXPRESSIONS: &[&str] = &[
     "ip",
@@ -65,7 +66,8 @@ fn generated_filters_do_what_their_claims_say() {
                 agrees(&claim, &mut random, 30);
             }
             Err(refusal) => {
-                safe += usize::from(!matches!(refusal.code, sluice_verifier::RefusalCode::Unsafe(_)));
+                safe +=
+                    usize::from(!matches!(refusal.code, sluice_verifier::RefusalCode::Unsafe(_)));
                 *other.entry(format!("{:?}", refusal.code)).or_insert(0) += 1;
             }
         }
@@ -125,4 +127,60 @@ fn results_that_are_numbers_and_tricks_of_compilers_are_exact() {
         let claim = claim_text(&format!("{LOAD}{body}\nout: exit\n"));
         agrees(&claim, &mut random, 2_000);
     }
+}
+
+#[test]
+fn the_claim_does_not_depend_on_the_steps() {
+    for text in EXPRESSIONS {
+        let program = flow::lower::lower(&space(text)).unwrap();
+        let whole = claim(program.clone()).unwrap();
+        for fuel in [1, 7, 1_000] {
+            let steps = claim_with(fuel, program.clone()).unwrap();
+            assert_eq!(steps.space(), whole.space(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_decided_is_refused_with_its_reason() {
+    const LOAD: &str = "ldxw %r2, [%r1+0]\n ldxw %r3, [%r1+4]\n mov %r0, 0\n mov %r4, %r2
+        add %r4, 60\n jgt %r4, %r3, out\n";
+    let cases = [
+        ("ldxb %r5, [%r2+1]\n ldxb %r6, [%r2+2]\n jeq %r5, %r6, out", Relation, 8),
+        ("ldxb %r5, [%r2+1]\n ldxb %r6, [%r2+2]\n add %r5, %r6\n jeq %r5, 9, out", Arithmetic, 8),
+        ("ldxb %r5, [%r2+1]\n mul %r5, 3\n jeq %r5, 9, out", Arithmetic, 7),
+        ("ldxb %r5, [%r2+1]\n mod %r5, 10\n jeq %r5, 9, out", Arithmetic, 7),
+        (
+            "ldxb %r5, [%r2+1]\n add %r2, %r5\n mov %r4, %r2\n add %r4, 1\n jgt %r4, %r3, out",
+            VariableOffset,
+            7,
+        ),
+        ("ldxw %r5, [%r1+12]\n jeq %r5, 1, out", Context, 6),
+        (
+            "ldxw %r5, [%r2+1]\n stxdw [%r10-8], %r5\n ldxb %r6, [%r10-8]\n jeq %r6, 1, out",
+            Stack,
+            8,
+        ),
+        ("mov %r5, %r3\n sub %r5, %r2\n and %r5, 6\n jeq %r5, 2, out", Arithmetic, 8),
+    ];
+    for (body, reason, pc) in cases {
+        let text = format!("{LOAD}{body}\nmov %r0, 1\nout: exit\n");
+        let refusal = claim(program(Kind::Filter, &text)).unwrap_err();
+        assert_eq!(
+            (refusal.code, refusal.pc),
+            (sluice_verifier::RefusalCode::Undecided(reason), Some(pc)),
+            "{body}"
+        );
+        assert!(refusal.to_string().lines().count() <= 2);
+    }
+}
+
+#[test]
+fn what_does_not_matter_may_be_undecidable() {
+    let claim = claim_text(
+        "ldxw %r2, [%r1+0]\n ldxw %r3, [%r1+4]\n mov %r0, 0\n mov %r4, %r2\n add %r4, 60
+         jgt %r4, %r3, out\n ldxb %r5, [%r2+1]\n ldxb %r6, [%r2+2]\n mul %r5, %r6
+         stxdw [%r10-8], %r5\n mov %r0, 1\n out: exit",
+    );
+    assert_eq!(claim.space().rules().len(), 1);
 }

@@ -20,7 +20,8 @@ fn frame(port: u16) -> Vec<u8> {
 #[test]
 fn a_childs_space_is_taken_from_the_parent() {
     let mut registry = Registry::new();
-    let range = derive(&mut registry, GrantId::ROOT, claim_expr("udp and dst portrange 1-99")).unwrap();
+    let range =
+        derive(&mut registry, GrantId::ROOT, claim_expr("udp and dst portrange 1-99")).unwrap();
     let child = derive(&mut registry, range, udp(7)).unwrap();
     // The parent's binding may claim what was carved out; it does not get it.
     let all = bind(&mut registry, range, claim_expr("udp and dst portrange 1-99")).unwrap();
@@ -214,9 +215,23 @@ fn an_ash_has_no_claim() {
 fn nobody_ever_owns_a_frame_twice() {
     let mut random = Random(0x0e90_0001);
     let texts = [
-        "udp", "tcp", "ip", "arp", "udp and dst port 7", "udp and dst portrange 1-99", "port 53",
-        "dst host 10.0.0.1", "tcp and dst port 80", "less 60", "vlan 3", "icmp", "not ip",
-        "udp and dst port 9", "src net 10.0.0.0/8", "ip6", "udp and greater 100",
+        "udp",
+        "tcp",
+        "ip",
+        "arp",
+        "udp and dst port 7",
+        "udp and dst portrange 1-99",
+        "port 53",
+        "dst host 10.0.0.1",
+        "tcp and dst port 80",
+        "less 60",
+        "vlan 3",
+        "icmp",
+        "not ip",
+        "udp and dst port 9",
+        "src net 10.0.0.0/8",
+        "ip6",
+        "udp and greater 100",
     ];
     for _ in 0..12 {
         let mut registry = Registry::new();

@@ -8,11 +8,10 @@
 //! Each side's space only has to be right for frames that can come there; so a test of a byte that
 //! was loaded need not ask again whether the byte exists.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::task::Poll;
-
-use flow::Rule;
 
 use super::rules::{RuleId, Rules};
 use crate::fuel::Fuel;
@@ -31,7 +30,7 @@ pub(super) struct Combine {
 /// A branch's one way out: the frames that take it, and what is accepted behind it.
 #[derive(Debug)]
 pub(super) struct Side {
-    pub(super) condition: Vec<Rule>,
+    pub(super) condition: Box<[RuleId]>,
     pub(super) accepted: Arc<[RuleId]>,
 }
 
@@ -65,7 +64,8 @@ impl Combine {
                 self.rule += 1;
                 continue;
             };
-            if self.test == 0 && (that.accepted.contains(&id) || rules.covered(&rule, &that.accepted))
+            if self.test == 0
+                && (that.accepted.contains(&id) || rules.covered(&rule, &that.accepted))
             {
                 self.rule += 1;
                 if let Err(refusal) = rules.add(&mut self.result, rule) {
@@ -73,12 +73,12 @@ impl Combine {
                 }
                 continue;
             }
-            let Some(condition) = this.condition.get(self.test) else {
+            let Some(&condition) = this.condition.get(self.test) else {
                 (self.rule, self.test) = (self.rule + 1, 0);
                 continue;
             };
             self.test += 1;
-            if let Some(both) = rule.intersect(condition)
+            if let Some(both) = rules.get(condition).and_then(|condition| rule.intersect(condition))
                 && let Err(refusal) = rules.add(&mut self.result, both)
             {
                 return Poll::Ready(Err(refusal));

@@ -4,6 +4,7 @@
 //! ends. At a branch it waits for the nodes on both sides, then combines what they accept. The
 //! program has no loop, so a task never waits for itself, and the tasks that wait are a stack.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::task::Poll;
@@ -19,9 +20,10 @@ use super::nodes::{NodeId, Nodes};
 use super::rules::{RuleId, Rules};
 use super::value::{Value, Values};
 use super::word::Word;
+use crate::arena;
 use crate::fuel::Fuel;
 use crate::graph::{Graph, Walk, successors};
-use crate::limits::{CLAIM_STEPS_MAX, ITEM_UNITS};
+use crate::limits::{CLAIM_STEPS_MAX, ClaimBudget, ITEM_UNITS};
 use crate::refusal::{Refusal, UnsafeReason};
 
 /// An extraction under way.
@@ -55,12 +57,14 @@ struct Task {
 
 #[derive(Debug)]
 enum TaskState {
+    /// Nothing is done yet.
+    Start,
     /// The instructions from `pc` on are followed.
-    Follow { pc: u32, machine: Machine },
+    Follow { pc: u32, machine: Box<Machine> },
     /// What is accepted behind the branch is worked out by the tasks above.
-    Wait { taken: (NodeId, Vec<Rule>), other: (NodeId, Vec<Rule>) },
+    Wait { taken: (NodeId, Box<[RuleId]>), other: (NodeId, Box<[RuleId]>) },
     /// Both sides are put together.
-    Combine(Combine),
+    Combine(Box<Combine>),
 }
 
 /// What following an instruction leads to.
@@ -75,14 +79,21 @@ const FOLLOW_UNITS: u32 = 40;
 
 const _: () = assert!(FOLLOW_UNITS <= ITEM_UNITS);
 
+/// The most heap that the work list for a program of `slots` slots holds, in bytes: two tasks for
+/// each branch on a path.
+pub(super) const fn heap_bytes(slots: usize) -> usize {
+    arena::table(2 * slots, size_of::<Task>()) + size_of::<Extraction>()
+}
+
 impl Extraction {
     pub(super) fn new(program: &Program) -> Extraction {
+        let budget = ClaimBudget::of(program.len());
         Extraction {
             stage: Stage::Order(Walk::new(program)),
             live: Live::new(program.len()),
-            values: Values::new(),
-            rules: Rules::new(),
-            nodes: Nodes::new(),
+            values: Values::new(budget.values),
+            rules: Rules::new(budget),
+            nodes: Nodes::new(budget.nodes),
             tasks: Vec::new(),
             steps: 0,
         }
@@ -131,10 +142,8 @@ impl Extraction {
     }
 
     fn push(&mut self, node: NodeId) {
-        if self.nodes.accepted(node).is_none()
-            && let Some((pc, machine)) = self.nodes.start(node)
-        {
-            self.tasks.push(Task { node, state: TaskState::Follow { pc, machine } });
+        if self.nodes.accepted(node).is_none() {
+            self.tasks.push(Task { node, state: TaskState::Start });
         }
     }
 
@@ -155,6 +164,14 @@ impl Extraction {
     fn advance(&mut self, program: &Program, task: Task, fuel: &mut Fuel) -> Result<(), Refusal> {
         let Task { node, state } = task;
         match state {
+            TaskState::Start => {
+                fuel.spend(FOLLOW_UNITS);
+                // The other side of the branch may have led here meanwhile.
+                match self.nodes.start(node).filter(|_| self.nodes.accepted(node).is_none()) {
+                    Some((pc, machine)) => self.follow(program, node, pc, Box::new(machine)),
+                    None => Ok(()),
+                }
+            }
             TaskState::Follow { pc, machine } => {
                 fuel.spend(FOLLOW_UNITS);
                 self.follow(program, node, pc, machine)
@@ -163,9 +180,9 @@ impl Extraction {
                 fuel.spend(1);
                 let [taken, other] = [taken, other].map(|(id, condition)| {
                     let accepted = self.nodes.accepted(id).map(Arc::clone);
-                    Side { condition, accepted: accepted.unwrap_or_else(|| Arc::from([])) }
+                    Side { condition, accepted: accepted.unwrap_or_default() }
                 });
-                let state = TaskState::Combine(Combine::new([taken, other]));
+                let state = TaskState::Combine(Box::new(Combine::new([taken, other])));
                 self.tasks.push(Task { node, state });
                 Ok(())
             }
@@ -174,7 +191,7 @@ impl Extraction {
                     self.tasks.push(Task { node, state: TaskState::Combine(combine) });
                     Ok(())
                 }
-                Poll::Ready(accepted) => self.nodes.resolve(node, accepted?),
+                Poll::Ready(accepted) => self.resolve(node, &accepted?),
             },
         }
     }
@@ -184,7 +201,7 @@ impl Extraction {
         program: &Program,
         node: NodeId,
         pc: u32,
-        mut machine: Machine,
+        mut machine: Box<Machine>,
     ) -> Result<(), Refusal> {
         self.steps += 1;
         if self.steps > CLAIM_STEPS_MAX {
@@ -198,14 +215,15 @@ impl Extraction {
                 self.tasks.push(Task { node, state });
                 Ok(())
             }
-            Next::End(accepted) => self.nodes.resolve(node, accepted),
+            Next::End(accepted) => self.resolve(node, &accepted),
             Next::Ask { target, holds, fails } => {
                 let mut side = |pc: u32| {
-                    let mut state = machine.clone();
+                    let mut state = Machine::clone(&machine);
                     state.keep(self.live.before(pc));
                     self.nodes.find(pc, state)
                 };
                 let (taken, other) = (side(target)?, side(pc + 1)?);
+                let (holds, fails) = (self.rules.list(holds)?, self.rules.list(fails)?);
                 let state = TaskState::Wait { taken: (taken, holds), other: (other, fails) };
                 self.tasks.push(Task { node, state });
                 self.push(taken);
@@ -215,6 +233,12 @@ impl Extraction {
                 Ok(())
             }
         }
+    }
+
+    fn resolve(&mut self, node: NodeId, accepted: &[RuleId]) -> Result<(), Refusal> {
+        self.rules.refer(accepted.len())?;
+        self.nodes.resolve(node, accepted);
+        Ok(())
     }
 
     fn insn(&mut self, program: &Program, pc: u32, machine: &mut Machine) -> Result<Next, Refusal> {

@@ -64,7 +64,9 @@ pub(super) fn between(values: &Values, bits: &[Bit; 64], low: u64, high: u64) ->
             for (edge, bound, above) in [(from, low, true), (to, high, false)] {
                 if !is_free(bound, group, above) {
                     let along = group.narrow(&prefix, |value| value == edge);
-                    found.extend(along.into_iter().flat_map(|rule| beyond(rule, rest, bound, above)));
+                    found.extend(
+                        along.into_iter().flat_map(|rule| beyond(rule, rest, bound, above)),
+                    );
                 }
             }
             return found;

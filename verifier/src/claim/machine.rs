@@ -11,19 +11,33 @@ use flow::{Base, Cell, HeaderBase};
 
 use super::value::{DEAD, Value, ValueId, Values};
 use super::word::{Word, low_mask};
-use crate::limits::HEADER_MAX;
+use crate::limits::{HEADER_MAX, SPILLS_MAX};
 use crate::refusal::{Refusal, UndecidedReason};
 
 /// Registers and stack, as numbers of values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Machine {
     pub(super) registers: [ValueId; 11],
-    /// Stores that were not overwritten: offset from `r10`, bytes, value; ascending.
-    stack: Vec<(i64, usize, ValueId)>,
+    /// Stores that were not overwritten, ascending.
+    stack: Vec<Spill>,
+}
+
+/// A value on the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Spill {
+    /// Offset of the first byte from `r10`.
+    from: i16,
+    bytes: u8,
+    value: ValueId,
 }
 
 /// What an expression cannot be: the reason for [`Value::Unknown`].
 type Lost = UndecidedReason;
+
+/// The most heap that one machine holds, itself included, in bytes.
+pub(super) const fn heap_bytes() -> usize {
+    size_of::<Machine>() + SPILLS_MAX * size_of::<Spill>()
+}
 
 impl Machine {
     pub(super) fn at_entry(values: &mut Values) -> Result<Machine, Refusal> {
@@ -95,12 +109,11 @@ impl Machine {
             Insn::Store { size, base, offset, src } => {
                 let stored = cut(self.operand(values, src), size.bits());
                 let id = intern(values, pc, stored)?;
-                self.store(values, size, base, offset.into(), id);
-                return Ok(());
+                return self.store(values, size, (base, offset.into()), id);
             }
             Insn::Atomic { size, base, offset, src, .. } => {
                 let lost = intern(values, pc, Err(Lost::Stack))?;
-                self.store(values, size, base, offset.into(), lost);
+                self.store(values, size, (base, offset.into()), lost)?;
                 // More than is written is forgotten: what the operation leaves is unknown.
                 self.registers[Reg::R0.index()] = lost;
                 (src, Err(Lost::Stack))
@@ -131,22 +144,40 @@ impl Machine {
                 _ => Err(Lost::Context),
             }),
             Value::Stack(at) => {
-                let key = (at + offset, size.bytes());
-                let whole = self.stack.iter().find(|entry| (entry.0, entry.1) == key);
-                Ok(whole.map(|&(_, _, id)| values.get(id)).ok_or(Lost::Stack))
+                let (from, bytes) = (at + offset, size.bytes());
+                let whole = self.stack.iter().find(|spill| {
+                    i64::from(spill.from) == from && usize::from(spill.bytes) == bytes
+                });
+                Ok(whole.map(|spill| values.get(spill.value)).ok_or(Lost::Stack))
             }
-            Value::Unknown(reason, _) => Ok(Err(reason)),
+            unknown @ Value::Unknown(..) => Ok(Ok(unknown)),
             _ => Ok(Err(Lost::Address)),
         }
     }
 
-    fn store(&mut self, values: &Values, size: Size, base: Reg, offset: i64, id: ValueId) {
-        let Value::Stack(at) = self.get(values, base) else { return };
-        let (start, length) = (at + offset, size.bytes());
-        let end = start + length as i64;
-        self.stack.retain(|&(from, bytes, _)| from >= end || from + bytes as i64 <= start);
-        let place = self.stack.partition_point(|entry| entry.0 < start);
-        self.stack.insert(place, (start, length, id));
+    fn store(
+        &mut self,
+        values: &Values,
+        size: Size,
+        (base, offset): (Reg, i64),
+        value: ValueId,
+    ) -> Result<(), Refusal> {
+        let Value::Stack(at) = self.get(values, base) else { return Ok(()) };
+        let start = at + offset;
+        let end = start + size.bytes() as i64;
+        self.stack.retain(|spill| {
+            let from = i64::from(spill.from);
+            from >= end || from + i64::from(spill.bytes) <= start
+        });
+        if self.stack.len() >= SPILLS_MAX {
+            return Err(Refusal::limit("SPILLS_MAX", SPILLS_MAX as u64));
+        }
+        // A verified store is inside the stack.
+        if let (Ok(from), Ok(bytes)) = (i16::try_from(start), u8::try_from(size.bytes())) {
+            let place = self.stack.partition_point(|spill| spill.from < from);
+            self.stack.insert(place, Spill { from, bytes, value });
+        }
+        Ok(())
     }
 }
 
@@ -183,7 +214,7 @@ fn cut(value: Value, width: u32) -> Result<Value, Lost> {
     match value {
         Value::Word(word) => Ok(Value::Word(word.cut(width))),
         Value::Length { base, plus, width: before } => Ok(length(base, plus, before.min(width))),
-        Value::Unknown(reason, _) => Err(reason),
+        Value::Unknown(..) => Ok(value),
         other if width == 64 => Ok(other),
         _ => Err(Lost::Address),
     }
@@ -206,7 +237,7 @@ fn length(base: Base, plus: u64, width: u32) -> Value {
 fn unary(value: Value, of: impl Fn(Word) -> Option<Word>) -> Result<Value, Lost> {
     match value {
         Value::Word(word) => of(word).map(Value::Word).ok_or(Lost::Arithmetic),
-        Value::Unknown(reason, _) => Err(reason),
+        Value::Unknown(..) => Ok(value),
         Value::Length { .. } => Err(Lost::Arithmetic),
         _ => Err(Lost::Address),
     }
@@ -225,7 +256,7 @@ fn computed(
         (Value::Word(a), Value::Word(b)) => {
             words(width, op, &a, &b).map(Value::Word).ok_or(Lost::Arithmetic)
         }
-        (Value::Unknown(reason, _), _) | (_, Value::Unknown(reason, _)) => Err(reason),
+        (unknown @ Value::Unknown(..), _) | (_, unknown @ Value::Unknown(..)) => Ok(unknown),
         (Value::Length { base, plus, width: before }, Value::Word(word)) => {
             let constant = word.as_constant().ok_or(Lost::Arithmetic)?;
             lengths(op, (base, plus, before), constant, bits(width))
@@ -238,8 +269,12 @@ fn computed(
             }
             lengths(op, (base, plus, before), constant, bits(width))
         }
-        (Value::Place { base, bytes }, Value::Word(word)) => places(values, op, (base, bytes), &word),
-        (Value::Word(word), Value::Place { base, bytes }) => places(values, op, (base, bytes), &word),
+        (Value::Place { base, bytes }, Value::Word(word)) => {
+            places(values, op, (base, bytes), &word)
+        }
+        (Value::Word(word), Value::Place { base, bytes }) => {
+            places(values, op, (base, bytes), &word)
+        }
         (Value::Stack(at), Value::Word(word)) | (Value::Word(word), Value::Stack(at)) => {
             let by = word.as_constant().ok_or(Lost::Address)?.cast_signed();
             let moved = match op {

@@ -40,6 +40,8 @@ use ebpf::Kind;
 use flow::Space;
 
 use crate::fuel::{Fuel, Step};
+use crate::graph;
+use crate::limits::ClaimBudget;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::safety::Verified;
 use extract::Extraction;
@@ -56,6 +58,17 @@ pub struct ClaimProof {
 pub struct Claim {
     verified: Verified,
     space: Arc<Space>,
+}
+
+/// The most heap that a claim proof holds for a program of `slots` slots, in bytes.
+pub(crate) const fn heap_bytes(slots: usize) -> usize {
+    let budget = ClaimBudget::of(slots);
+    graph::heap_bytes(slots)
+        + slots * size_of::<u16>()
+        + value::heap_bytes(budget.values)
+        + rules::heap_bytes(&budget)
+        + nodes::heap_bytes(budget.nodes)
+        + extract::heap_bytes(slots)
 }
 
 impl ClaimProof {

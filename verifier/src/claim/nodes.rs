@@ -9,7 +9,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::machine::Machine;
 use super::rules::RuleId;
-use crate::limits::{NODES_MAX, REFERENCES_MAX};
+use crate::arena;
 use crate::refusal::Refusal;
 
 /// A node's number.
@@ -20,8 +20,8 @@ pub(super) type NodeId = usize;
 pub(super) struct Nodes {
     nodes: Vec<Node>,
     numbers: HashTable<NodeId>,
-    references: usize,
     hasher: DefaultHashBuilder,
+    limit: usize,
 }
 
 #[derive(Debug)]
@@ -32,12 +32,21 @@ struct Node {
     accepted: Option<Arc<[RuleId]>>,
 }
 
+/// The most heap that a table of so many nodes holds, in bytes. The lists of rules are accounted
+/// for with the rules, but for their counters.
+pub(super) const fn heap_bytes(limit: usize) -> usize {
+    arena::table(limit, size_of::<Node>())
+        + arena::index(limit)
+        + limit * (super::machine::heap_bytes() + 2 * size_of::<usize>())
+}
+
 impl Nodes {
-    pub(super) fn new() -> Nodes {
+    /// A table of at most `limit` nodes.
+    pub(super) fn new(limit: usize) -> Nodes {
         Nodes {
             nodes: Vec::new(),
             numbers: HashTable::new(),
-            references: 0,
+            limit,
             hasher: DefaultHashBuilder::default(),
         }
     }
@@ -47,16 +56,15 @@ impl Nodes {
     /// # Errors
     /// More than `NODES_MAX` nodes.
     pub(super) fn find(&mut self, pc: u32, state: Machine) -> Result<NodeId, Refusal> {
-        let Nodes { nodes, numbers, hasher, .. } = self;
+        let Nodes { nodes, numbers, hasher, limit } = self;
         let hash = hasher.hash_one((pc, &state));
-        let same = |&id: &NodeId| {
-            nodes.get(id).is_some_and(|node| node.pc == pc && *node.state == state)
-        };
+        let same =
+            |&id: &NodeId| nodes.get(id).is_some_and(|node| node.pc == pc && *node.state == state);
         if let Some(&id) = numbers.find(hash, same) {
             return Ok(id);
         }
-        if nodes.len() >= NODES_MAX {
-            return Err(Refusal::limit("NODES_MAX", NODES_MAX as u64).at(pc));
+        if nodes.len() >= *limit {
+            return Err(Refusal::limit("NODES_MAX", *limit as u64).at(pc));
         }
         let id = nodes.len();
         nodes.push(Node { pc, state: Box::new(state), accepted: None });
@@ -77,17 +85,9 @@ impl Nodes {
     }
 
     /// Keeps what is accepted from a node on.
-    ///
-    /// # Errors
-    /// More than `REFERENCES_MAX` rules are referred to.
-    pub(super) fn resolve(&mut self, id: NodeId, accepted: Vec<RuleId>) -> Result<(), Refusal> {
-        self.references += accepted.len();
-        if self.references > REFERENCES_MAX {
-            return Err(Refusal::limit("REFERENCES_MAX", REFERENCES_MAX as u64));
-        }
+    pub(super) fn resolve(&mut self, id: NodeId, accepted: &[RuleId]) {
         if let Some(node) = self.nodes.get_mut(id) {
-            node.accepted = Some(accepted.into());
+            node.accepted = Some(Arc::from(accepted));
         }
-        Ok(())
     }
 }

@@ -117,7 +117,8 @@ mod tests {
     use ebpf::interp::arith;
     use ebpf::{Cond, Width};
 
-    const EDGES: [u64; 9] = [0, 1, 2, 5, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_fffe, u64::MAX];
+    const EDGES: [u64; 9] =
+        [0, 1, 2, 5, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_fffe, u64::MAX];
 
     #[test]
     fn arcs_are_where_the_comparison_holds() {
@@ -144,7 +145,11 @@ mod tests {
                 let parts = range.shifted(plus, 255);
                 for x in 0..=255u64 {
                     let inside = parts.into_iter().flatten().any(|(l, h)| l <= x && x <= h);
-                    assert_eq!(inside, range.contains((x + plus) & 255), "{x} + {plus} {cond:?} {c}");
+                    assert_eq!(
+                        inside,
+                        range.contains((x + plus) & 255),
+                        "{x} + {plus} {cond:?} {c}"
+                    );
                 }
             }
         }

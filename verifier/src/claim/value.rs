@@ -9,7 +9,7 @@ use flow::{Base, Cell};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::word::Word;
-use crate::limits::VALUES_MAX;
+use crate::arena;
 use crate::refusal::{Refusal, UndecidedReason};
 
 /// A symbolic value.
@@ -45,11 +45,21 @@ pub(super) struct Values {
     cells: Vec<Cell>,
     cell_numbers: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    limit: usize,
+}
+
+/// The most heap that a table of so many values and cells holds, in bytes.
+pub(super) const fn heap_bytes(limit: usize) -> usize {
+    arena::table(limit, size_of::<Value>())
+        + arena::table(limit, size_of::<Cell>())
+        + 2 * arena::index(limit)
 }
 
 impl Values {
-    pub(super) fn new() -> Values {
+    /// A table of at most `limit` values and as many cells.
+    pub(super) fn new(limit: usize) -> Values {
         Values {
+            limit,
             values: alloc::vec![Value::Unknown(UndecidedReason::Address, 0)],
             numbers: HashTable::new(),
             cells: Vec::new(),
@@ -63,14 +73,14 @@ impl Values {
     /// # Errors
     /// More than `VALUES_MAX` values.
     pub(super) fn intern(&mut self, value: Value) -> Result<ValueId, Refusal> {
-        let Values { values, numbers, hasher, .. } = self;
+        let Values { values, numbers, hasher, limit, .. } = self;
         let hash = hasher.hash_one(&value);
         let same = |&id: &ValueId| values.get(id as usize) == Some(&value);
         if let Some(&id) = numbers.find(hash, same) {
             return Ok(id);
         }
-        if values.len() > VALUES_MAX {
-            return Err(Refusal::limit("VALUES_MAX", VALUES_MAX as u64));
+        if values.len() >= *limit {
+            return Err(Refusal::limit("VALUES_MAX", *limit as u64));
         }
         let id = values.len() as ValueId;
         values.push(value);
@@ -90,14 +100,14 @@ impl Values {
     /// # Errors
     /// More than `VALUES_MAX` cells.
     pub(super) fn cell(&mut self, cell: Cell) -> Result<u32, Refusal> {
-        let Values { cells, cell_numbers, hasher, .. } = self;
+        let Values { cells, cell_numbers, hasher, limit, .. } = self;
         let hash = hasher.hash_one(cell);
         let same = |&id: &u32| cells.get(id as usize) == Some(&cell);
         if let Some(&id) = cell_numbers.find(hash, same) {
             return Ok(id);
         }
-        if cells.len() >= VALUES_MAX {
-            return Err(Refusal::limit("VALUES_MAX", VALUES_MAX as u64));
+        if cells.len() >= *limit {
+            return Err(Refusal::limit("VALUES_MAX", *limit as u64));
         }
         let id = cells.len() as u32;
         cells.push(cell);

@@ -40,7 +40,6 @@ impl Bits {
         self.value | self.unknown
     }
 
-    #[cfg(test)]
     pub(super) const fn contains(self, number: u64) -> bool {
         number & !self.unknown == self.value
     }

@@ -65,13 +65,7 @@ fn immediate(imm: Imm64) -> Value {
     }
 }
 
-fn computed(
-    state: &State,
-    pc: u32,
-    (width, op): (Width, AluOp),
-    dst: Reg,
-    src: Operand,
-) -> Value {
+fn computed(state: &State, pc: u32, (width, op): (Width, AluOp), dst: Reg, src: Operand) -> Value {
     let name = Name::made_at(pc);
     let right = source(state, src);
     if op == AluOp::Mov && width == Width::W64 {
@@ -131,13 +125,7 @@ fn unary(state: &mut State, pc: u32, dst: Reg, src: Reg, of: impl Fn(Scalar) -> 
     state.set(dst, value);
 }
 
-fn loaded(
-    state: &State,
-    pc: u32,
-    (size, signed): (Size, bool),
-    base: Reg,
-    offset: i64,
-) -> Value {
+fn loaded(state: &State, pc: u32, (size, signed): (Size, bool), base: Reg, offset: i64) -> Value {
     let bytes = Value::Scalar(arith::loaded(size, signed).named(Name::made_at(pc)));
     match state.get(base) {
         Value::Packet(_) => bytes,

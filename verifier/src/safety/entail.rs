@@ -175,9 +175,7 @@ fn in_packet(state: &State, place: Place, access: Access) -> Verdict {
 
 fn writable(kind: Kind, state: &State, access: Access) -> Verdict {
     match written(state, access.base)? {
-        Value::Packet(_) if kind == Kind::Filter => {
-            Err(UnsafeReason::WriteToReadOnly(access.base))
-        }
+        Value::Packet(_) if kind == Kind::Filter => Err(UnsafeReason::WriteToReadOnly(access.base)),
         Value::Packet(place) => in_packet(state, place, access),
         Value::Stack(base) => stack::locate(base + access.offset, access.size).map(|_| ()),
         Value::Context => Err(UnsafeReason::WriteToReadOnly(access.base)),
@@ -211,9 +209,9 @@ fn atomic(kind: Kind, state: &State, access: Access) -> Verdict {
                 Found::Whole(_) | Found::PartOfPointer => {
                     Err(UnsafeReason::PointerLeak(access.base))
                 }
-                Found::Hole => Err(UnsafeReason::UninitialisedStack(
-                    i32::try_from(offset).unwrap_or(i32::MAX),
-                )),
+                Found::Hole => {
+                    Err(UnsafeReason::UninitialisedStack(i32::try_from(offset).unwrap_or(i32::MAX)))
+                }
             }
         }
         Value::Packet(place) if kind == Kind::Memory => in_packet(state, place, access),

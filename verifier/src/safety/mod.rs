@@ -14,11 +14,13 @@
 //! | `join` | where paths meet |
 //! | `state`, `stack`, `value`, `scalar`, `bits`, `name` | the domain |
 //! | `arith` | arithmetic on what is known of numbers |
+//! | `audit` | for fuzzing: a run held against the states |
 //!
 //! A state never grows beyond its fixed size, `STATES_MAX` of them wait at once, and a step ends
 //! between two instructions.
 
 mod arith;
+pub(crate) mod audit;
 mod bits;
 mod branch;
 mod effect;
@@ -40,8 +42,9 @@ use core::task::Poll;
 use ebpf::context::Field;
 use ebpf::{Insn, Kind, Program};
 
+use crate::arena;
 use crate::fuel::{Fuel, Step};
-use crate::graph::{Graph, Walk, successors};
+use crate::graph::{self, Graph, Walk, successors};
 use crate::limits::STATES_MAX;
 use crate::refusal::{Refusal, RefusalCode, UnsafeReason};
 use branch::Test;
@@ -100,6 +103,16 @@ const INSN_UNITS: u32 = 20;
 const JOIN_UNITS: u32 = 120;
 
 const _: () = assert!(2 * INSN_UNITS + JOIN_UNITS <= crate::limits::ITEM_UNITS);
+
+/// The most heap that a safety proof holds for a program of `slots` slots, in bytes.
+pub(crate) const fn heap_bytes(slots: usize) -> usize {
+    // One state more for each side of a branch, one for a join.
+    let states = (if slots < STATES_MAX { slots } else { STATES_MAX }) + 3;
+    graph::heap_bytes(slots)
+        + slots * size_of::<Option<Box<State>>>()
+        + states * state::heap_bytes()
+        + 2 * arena::table(slots, size_of::<(u32, Field)>())
+}
 
 impl SafetyProof {
     /// Starts the proof.

@@ -47,9 +47,7 @@ fn comparable(cond: Cond, a: &Scalar, b: &Scalar) -> bool {
 /// A 32-bit test of bits speaks of the low half alone and can be kept.
 fn low_bits(cond: Cond, holds: bool, a: Scalar, b: Scalar) -> Option<(Scalar, Scalar)> {
     match (cond, b.as_constant()) {
-        (Cond::Set, Some(mask)) => {
-            Some((test(holds, a, mask & u64::from(u32::MAX))?, b))
-        }
+        (Cond::Set, Some(mask)) => Some((test(holds, a, mask & u64::from(u32::MAX))?, b)),
         _ => Some((a, b)),
     }
 }

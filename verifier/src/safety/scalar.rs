@@ -89,7 +89,6 @@ impl Scalar {
         Scalar { name: Name::NONE, distance: None, ..self }
     }
 
-    #[cfg(test)]
     pub(super) fn contains(&self, number: u64) -> bool {
         self.bits.contains(number)
             && (self.umin..=self.umax).contains(&number)

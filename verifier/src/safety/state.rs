@@ -28,6 +28,11 @@ pub(super) struct Span {
     pub(super) bytes: i64,
 }
 
+/// The most heap that one state holds, itself included, in bytes.
+pub(super) const fn heap_bytes() -> usize {
+    size_of::<State>() + super::stack::SLOTS * size_of::<(u8, Slot)>()
+}
+
 impl State {
     /// What holds when a program of this kind begins.
     ///

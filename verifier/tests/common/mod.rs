@@ -58,14 +58,22 @@ pub(crate) fn space(text: &str) -> flow::Space {
 }
 
 /// Places and commits a claim.
-pub(crate) fn bind(registry: &mut Registry, grant: GrantId, claim: Claim) -> Result<BindingId, Refusal> {
+pub(crate) fn bind(
+    registry: &mut Registry,
+    grant: GrantId,
+    claim: Claim,
+) -> Result<BindingId, Refusal> {
     let mut proof = Placement::bind(registry, grant, claim)?;
     let placed = run(u32::MAX, |fuel| proof.step(registry, fuel))?;
     Ok(registry.own(placed)?.commit())
 }
 
 /// Derives and adopts a grant that may send whatever its parent may.
-pub(crate) fn derive(registry: &mut Registry, parent: GrantId, claim: Claim) -> Result<GrantId, Refusal> {
+pub(crate) fn derive(
+    registry: &mut Registry,
+    parent: GrantId,
+    claim: Claim,
+) -> Result<GrantId, Refusal> {
     let transmit = registry.grant(parent).map(|grant| grant.transmit().clone());
     let transmit = Transmit::Space(transmit.unwrap_or_default());
     let mut proof = Derivation::new(registry, parent, claim, transmit)?;

@@ -1,0 +1,152 @@
+//! Bodies of the fuzz targets.
+//!
+//! Each is a plain function over arbitrary bytes that panics when a property does not hold; the
+//! targets in `fuzz/` call them, and a test runs each for a second. They return whether the bytes
+//! got deep enough to mean something, so that the tests can insist on a good share.
+
+use core::task::Poll;
+
+use ebpf::fuzzing::{packet_from_bytes, program_from_bytes};
+use ebpf::{Kind, Program, interp};
+
+use crate::fuel::Fuel;
+use crate::registry::{GrantId, Ownership, Registry};
+use crate::safety::audit::Audit;
+use crate::{Claim, ClaimProof, Placement, Refusal, RefusalCode, SafetyProof};
+
+/// How much of the bytes makes the program; the rest makes packets.
+const PROGRAM_SHARE: usize = 2;
+
+/// An accepted program never traps, and every register it ever holds lies inside the proof's state.
+///
+/// # Panics
+/// If that does not hold.
+pub fn accepted_programs_keep_to_their_states(bytes: &[u8]) -> bool {
+    let (code, packets) = bytes.split_at(bytes.len() / PROGRAM_SHARE);
+    let mut deep = false;
+    for kind in [Kind::Filter, Kind::Ash] {
+        let Some(program) = program_from_bytes(kind, code) else { continue };
+        let accepted = safe(&program).is_ok();
+        let audit = Audit::new(&program);
+        assert_eq!(accepted, audit.is_some(), "the proof does not repeat");
+        let Some(audit) = audit.filter(|_| !calls(&program)) else { continue };
+        deep = true;
+        for packet in packets.chunks(24) {
+            let mut packet = packet_from_bytes(packet);
+            let wrong = audit.compare(&program, &mut packet);
+            assert!(wrong.is_none(), "{wrong:?}\n{}", ebpf::disasm::disassemble(&program));
+        }
+    }
+    deep
+}
+
+/// A claim holds exactly the packets that its program accepts.
+///
+/// # Panics
+/// If that does not hold.
+pub fn claims_are_exact(bytes: &[u8]) -> bool {
+    let (code, packets) = bytes.split_at(bytes.len() / PROGRAM_SHARE);
+    let Some(program) = program_from_bytes(Kind::Filter, code) else { return false };
+    let Ok(claim) = claim(&program, Fuel::UNLIMITED) else { return false };
+    for packet in packets.chunks(24) {
+        agrees(&claim, &packet_from_bytes(packet));
+    }
+    for rule in claim.space().rules() {
+        if let Ok(Some(frame)) = rule.witness() {
+            agrees(&claim, &frame);
+        }
+    }
+    true
+}
+
+/// The answer is the same however the work is cut into steps.
+///
+/// # Panics
+/// If that does not hold.
+pub fn steps_do_not_matter(bytes: &[u8]) -> bool {
+    let Some(program) = program_from_bytes(Kind::Filter, bytes) else { return false };
+    let whole = claim(&program, Fuel::UNLIMITED);
+    let steps = claim(&program, Fuel(1));
+    match (&whole, &steps) {
+        (Ok(a), Ok(b)) => assert_eq!(a.space(), b.space()),
+        (Err(a), Err(b)) => assert_eq!(a, b),
+        _ => panic!("{whole:?} is not {steps:?}"),
+    }
+    whole.is_ok()
+}
+
+/// Two filters under one grant: both are taken in only if no packet is accepted by both, and a
+/// refusal's witness is.
+///
+/// # Panics
+/// If that does not hold.
+pub fn no_packet_has_two_owners(bytes: &[u8]) -> bool {
+    let (codes, packets) = bytes.split_at(bytes.len() / PROGRAM_SHARE);
+    let (one, other) = codes.split_at(codes.len() / 2);
+    let claims = [one, other]
+        .map(|code| claim(&program_from_bytes(Kind::Filter, code)?, Fuel::UNLIMITED).ok());
+    let [Some(first), Some(second)] = claims else { return false };
+    let mut registry = Registry::new();
+    let both = [&first, &second].map(|claim| bind(&mut registry, claim.clone()));
+    assert!(both[0].is_ok());
+    match &both[1] {
+        Ok(()) => {}
+        Err(refusal) if refusal.code == RefusalCode::Overlap => {
+            let witness = refusal.witness.as_deref().unwrap_or(&[]);
+            assert!(first.program_accepts(witness) && second.program_accepts(witness));
+        }
+        Err(refusal) => assert_eq!(refusal.code, RefusalCode::Limit, "{refusal}"),
+    }
+    for packet in packets.chunks(24) {
+        let packet = packet_from_bytes(packet);
+        let claimants = registry.claimants(&packet);
+        assert!(claimants.len() <= 1, "{packet:02x?}");
+        let owner = registry.owner_of(&packet);
+        assert_eq!(owner != Ownership::Unbound(GrantId::ROOT), claimants.len() == 1);
+    }
+    true
+}
+
+fn agrees(claim: &Claim, packet: &[u8]) {
+    let program = claim.verified().program();
+    let accepts = interp::accepts(program, packet);
+    assert_eq!(
+        accepts,
+        Ok(claim.space().contains(packet)),
+        "{}\n{packet:02x?}",
+        ebpf::disasm::disassemble(program)
+    );
+}
+
+/// Tracing runs without helpers.
+fn calls(program: &Program) -> bool {
+    program.insns().iter().any(|insn| matches!(insn, ebpf::Insn::Call { .. }))
+}
+
+fn safe(program: &Program) -> Result<crate::Verified, Refusal> {
+    let mut proof = SafetyProof::new(program.clone());
+    to_the_end(Fuel::UNLIMITED, |fuel| proof.step(fuel))
+}
+
+fn claim(program: &Program, fuel: Fuel) -> Result<Claim, Refusal> {
+    let mut proof = ClaimProof::new(safe(program)?);
+    to_the_end(fuel, |fuel| proof.step(fuel))
+}
+
+fn bind(registry: &mut Registry, claim: Claim) -> Result<(), Refusal> {
+    let mut proof = Placement::bind(registry, GrantId::ROOT, claim)?;
+    let placed = to_the_end(Fuel::UNLIMITED, |fuel| proof.step(registry, fuel))?;
+    registry.own(placed)?.commit();
+    Ok(())
+}
+
+fn to_the_end<T>(fuel: Fuel, mut step: impl FnMut(&mut Fuel) -> Poll<T>) -> T {
+    loop {
+        if let Poll::Ready(answer) = step(&mut fuel.clone()) {
+            return answer;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
