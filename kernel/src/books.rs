@@ -13,6 +13,8 @@ use crate::environment::{Environment, EnvironmentId};
 pub(crate) struct Counters {
     pub(crate) rx: ReceiveBooks,
     pub(crate) tx: TransmitBooks,
+    /// Allocations that did not fit the arena of their proof, as far as they were reported: a bug.
+    pub(crate) arena_overflows: u64,
 }
 
 impl Counters {

@@ -12,6 +12,7 @@ use machine::{Boot, Event};
 use crate::books::Counters;
 use crate::channel::Channel;
 use crate::environment::{Ended, EnvironmentId, Environments};
+use crate::limits::BATCHES_MAX;
 use crate::network::Network;
 use crate::options::Options;
 use crate::pages::Memory;
@@ -66,7 +67,12 @@ impl Kernel {
 
     /// Serves the card and the clock.
     pub fn serve(&mut self) {
-        self.poll_card();
+        for _ in 0..BATCHES_MAX {
+            self.poll_card();
+            if !self.network.is_pending() {
+                break;
+            }
+        }
         let now = machine::time::now_ns();
         if now >= self.scheduler.next_deadline {
             self.wake_sleepers(now);
@@ -90,6 +96,10 @@ impl Kernel {
     }
 
     fn sleep(&mut self) {
+        if self.network.is_pending() {
+            // More than one serving takes: its interrupt may have been acknowledged already.
+            return;
+        }
         let deadline = self.scheduler.next_deadline;
         self.scheduler.disarmed();
         let event = machine::idle((deadline != u64::MAX).then_some(deadline));

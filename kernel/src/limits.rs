@@ -48,6 +48,10 @@ pub const PROOF_FUEL: u32 = 128;
 /// Packets taken from the card in one poll.
 pub const BATCH_MAX: usize = 16;
 
+/// Batches between two stays in ring 3: together all that the card's queue can hold, so that
+/// nothing waits for an interrupt that was acknowledged with it.
+pub const BATCHES_MAX: usize = 16;
+
 /// Slots taken from a transmit ring in one call.
 pub const TRANSMIT_BATCH_MAX: usize = 32;
 
@@ -64,6 +68,7 @@ pub const EXIT_NO_INIT: u8 = 0x7e;
 pub const EXIT_DESERTED: u8 = 0x7d;
 
 const _: () = assert!(abi::limits::CAPABILITIES_MAX.is_multiple_of(SLOTS_PER_CHUNK));
+const _: () = assert!(BATCHES_MAX * BATCH_MAX >= machine::limits::NIC_QUEUE);
 const _: () = assert!(TRANSMIT_BATCH_MAX <= machine::limits::TRANSMIT_SLOTS);
 const _: () = assert!(abi::limits::GUARDED_BYTES_MAX == machine::limits::TRANSMIT_HEADER_MAX);
 const _: () = assert!(abi::limits::FRAME_BYTES_MAX < machine::limits::FRAME_MAX);

@@ -70,6 +70,16 @@ impl Network {
         self.interrupted.get_or_insert(cycles);
     }
 
+    /// Whether the card has something for the kernel.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.nic.as_ref().is_some_and(Nic::pending)
+    }
+
+    /// The card has nothing: an interrupt that came before was about something else.
+    pub(crate) fn quiet(&mut self) {
+        self.interrupted = None;
+    }
+
     /// When what the card holds now was picked up: at its interrupt, or just now.
     pub(crate) fn pick_up(&mut self) -> u64 {
         self.interrupted.take().unwrap_or_else(machine::time::cycles)

@@ -25,11 +25,10 @@ enum Action {
 }
 
 impl Kernel {
-    /// Takes what the card has received and completes what it has sent.
+    /// Takes a batch of what the card has received and completes what it has sent.
     pub(crate) fn poll_card(&mut self) {
-        let Some(nic) = &self.network.nic else { return };
-        if !nic.pending() {
-            return;
+        if !self.network.is_pending() {
+            return self.network.quiet();
         }
         let picked_up = self.network.pick_up();
         let mut answered = [None; BATCH_MAX];

@@ -92,6 +92,7 @@ impl Kernel {
         environment.context = context;
         environment.state = State::Runnable;
         let name = environment.name.clone();
+        log::info!("{name} ({}) started", id.0);
         self.scheduler.enqueue(id);
         self.emit_state(id, &name, State::Runnable);
         Ok(())

@@ -45,6 +45,11 @@ impl Kernel {
         if let Some(environment) = self.environments.get_mut(payer) {
             environment.account.arena = 0;
         }
+        let overflows = machine::heap::arena_overflows();
+        if overflows > self.counters.arena_overflows {
+            log::error!("{overflows} allocations did not fit the arenas of their proofs");
+            self.counters.arena_overflows = overflows;
+        }
         match arena.into_run() {
             Ok(run) => self.memory.give_run(run, frames as usize),
             Err(busy) => {

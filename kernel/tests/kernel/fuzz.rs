@@ -33,7 +33,7 @@ fn call() -> impl Strategy<Value = (u64, [u64; 6])> {
 /// What happens between calls: rings and programs scribbled over, packets from the wire.
 #[derive(Clone, Debug)]
 enum Step {
-    Call(u64, [u64; 6]),
+    Call(bool, u64, [u64; 6]),
     Scribble(u64, u64),
     Packet(Vec<u8>),
     Udp(u16),
@@ -41,7 +41,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => call().prop_map(|(number, words)| Step::Call(number, words)),
+        8 => (any::<bool>(), call()).prop_map(|(who, (n, words))| Step::Call(who, n, words)),
         2 => (0u64..0x300, any::<u64>()).prop_map(|(at, value)| Step::Scribble(at, value)),
         1 => proptest::collection::vec(any::<u8>(), 0..100).prop_map(Step::Packet),
         2 => (0u16..20).prop_map(Step::Udp),
@@ -60,12 +60,19 @@ fn play(steps: &[Step]) {
     let plan = BindPlan { who: machine.init, own, grant, filter: &program, ash: &[], pages: 2 };
     bind(&mut machine, &plan);
     fill_slot(&machine, machine.init, 0, &udp(1, 2, b"out"));
+    let (child, handle, _) = machine.child(6_000);
+    for (name, rights) in [("grant:root", 8 | 16 | 32), ("debug", 2)] {
+        let mine = machine.handle(name);
+        machine.ok(Call::CapGrant, &[mine, handle, rights]);
+    }
     for step in steps {
         match step {
-            Step::Call(number, _) if is_the_end(*number) => {}
-            Step::Call(number, words) => {
-                machine.kernel.call(machine.init, *number, *words);
-                while machine.kernel.step_proof(machine.init) {}
+            Step::Call(false, number, _) if is_the_end(*number) => {}
+            Step::Call(_, number, _) if *number == Call::Halt as u64 => {}
+            Step::Call(by_child, number, words) => {
+                let who = if *by_child { child } else { machine.init };
+                machine.kernel.call(who, *number, *words);
+                while machine.kernel.step_proof(who) {}
                 // Whoever waits is woken: time passes.
                 machine::host::advance(1_000_000_000);
                 machine.kernel.serve();

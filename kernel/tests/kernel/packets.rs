@@ -180,6 +180,18 @@ fn a_full_card_drops_the_reply_and_counts_it() {
 }
 
 #[test]
+fn a_burst_is_served_whole_however_few_interrupts_it_raised() {
+    let mut machine = Machine::new();
+    machine.kernel.call(machine.init, Call::Wait as u64, [u64::MAX; 6]);
+    for _ in 0..200 {
+        machine.wire.send(&udp(1, 2, b"burst"));
+    }
+    machine.kernel.serve();
+    assert_eq!(machine.kernel.books().rx.received, 200);
+    machine.audit();
+}
+
+#[test]
 fn buffers_that_the_device_garbled_are_in_the_books() {
     let mut machine = Machine::new();
     machine.wire.misbehave(3);
