@@ -9,11 +9,11 @@ use std::io::Write;
 use abi::record::Record;
 use abi::start::Manifest;
 
+use super::wait_bound;
 use crate::build::cast::{ECHO_PORT, TALK_PORT};
 use crate::limits;
 use crate::machine::{Machine, MachineError};
 use crate::report::Report;
-use crate::roster::Roster;
 use crate::wire::frames;
 
 /// A source port of ours.
@@ -41,12 +41,7 @@ pub fn table(
     manifest: &Manifest,
     progress: impl Fn(&str),
 ) -> Result<Vec<Row>, MachineError> {
-    for name in ["echo", "talk"] {
-        machine.wait(&format!("waiting for {name} to bind"), limits::RECORD, || {
-            let roster = Roster::read(machine.journal(), manifest);
-            roster.bindings_of(name).next().is_some().then_some(())
-        })?;
-    }
+    wait_bound(machine, manifest)?;
     let mut rows = Vec::new();
     let mut running = 0;
     for wanted in limits::RUNNABLE {

@@ -3,33 +3,43 @@
 use std::io::Write;
 
 use abi::record::Record;
+use abi::start::Manifest;
 
 use super::Stage;
-use crate::machine::MachineError;
+use crate::limits;
+use crate::machine::{Machine, MachineError};
 use crate::report::Report;
+use crate::roster::Roster;
 
 /// Library OSes that must hold so many bindings before anything is asked of them.
 const BOUND: [(&str, usize); 4] = [("netd", 2), ("echo", 1), ("bare", 1), ("talk", 1)];
 
-/// Waits until everybody has bound what it needs.
-pub(super) fn wait_for_cast<W: Write>(
+/// Waits until everybody who is started at boot has bound what it needs.
+///
+/// # Errors
+/// As [`Machine::wait`]; the message names who is late.
+pub fn wait_bound(machine: &Machine, manifest: &Manifest) -> Result<(), MachineError> {
+    for (name, count) in BOUND {
+        machine.wait(&format!("waiting for {name} to bind its filters"), limits::RECORD, || {
+            let roster = Roster::read(machine.journal(), manifest);
+            (roster.bindings_of(name).count() >= count).then_some(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Waits for everybody and shows who runs.
+pub(super) fn show_boot<W: Write>(
     report: &mut Report<W>,
     stage: &Stage<'_>,
 ) -> Result<(), MachineError> {
     report.part("Boot");
-    for (name, count) in BOUND {
-        let during = format!("waiting for {name} to bind its filters");
-        let bound = stage.machine.wait(&during, crate::limits::RECORD, || {
-            let roster = stage.roster();
-            (roster.bindings_of(name).count() >= count).then_some(())
-        });
-        match bound {
-            Ok(()) => {}
-            // What is missing is told by name later; a machine that died is no machine to ask.
-            Err(died @ MachineError::Died { .. }) => return Err(died),
-            Err(late) => {
-                report.expect(&format!("{name} binds its filters"), false, late);
-            }
+    match wait_bound(stage.machine, &stage.image.manifest) {
+        Ok(()) => {}
+        // What is missing is told by name later; a machine that died is no machine to ask.
+        Err(died @ MachineError::Died { .. }) => return Err(died),
+        Err(late) => {
+            report.expect("everybody binds its filters", false, late);
         }
     }
     let boot = stage.machine.journal().find(0, |record| match record {

@@ -24,6 +24,7 @@ use crate::roster::Roster;
 
 pub use answers::Times;
 pub use counting::{Row, print, spread_per_mille, table};
+pub use filters::wait_bound;
 
 /// What the demo varies in, beside the machine.
 #[derive(Clone, Debug)]
@@ -96,7 +97,7 @@ pub fn run(wanted: &Wanted) -> Result<bool, DemoError> {
 
 /// The parts that the first machine shows.
 fn tell<W: Write>(report: &mut Report<W>, stage: &Stage<'_>) -> Result<(), MachineError> {
-    filters::wait_for_cast(report, stage)?;
+    filters::show_boot(report, stage)?;
     filters::show_grants(report, stage);
     filters::show_bindings(report, stage);
     answers::show(report, stage)?;

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sluice::build::{self, Image};
+use sluice::demo;
 use sluice::machine::{Board, Machine, MachineError, Options};
 
 /// One machine at a time: two cores are to be had, and QEMU wants one and a half.
@@ -19,11 +20,12 @@ pub(crate) fn image() -> &'static Image {
     IMAGE.get_or_init(|| build::image().unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// A machine on which everybody has started.
+/// A machine on which everybody has bound its filters.
 pub(crate) fn ready(board: Board, words: &str) -> Machine {
     let options = Options { board, words: words.to_owned(), ..Options::default() };
     let machine = Machine::boot(image(), &options).unwrap_or_else(|error| panic!("{error}"));
     machine.wait_ready().unwrap_or_else(|error| panic!("{error}"));
+    demo::wait_bound(&machine, &image().manifest).unwrap_or_else(|error| panic!("{error}"));
     machine
 }
 

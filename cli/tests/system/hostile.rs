@@ -32,7 +32,7 @@ fn books(machine: &Machine) -> Books {
     machine.books().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Only the cases that the card itself can pass on.
+/// One after the other, so that each is judged alone.
 fn each_malformed_frame(machine: &Machine) {
     for hostile in hostile::malformed() {
         let before = books(machine);
@@ -40,7 +40,8 @@ fn each_malformed_frame(machine: &Machine) {
         is_well(machine, hostile.name);
         let after = books(machine);
         let answered = after.rx.answered - before.rx.answered;
-        assert_eq!(answered, 1, "{}: nobody may answer but to the echo request", hostile.name);
+        let most = 1 + u64::from(hostile.owned);
+        assert!((1..=most).contains(&answered), "{}: {answered} answers", hostile.name);
         assert_eq!(after.failing(), None, "{}", hostile.name);
     }
 }
