@@ -97,15 +97,14 @@ fn programs() -> Vec<(String, Program)> {
     for text in
         ["udp and dst port 7", "not (udp or tcp)", &format!("udp and ({})", ports.join(" or "))]
     {
-        let program = flow::lower::lower(&space(text)).unwrap();
-        programs.push((text.to_owned(), program));
+        programs.extend(flow::lower::lower(&space(text)).ok().map(|it| (text.to_owned(), it)));
     }
     let mut random = Random(0xa4e7_0001);
     for index in 0..200 {
         let length = 16 + random.below(400) as usize;
         let bytes = random.bytes(length);
-        let program = ebpf::fuzzing::program_from_bytes(Kind::Filter, &bytes).unwrap();
-        programs.push((format!("generated {index}"), program));
+        let program = ebpf::fuzzing::program_from_bytes(Kind::Filter, &bytes);
+        programs.extend(program.map(|program| (format!("generated {index}"), program)));
     }
     programs
 }

@@ -15,7 +15,8 @@ fn ash(text: &str) -> Verified {
 }
 
 fn answer(ash: &Verified, frame: &mut [u8]) -> u64 {
-    run_packet(ash.program(), frame, &mut NoHelpers, ash.worst_case().into()).unwrap()
+    let result = run_packet(ash.program(), frame, &mut NoHelpers, ash.worst_case().into());
+    result.unwrap_or_else(|trap| panic!("{trap}"))
 }
 
 /// Ethernet and IPv4 with `words` 32-bit words of header, and the payload.

@@ -7,9 +7,7 @@ mod common;
 
 use common::{Random, bind, claim, claim_expr, claim_text, derive, program, verify};
 use ebpf::Kind;
-use sluice_verifier::{
-    Claim, GrantId, Ownership, Party, Refusal, RefusalCode, Registry, UnsafeReason,
-};
+use sluice_verifier::{Claim, GrantId, Ownership, Party, RefusalCode, Registry, UnsafeReason};
 
 /// Loads `data` and `data_end`, asks for `length` bytes, leaves 0 in `r0`.
 fn filter(length: u32, body: &str) -> Claim {
@@ -54,11 +52,15 @@ fn variable_port(port: u16) -> Claim {
 
 fn overlap(first: &Claim, second: &Claim) -> Vec<u8> {
     let mut registry = Registry::new();
-    let owner = bind(&mut registry, GrantId::ROOT, first.clone()).unwrap();
-    let refusal: Refusal = bind(&mut registry, GrantId::ROOT, second.clone()).unwrap_err();
+    let Ok(owner) = bind(&mut registry, GrantId::ROOT, first.clone()) else {
+        panic!("the first is refused");
+    };
+    let Err(refusal) = bind(&mut registry, GrantId::ROOT, second.clone()) else {
+        panic!("the second is bound");
+    };
     assert_eq!(refusal.code, RefusalCode::Overlap);
     assert_eq!(refusal.other, Some(Party::Binding(owner)));
-    let witness = refusal.witness.expect("an overlap has a witness");
+    let Some(witness) = refusal.witness else { panic!("an overlap without a witness") };
     for claim in [first, second] {
         assert_eq!(ebpf::interp::accepts(claim.verified().program(), &witness), Ok(true));
     }

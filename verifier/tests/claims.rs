@@ -184,3 +184,18 @@ fn what_does_not_matter_may_be_undecidable() {
     );
     assert_eq!(claim.space().rules().len(), 1);
 }
+
+/// The safety proof knows from the branch that `r5` is 8; the extraction does not, and must not
+/// take the store for one that did not happen.
+#[test]
+fn a_store_to_an_unknown_place_on_the_stack_overwrites_what_is_there() {
+    let load = "ldxw %r2, [%r1+0]\n ldxw %r3, [%r1+4]\n mov %r0, 0\n mov %r4, %r2\n add %r4, 60
+        jgt %r4, %r3, out\n stdw [%r10-8], 1\n ldxb %r5, [%r2+1]\n jne %r5, 8, out
+        mov %r4, %r10\n sub %r4, %r5\n";
+    let body = "stdw [%r4+0], 0\n ldxdw %r0, [%r10-8]\nout: exit";
+    let refusal = claim(program(Kind::Filter, &format!("{load}{body}"))).unwrap_err();
+    assert_eq!(refusal.code, sluice_verifier::RefusalCode::Undecided(Stack));
+    // Where nothing is read afterwards, nothing is lost.
+    let claim = claim_text(&format!("{load}stdw [%r4+0], 0\n mov %r0, 1\nout: exit"));
+    agrees(&claim, &mut Random(0xc1a1_0004), 2_000);
+}

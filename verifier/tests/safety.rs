@@ -31,8 +31,8 @@ fn case(text: &str) -> Case {
     };
     let verdict = next();
     let refused = verdict.strip_prefix("unsafe ").map(|rest| {
-        let (reason, slot) = rest.split_once(' ').unwrap();
-        (reason.to_owned(), slot.parse().unwrap())
+        let (reason, slot) = rest.split_once(' ').unwrap_or_default();
+        (reason.to_owned(), slot.parse().unwrap_or_else(|_| panic!("{name}: {verdict}")))
     });
     assert!(refused.is_some() || verdict == "safe", "{name}: {verdict}");
     Case { program: program(kind, next()), name, refused }

@@ -52,7 +52,7 @@ pub(super) fn decide(
                 }
                 (None, Some(constant)) => word(values, pc, cond, (&a, bits), constant),
                 (Some(constant), None) => word(values, pc, flip(cond), (&b, bits), constant),
-                (None, None) => match same(&a == &b, cond) {
+                (None, None) => match same(a == b, cond) {
                     Some(known) => Ok(Outcome::Known(known)),
                     None => undecided(UndecidedReason::Relation),
                 },

@@ -162,7 +162,12 @@ impl Machine {
         (base, offset): (Reg, i64),
         value: ValueId,
     ) -> Result<(), Refusal> {
-        let Value::Stack(at) = self.get(values, base) else { return Ok(()) };
+        let Value::Stack(at) = self.get(values, base) else {
+            // A filter can only write its stack. The safety proof may know by a branch where; here
+            // it could be anywhere.
+            self.stack.clear();
+            return Ok(());
+        };
         let start = at + offset;
         let end = start + size.bytes() as i64;
         self.stack.retain(|spill| {

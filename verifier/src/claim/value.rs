@@ -14,6 +14,7 @@ use crate::refusal::{Refusal, UndecidedReason};
 
 /// A symbolic value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::large_enum_variant, reason = "most values are words, and a table holds them")]
 pub(super) enum Value {
     /// Not expressible; why, and the instruction that made it.
     Unknown(UndecidedReason, u32),

@@ -57,15 +57,7 @@ impl Within {
 
 /// A limit of `flow`, with its value where it is one that a proof can meet.
 pub(super) fn budget(limit: &'static str) -> Refusal {
-    let value = match limit {
-        "PIECES_MAX" => flow::limits::PIECES_MAX as u64,
-        "VISITS_MAX" => u64::from(flow::limits::VISITS_MAX),
-        "CASES_MAX" => u64::from(flow::limits::CASES_MAX),
-        "RULES_MAX" => flow::limits::RULES_MAX as u64,
-        "CELLS_MAX" => flow::limits::CELLS_MAX as u64,
-        "GUARDS_MAX" => flow::limits::GUARDS_MAX as u64,
-        _ => 0,
-    };
+    let value = flow::limits::value(limit).unwrap_or(0);
     Refusal::limit(limit, value)
 }
 

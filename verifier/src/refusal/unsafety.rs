@@ -73,87 +73,96 @@ pub enum UnsafeReason {
 
 impl fmt::Display for UnsafeReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::UninitialisedRegister(reg) => {
-                write!(f, "r{} is read before it is written on every path", reg.number())
+        match self.about_register() {
+            Some((reg, text)) => write!(f, "r{} {text}", reg.number()),
+            None => self.about_program(f),
+        }
+    }
+}
+
+impl UnsafeReason {
+    /// Reasons that one register is the subject of.
+    const fn about_register(&self) -> Option<(Reg, &'static str)> {
+        Some(match *self {
+            Self::UninitialisedRegister(reg) => (reg, "is read before it is written on every path"),
+            Self::MixedRegister(reg) => {
+                (reg, "is a pointer on one path to here and something else on another")
             }
-            Self::MixedRegister(reg) => write!(
-                f,
-                "r{} is a pointer on one path to here and something else on another",
-                reg.number()
+            Self::BeforePacket(reg) => (reg, "may point before the packet in this access"),
+            Self::WriteToReadOnly(reg) => (reg, "points to what this program may only read"),
+            Self::NotAPointer(reg) => (reg, "does not point to memory that may be accessed"),
+            Self::PointerLeak(reg) => (
+                reg,
+                "is or leads to a pointer that would be readable as a number; store and load \
+                 pointers whole, in aligned stack slots",
             ),
+            Self::PointerArithmetic(reg) => (
+                reg,
+                "takes part in arithmetic that pointers do not have; only 64-bit addition and \
+                 subtraction of numbers, and the difference of packet pointers",
+            ),
+            Self::UnboundedOffset(reg) => (
+                reg,
+                "is added to a packet pointer and not bounded to 0..=65535; mask or compare it \
+                 first",
+            ),
+            Self::PointerComparison(reg) => (
+                reg,
+                "is compared in a way that reveals an address; compare packet pointers with \
+                 data_end or each other, unsigned, in 64 bits",
+            ),
+            Self::HelperArgument(reg) => (reg, "is not what this helper takes"),
+            Self::AtomicAccess(reg) => (reg, "points to memory without atomic access"),
+            _ => return None,
+        })
+    }
+
+    /// All other reasons.
+    fn about_program(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
             Self::UninitialisedStack(at) => {
                 write!(f, "the stack at r10{at:+} is read before it is written on every path")
             }
             Self::StackOutOfBounds(at) => {
                 write!(f, "r10{at:+} is not inside the stack of 512 bytes below r10")
             }
-            Self::PacketOutOfBounds { reg, end } => write!(
-                f,
-                "compare r{} {} {} with data_end before this access",
-                reg.number(),
-                if end < 0 { '-' } else { '+' },
-                end.unsigned_abs()
-            ),
-            Self::BeforePacket(reg) => {
-                write!(f, "the access through r{} may lie before the packet", reg.number())
-            }
-            Self::WriteToReadOnly(reg) => {
-                write!(f, "r{} points to what this program may only read", reg.number())
+            Self::PacketOutOfBounds { reg, end } => {
+                let (sign, distance) = (if end < 0 { '-' } else { '+' }, end.unsigned_abs());
+                let reg = reg.number();
+                write!(f, "compare r{reg} {sign} {distance} with data_end before this access")
             }
             Self::BadContextAccess(at) => write!(
                 f,
                 "the context has no field for this access at {at}; its fields are 32-bit loads \
                  at 0, 4, 8, 12 and 16"
             ),
-            Self::NotAPointer(reg) => {
-                write!(f, "r{} does not point to memory that may be accessed", reg.number())
-            }
-            Self::PointerLeak(reg) => write!(
-                f,
-                "a pointer in r{} may only be stored and loaded whole, in an aligned stack slot",
-                reg.number()
-            ),
             Self::ReturnsPointer => f.write_str("r0 is a pointer at exit; return a number"),
-            Self::PointerArithmetic(reg) => write!(
-                f,
-                "r{} takes part in arithmetic that pointers do not have; only 64-bit addition \
-                 and subtraction of numbers, and the difference of packet pointers",
-                reg.number()
-            ),
-            Self::UnboundedOffset(reg) => write!(
-                f,
-                "r{} is added to a packet pointer and not bounded to 0..=65535; mask or compare \
-                 it first",
-                reg.number()
-            ),
-            Self::PointerComparison(reg) => write!(
-                f,
-                "r{} is compared in a way that reveals an address; compare packet pointers \
-                 with data_end or each other, unsigned, in 64 bits",
-                reg.number()
-            ),
             Self::BackEdge => f.write_str("a loop ends here; loops are not taken yet"),
             Self::UnreachableCode => f.write_str("no path leads here"),
             Self::UnknownHelper(id) => write!(f, "there is no helper {id}"),
-            Self::HelperNotAllowed(id) => write!(
-                f,
-                "a filter calls no helpers, not even {} ({id})",
-                ebpf::helper::by_id(id).map_or("this one", |helper| helper.name)
-            ),
-            Self::HelperArgument(reg) => {
-                write!(f, "r{} is not what this helper takes", reg.number())
+            Self::HelperNotAllowed(id) => {
+                let name = ebpf::helper::by_id(id).map_or("this one", |helper| helper.name);
+                write!(f, "a filter calls no helpers, not even {name} ({id})")
             }
             Self::LocalCall => f.write_str("local function calls are not taken yet"),
             Self::IndirectCall => f.write_str("indirect calls are not taken yet"),
             Self::KernelFunction(id) => write!(f, "there is no kernel function {id}"),
             Self::MapReference => f.write_str("maps and variables are not taken yet"),
-            Self::AtomicAccess(reg) => {
-                write!(f, "atomic access through r{}: only the stack has it", reg.number())
-            }
             Self::UnalignedAtomic(at) => write!(f, "the atomic access at r10{at:+} is not aligned"),
             Self::Redirect => f.write_str("XDP_REDIRECT (4) is not an answer here; use XDP_TX"),
             Self::Malformed => f.write_str("the program is not what decoding promises"),
+            // Told by `about_register`.
+            Self::UninitialisedRegister(_)
+            | Self::MixedRegister(_)
+            | Self::BeforePacket(_)
+            | Self::WriteToReadOnly(_)
+            | Self::NotAPointer(_)
+            | Self::PointerLeak(_)
+            | Self::PointerArithmetic(_)
+            | Self::UnboundedOffset(_)
+            | Self::PointerComparison(_)
+            | Self::HelperArgument(_)
+            | Self::AtomicAccess(_) => Ok(()),
         }
     }
 }
