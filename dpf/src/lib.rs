@@ -1,4 +1,26 @@
 //! The engine: merges proven filters, dispatches, compiles to x86-64, checks what it emitted.
+//!
+//! Two products. [`load`] makes native code of one verified program. [`Engine`] merges the claims of
+//! all bindings and grants into one classifier that says whose a frame is, at a cost that depends
+//! on the *shapes* of the claims and not on how many there are.
+//!
+//! A program:   `Verified` -> [`compile`] -> [`check`] -> sealed pages -> [`NativeProgram`]
+//! A binding:   `Owned` -> rules split into shape and key -> tables (and, for a new shape,
+//!              dispatch code, checked and sealed) -> [`Prepared`] -> published
+//! A frame:     [`Engine::classify`] -> generated code -> tables -> [`Verdict`]
+//!
+//! | module | is |
+//! |---|---|
+//! | [`x86`] | instruction forms and labels; knows nothing above |
+//! | [`compile`] | eBPF to x86-64, one machine instruction for most |
+//! | `plan` | shapes, keys, the keyed hash: what code, checker and interpreter agree on |
+//! | `dispatch` | code for the merged classifier |
+//! | [`check`] | decodes what was emitted and holds it against the program or the plan |
+//! | `engine` | entries, tables, ranks, quotas |
+//!
+//! Nothing is callable that [`check`] has not understood to the last byte; it shares no code with
+//! what emits. What the engine compiles was proven safe by `verifier`; it trusts that and adds no
+//! run-time check.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -45,7 +45,7 @@ impl Frame {
         let saved: Vec<Reg> = SAVED.into_iter().filter(uses).collect();
         let stack = uses(&Reg::R10);
         let calls = insns.iter().any(|insn| matches!(insn, Insn::Call { .. }));
-        let even = saved.len() % 2 == 0;
+        let even = saved.len().is_multiple_of(2);
         let pad = if calls && even { 8 } else { 0 };
         let bytes = pad + if stack { STACK } else { 0 };
         Ok(Self { saved, bytes, stack, locals })

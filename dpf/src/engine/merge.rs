@@ -11,7 +11,7 @@
 use alloc::vec::Vec;
 
 use runtime::native::dispatch::BUCKET_SLOTS;
-use runtime::native::{Code, Dispatcher, Table};
+use runtime::native::{Code, Dispatch, Dispatcher, Mismatch, Table};
 use runtime::pages::CodePages;
 
 use super::entry::Entry;
@@ -42,6 +42,16 @@ pub(super) struct Merged {
 struct Places {
     occupant: Vec<usize>,
     entries: usize,
+}
+
+/// What a change of shapes leads to.
+struct Next {
+    plan: Plan,
+    /// Positions of the old plan's shapes that stay, ascending; they come first in the new plan.
+    kept: Vec<usize>,
+    /// Tables of the shapes that follow them.
+    fresh: Vec<(Table, Places)>,
+    code: Code<Dispatch>,
 }
 
 impl Places {
@@ -126,26 +136,20 @@ impl Merged {
         }
         let emitted = dispatch::emit(&plan)?;
         let code = Code::seal(check::dispatcher(&plan, emitted)?, pages)?;
-        self.swap(plan, &kept, fresh, code, pages)
+        self.swap(Next { plan, kept, fresh, code }, pages)
     }
 
-    /// Puts new code in the place of the old: `kept` tables of the old plan, then the fresh ones.
-    fn swap(
-        &mut self,
-        plan: Plan,
-        kept: &[usize],
-        fresh: Vec<(Table, Places)>,
-        code: Code<runtime::native::Dispatch>,
-        pages: &mut dyn CodePages,
-    ) -> Result<(), EngineError> {
+    /// Puts new code and its tables in the place of the old.
+    fn swap(&mut self, next: Next, pages: &mut dyn CodePages) -> Result<(), EngineError> {
+        let Next { plan, kept, fresh, code } = next;
         let mut tables = Vec::new();
         if let Some(dispatcher) = self.dispatcher.take() {
             let (code, old) = dispatcher.into_parts();
             code.release(pages);
-            tables = pick(old, kept);
+            tables = pick(old, &kept);
         }
-        self.numbers = pick(core::mem::take(&mut self.numbers), kept);
-        self.places = pick(core::mem::take(&mut self.places), kept);
+        self.numbers = pick(core::mem::take(&mut self.numbers), &kept);
+        self.places = pick(core::mem::take(&mut self.places), &kept);
         for (table, places) in fresh {
             tables.push(table);
             self.places.push(places);
@@ -157,7 +161,7 @@ impl Merged {
         // The checker derived the geometry from this very plan: a mismatch cannot be.
         match Dispatcher::new(code, tables) {
             Ok(dispatcher) => self.dispatcher = Some(dispatcher),
-            Err((error, code, _)) => {
+            Err(Mismatch { error, code, .. }) => {
                 code.release(pages);
                 return Err(error.into());
             }

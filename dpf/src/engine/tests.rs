@@ -18,7 +18,7 @@ fn one_shape(key: HashKey, pages: &mut HostPages) -> (Merged, usize) {
     let shape = SplitRule::of(&rule).shape;
     assert_eq!(shape.words(), 1);
     let mut merged = Merged::new(key);
-    merged.reshape(&[shape.clone()], pages).unwrap();
+    merged.reshape(core::slice::from_ref(&shape), pages).unwrap();
     let number = merged.number_of(&shape).unwrap();
     (merged, number)
 }

@@ -1,11 +1,14 @@
 //! The encoder against another decoder: what is written is what was asked for.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use iced_x86::{Decoder, DecoderOptions, Formatter, NasmFormatter};
 
 use super::{Alu, Assembler, Cc, Gpr, Locked, Mem, Shift, Size, Unary, Width};
+
+/// What to emit, and how another decoder spells it.
+type Case<'a> = (&'a dyn Fn(&mut Assembler), &'a str);
 
 /// The text of what `emit` encodes.
 fn text(emit: impl Fn(&mut Assembler)) -> String {
@@ -28,7 +31,7 @@ const W32: Width = Width::W32;
 
 #[test]
 fn arithmetic_reads_back() {
-    let cases: [(&dyn Fn(&mut Assembler), &str); 20] = [
+    let cases: [Case<'_>; 20] = [
         (&|a| a.alu_rr(Alu::Add, W64, Gpr::RAX, Gpr::R15), "add rax, r15"),
         (&|a| a.alu_rr(Alu::Cmp, W32, Gpr::R8, Gpr::RDI), "cmp r8d, edi"),
         (&|a| a.alu_ri(Alu::Sub, W64, Gpr::RSP, 512), "sub rsp, 200h"),
@@ -57,7 +60,7 @@ fn arithmetic_reads_back() {
 
 #[test]
 fn memory_operands_read_back_for_every_base() {
-    let cases: [(&dyn Fn(&mut Assembler), &str); 14] = [
+    let cases: [Case<'_>; 14] = [
         (&|a| a.load(Size::B1, Gpr::RDX, Mem::new(Gpr::RSP, 0)), "movzx edx, byte [rsp]"),
         (&|a| a.load(Size::B2, Gpr::RDX, Mem::new(Gpr::RBP, 0)), "movzx edx, word [rbp]"),
         (&|a| a.load(Size::B4, Gpr::R9, Mem::new(Gpr::R12, -4)), "mov r9d, [r12-4]"),
@@ -109,7 +112,7 @@ fn jumps_become_short_in_the_second_pass_and_stay_right() {
     let second = second.finish().unwrap();
     assert_eq!(second.bytes.len(), first.bytes.len() - 3);
     let jump = Decoder::with_ip(64, &second.bytes, 0, DecoderOptions::NONE).decode();
-    assert_eq!(jump.near_branch_target(), second.bytes.len() as u64 - 1, "{}", jump.to_string());
+    assert_eq!(jump.near_branch_target(), second.bytes.len() as u64 - 1, "{jump}");
 }
 
 #[test]

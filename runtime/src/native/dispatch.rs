@@ -66,10 +66,11 @@ impl Table {
     /// # Errors
     /// [`CodeError::NoMemory`] if there is no memory, or either argument is above its limit.
     pub fn new(key_words: usize, buckets: usize) -> Result<Self, CodeError> {
-        let slot_bytes = (key_words + 1) * BUCKET_SLOTS * size_of::<u64>();
-        let limit = BUCKETS_MAX.saturating_mul(slot_bytes);
+        let bucket_bytes =
+            key_words.saturating_add(1).saturating_mul(BUCKET_SLOTS * size_of::<u64>());
+        let limit = BUCKETS_MAX.saturating_mul(bucket_bytes);
         if key_words > KEY_WORDS_MAX || buckets > BUCKETS_MAX {
-            return Err(CodeError::NoMemory { bytes: buckets.saturating_mul(slot_bytes), limit });
+            return Err(CodeError::NoMemory { bytes: buckets.saturating_mul(bucket_bytes), limit });
         }
         let buckets = buckets.max(1).next_power_of_two();
         let len = buckets * BUCKET_SLOTS * (key_words + 1);
@@ -136,24 +137,31 @@ pub struct Dispatcher {
     refs: Vec<TableRef>,
 }
 
+/// Code and tables that do not fit each other, given back.
+#[derive(Debug)]
+pub struct Mismatch {
+    /// Why.
+    pub error: CodeError,
+    /// The code.
+    pub code: Code<Dispatch>,
+    /// The tables.
+    pub tables: Vec<Table>,
+}
+
 impl Dispatcher {
-    /// Joins code and tables. On a mismatch both are given back.
+    /// Joins code and tables.
     ///
     /// # Errors
     /// [`CodeError::WrongTables`] names the first table that does not fit; [`CodeError::NoMemory`].
-    #[allow(clippy::type_complexity)]
-    pub fn new(
-        code: Code<Dispatch>,
-        tables: Vec<Table>,
-    ) -> Result<Self, (CodeError, Code<Dispatch>, Vec<Table>)> {
+    pub fn new(code: Code<Dispatch>, tables: Vec<Table>) -> Result<Self, Mismatch> {
         if let Err(error) = fits(code.geometry(), &tables) {
-            return Err((error, code, tables));
+            return Err(Mismatch { error, code, tables });
         }
         let mut refs = Vec::new();
         if refs.try_reserve_exact(tables.len()).is_err() {
             let bytes = tables.len() * size_of::<TableRef>();
             let error = CodeError::NoMemory { bytes, limit: TABLES_MAX * size_of::<TableRef>() };
-            return Err((error, code, tables));
+            return Err(Mismatch { error, code, tables });
         }
         refs.extend(tables.iter().map(table_ref));
         Ok(Self { code, tables, refs })

@@ -21,9 +21,12 @@ pub mod dispatch;
 pub mod host;
 pub mod pages;
 pub mod program;
+#[cfg(test)]
+#[cfg(feature = "std")]
+mod tests;
 
 pub use code::{Checked, Code, Convention};
-pub use dispatch::{Dispatch, Dispatcher, Table};
+pub use dispatch::{Dispatch, Dispatcher, Mismatch, Table};
 #[cfg(feature = "std")]
 pub use host::HostPages;
 pub use program::{Filter, Memory, NativeContext, Packet};

@@ -2,15 +2,15 @@
 //!
 //! These tests vouch for bytes themselves, which only `dpf::check` may do in the product.
 
-#![cfg(test)]
+use alloc::borrow::ToOwned;
+use alloc::vec;
 
-use sluice_runtime as runtime;
-
-use runtime::native::{
-    Checked, Code, Dispatch, Dispatcher, Filter, HostPages, Memory, Packet, Table,
+use super::{
+    Checked, Code, Convention, Dispatch, Dispatcher, Filter, HostPages, Memory, Mismatch, Packet,
+    Table,
 };
-use runtime::pages::{CodeError, CodePages};
-use runtime::{PacketBuffer, helpers};
+use crate::pages::{CodeError, CodePages};
+use crate::{PacketBuffer, helpers};
 
 /// `mov rax, [rdi + 8]; sub rax, [rdi]; ret`: data_end - data.
 const LENGTH: [u8; 8] = [0x48, 0x8b, 0x47, 0x08, 0x48, 0x2b, 0x07, 0xc3];
@@ -19,10 +19,7 @@ const STAMP: [u8; 12] = [0x48, 0x8b, 0x07, 0xc6, 0x00, 0x07, 0xb8, 3, 0, 0, 0, 0
 /// `mov byte [rdi + rsi - 1], 9; mov rax, rsi; ret`.
 const MEMORY: [u8; 9] = [0xc6, 0x44, 0x37, 0xff, 0x09, 0x48, 0x89, 0xf0, 0xc3];
 
-fn seal<C: runtime::native::Convention<Geometry = ()>>(
-    bytes: &[u8],
-    pages: &mut HostPages,
-) -> Code<C> {
+fn seal<C: Convention<Geometry = ()>>(bytes: &[u8], pages: &mut HostPages) -> Code<C> {
     Code::seal(Checked::vouch(bytes.to_vec(), ()), pages).unwrap()
 }
 
@@ -119,10 +116,11 @@ fn a_dispatcher_only_joins_code_and_tables_of_one_geometry() {
     let mut pages = HostPages::default();
     let checked: Checked<Dispatch> = Checked::vouch(bytes.to_vec(), vec![1]);
     let code = Code::seal(checked, &mut pages).unwrap();
-    let (error, code, tables) = Dispatcher::new(code, vec![Table::new(2, 1).unwrap()]).unwrap_err();
+    let Mismatch { error, code, tables } =
+        Dispatcher::new(code, vec![Table::new(2, 1).unwrap()]).unwrap_err();
     assert_eq!(error, CodeError::WrongTables { table: 0 });
     assert_eq!(tables.len(), 1);
-    let (error, code, _) = Dispatcher::new(code, vec![]).unwrap_err();
+    let Mismatch { error, code, .. } = Dispatcher::new(code, vec![]).unwrap_err();
     assert_eq!(error, CodeError::WrongTables { table: 0 });
 
     let mut dispatcher = Dispatcher::new(code, vec![Table::new(1, 1).unwrap()]).unwrap();
@@ -157,6 +155,7 @@ fn a_dispatcher_only_joins_code_and_tables_of_one_geometry() {
 fn tables_have_limits() {
     assert!(Table::new(7, 1).is_err());
     assert!(Table::new(1, usize::MAX).is_err());
+    assert!(Table::new(usize::MAX, usize::MAX).is_err());
     let table = Table::new(3, 5).unwrap();
     assert_eq!((table.buckets(), table.slots()), (8, 32));
     assert_eq!(table.buckets_of(0x0000_000b_0000_0009), [1, 3]);
