@@ -5,8 +5,8 @@
 //! returns; [`Kernel::step`] is the whole loop.
 //!
 //! Two walks through the code:
-//! - a packet: [`packet`](crate::packet) - card, classify, run, deliver, count - on one screen;
-//! - a filter: [`filter`](crate::filter) - copy in, decode, safe, claim, inside, disjoint, own,
+//! - a packet: `packet.rs` - card, classify, run, deliver, count - on one screen;
+//! - a filter: `filter/` - copy in, decode, safe, claim, inside, disjoint, own,
 //!   compile, check, publish - one line per stage.
 //!
 //! Rules that hold everywhere: a call checks handle, kind, rights and arguments and reserves what

@@ -15,6 +15,7 @@ fn word() -> impl Strategy<Value = u64> {
         1 => (0u64..40, 1u64..4).prop_map(|(index, generation)| generation << 32 | index),
         3 => (0u64..16).prop_map(|page| SCRATCH + page * 4096),
         2 => (0u64..64).prop_map(|page| 0x60_0000_0000 + page * 4096),
+        2 => Just(SCRATCH + 0x200),
         1 => prop_oneof![Just(CONTROL), Just(RECEIVE), Just(TRANSMIT)],
         3 => 0u64..600,
         1 => Just(u64::MAX),

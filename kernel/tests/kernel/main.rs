@@ -7,6 +7,8 @@ extern crate sluice_kernel as kernel;
 
 // What Clippy allows in tests it allows where it sees that they are tests: hence the attribute.
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod binding;
 #[cfg(test)]
 mod calls;
