@@ -14,6 +14,8 @@
 
 extern crate alloc;
 
+#[cfg(any(test, target_os = "none"))]
+mod calendar;
 mod event;
 mod frames;
 pub mod limits;

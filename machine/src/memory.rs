@@ -81,7 +81,7 @@ pub(crate) fn is_user(va: u64) -> bool {
     (USER_START..USER_END).contains(&va)
 }
 
-/// Cuts `len` bytes from `va` into runs that stay within a page: address, offset in the copy, length.
+/// Cuts `len` bytes from `va` into runs within a page: address, offset in the copy, length.
 ///
 /// Addresses wrap: the caller's look-up refuses what is not a user address.
 pub(crate) fn page_runs(va: u64, len: usize) -> impl Iterator<Item = (u64, usize, usize)> {

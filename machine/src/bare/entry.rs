@@ -99,8 +99,8 @@ boot_long:
     movabsq $({stack} + {stack_top}), %rsp
     xorl %ebp, %ebp
     movabsq $sluice_entry, %rax      # what `machine::entry!` defines
-    call *%rax
-    ud2
+    pushq $0                         # nowhere to return to
+    jmp *%rax
     .section .text
     "#,
     base = const KERNEL_BASE,

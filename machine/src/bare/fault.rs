@@ -116,6 +116,9 @@ fn backtrace(rip: u64, rbp: u64) {
         }
         // SAFETY: two aligned words inside a stack that is mapped.
         let (next, back) = unsafe { ((at as *const u64).read(), (at as *const u64).add(1).read()) };
+        if back == 0 {
+            return;
+        }
         line(back);
         if next <= at {
             return;

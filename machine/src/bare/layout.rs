@@ -2,10 +2,13 @@
 //!
 //! | from | what |
 //! |---|---|
-//! | `PHYS_BASE` | all memory, writable, never executable; without the code window's frames, and with the kernel's text and constants read-only |
+//! | `PHYS_BASE` | all memory, never executable; writable but for the exceptions below |
 //! | `MMIO_BASE` | device registers, uncached, mapped while booting |
 //! | `KERNEL_BASE` | the kernel image, by section |
 //! | `CODE_BASE` | the code window |
+//!
+//! The physical map leaves the code window's frames out and shows the kernel's text and constants
+//! read-only, so that no page can be both written and executed, at any address.
 //!
 //! The last two are within 2 GiB, so that generated code reaches the kernel with 32-bit offsets.
 

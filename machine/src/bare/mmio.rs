@@ -1,7 +1,6 @@
 //! Virtio devices at the addresses that the command line gives (microvm).
 //!
-//! QEMU appends `virtio_mmio.device=512@0xfeb00e00:12` for each slot when ACPI is off: size,
-//! address, pin of the I/O APIC. The format is Linux's.
+//! Each is in a slot that the command line names ([`crate::virtio::place`]).
 
 use super::apic;
 use super::nic::{Console, Nic};
@@ -10,20 +9,14 @@ use super::start::Devices;
 use super::transport::Device;
 use crate::virtio::console::Port;
 use crate::virtio::net::Net;
+use crate::virtio::place::{Place, SIZE};
 use core::ptr::NonNull;
 use virtio_drivers::transport::mmio::{MmioTransport, MmioVersion, VirtIOHeader};
 use virtio_drivers::transport::{DeviceType, Transport};
 
-const SIZE: usize = 512;
-
-struct Place {
-    address: u64,
-    pin: u8,
-}
-
 /// Looks for devices and sets up the first of each kind.
 pub(super) fn probe(command_line: &str, devices: &mut Devices) {
-    for place in command_line.split_ascii_whitespace().filter_map(parse) {
+    for place in command_line.split_ascii_whitespace().filter_map(Place::parse) {
         let Some(transport) = transport(&place) else { continue };
         match transport.device_type() {
             DeviceType::Network if devices.nic.is_none() => {
@@ -35,15 +28,6 @@ pub(super) fn probe(command_line: &str, devices: &mut Devices) {
             _ => {}
         }
     }
-}
-
-fn parse(word: &str) -> Option<Place> {
-    let rest = word.strip_prefix("virtio_mmio.device=")?;
-    let (size, rest) = rest.split_once('@')?;
-    let (address, pin) = rest.split_once(':')?;
-    let address = u64::from_str_radix(address.strip_prefix("0x")?, 16).ok()?;
-    let place = Place { address, pin: pin.parse().ok()? };
-    (size.parse() == Ok(SIZE) && address.is_multiple_of(SIZE as u64)).then_some(place)
 }
 
 /// The device at a place; `None` for an empty slot, and with a message for a legacy device.

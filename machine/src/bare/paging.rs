@@ -1,7 +1,7 @@
 //! The kernel's own mappings: every page has exactly the rights it needs, none can be both written
 //! and executed, and nothing is mapped in the lower half.
 //!
-//! Built once, in fresh frames, while the boot tables (2 MiB pages, everything writable) are active.
+//! Built once, in fresh frames, while the boot tables (2 MiB pages, all writable) are active.
 //! Address spaces share the upper half by copying the root's upper entries, so every root entry
 //! that the kernel will ever use exists before the first address space does.
 

@@ -166,6 +166,6 @@ fn give_tables(pool: &mut FramePool, table: u64, level: u8) {
             None => {}
         }
     }
-    // SAFETY: taken by `table`; its space is being destroyed and not loaded, so nothing points here.
+    // SAFETY: taken by `table`; its space is being destroyed and not loaded: nothing points here.
     unsafe { pool.put_table(FrameNumber(table / PAGE as u64)) };
 }

@@ -62,8 +62,9 @@ trap_stubs:
     .set vector, 0
     .rept 256
     .balign 16
-    .if vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30
-    .else
+    .if vector == 8 || (vector >= 10 && vector <= 14) || vector == 17
+    .elseif vector == 21 || vector == 29 || vector == 30
+    .else                                # no error code: push one
     pushq $0
     .endif
     pushq $vector

@@ -1,6 +1,6 @@
 //! The machine's double on Linux: heap pages, scripted events, in-memory queues, a settable clock.
 //!
-//! It makes the same checks as bare metal, so that a kernel that passes here has not been flattered:
+//! It makes the same checks as bare metal, so that a kernel that passes here was not flattered:
 //! frames come filled with rubbish, page tables cost frames, a frame that is still mapped cannot be
 //! given back. What drives it is per thread, so tests run side by side:
 //!

@@ -7,11 +7,13 @@
 //! Where it writes is another matter: without an IOMMU a device can write anywhere; the threat
 //! model trusts the hypervisor that makes it not do so.
 //!
-//! The drivers are the same on bare metal and in the host's tests, where a made-up device misbehaves.
+//! The drivers are the same on bare metal and in the host's tests, where a made-up device
+//! misbehaves.
 
 pub(crate) mod buffers;
 pub(crate) mod console;
 pub(crate) mod net;
+pub(crate) mod place;
 pub(crate) mod ring;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! A made-up virtio device: memory that is shared with the driver, and a test that plays the device.
+//! A made-up virtio device: memory shared with the driver, and a test that plays the device.
 
 use core::ptr::NonNull;
 use std::alloc::{Layout, alloc_zeroed};
