@@ -1,4 +1,4 @@
-//! Every call with handles, kinds, rights and pointers that are wrong: refused, and nothing changes.
+//! Every call with wrong handles, kinds, rights and pointers: refused, and nothing changes.
 
 use abi::handle::Rights;
 use abi::{Call, Status};

@@ -95,9 +95,11 @@ fn an_ash_answers_in_place_while_its_owner_does_nothing() {
     assert_eq!((books.rx.received, books.rx.answered), (1, 1));
     let records = machine.records();
     let latency = records.iter().any(|r| matches!(r, Record::Latency { in_kernel: true, .. }));
-    let verdict = records.iter().any(
-        |r| matches!(r, Record::Packet { verdict: Verdict::Answered(_), frame, .. } if frame.len() == 47),
-    );
+    let traced = records.iter().find_map(|record| match record {
+        Record::Packet { verdict: Verdict::Answered(_), frame, .. } => Some(frame.len()),
+        _ => None,
+    });
+    let verdict = traced == Some(47);
     assert!(latency && verdict);
     let at = crate::harness::SCRATCH;
     machine.ok(Call::BindingStats, &[binding, at]);
