@@ -1,5 +1,7 @@
 //! What ring 3 looks like from the kernel: its registers, and why it stopped.
 
+use crate::platform::Frame;
+
 /// The general registers of a ring-3 program, as they are when it is not running.
 ///
 /// A system call has its number in `rax`, arguments in `rdi rsi rdx r10 r8 r9`, and finds its
@@ -41,6 +43,22 @@ pub enum Event {
     Nic,
     /// An interrupt that nobody asked for, by vector.
     Spurious(u8),
+}
+
+/// Where the machine itself enters ring 3 when it faults: the kernel's registration, in the form
+/// that the trap entry uses. `abi::upcall` has the layout of what it writes.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultUpcall<'a> {
+    /// The frame that the save area lies in; it cannot be given back while this is set.
+    pub frame: &'a Frame,
+    /// Where in it.
+    pub offset: usize,
+    /// The save area's address in ring 3.
+    pub save: u64,
+    /// Where ring 3 continues: an address of its half.
+    pub entry: u64,
+    /// With this stack pointer.
+    pub stack: u64,
 }
 
 /// A processor exception in ring 3 (Intel SDM 3A, 6.15).

@@ -75,9 +75,9 @@ impl<S: AsRef<[u64]> + AsMut<[u64]>> FrameMap<S> {
         let count = count as u64;
         let mut first = 0;
         while first + count <= self.limit() {
-            match (first..first + count).rev().find(|&number| !self.is_free(number)) {
+            match self.last_taken(first..first + count) {
                 None => {
-                    (first..first + count).for_each(|number| self.clear(number));
+                    self.mark(first..first + count, false);
                     return Some(first);
                 }
                 Some(taken) => first = self.next_free(taken + 1).next_multiple_of(align),
@@ -90,6 +90,29 @@ impl<S: AsRef<[u64]> + AsMut<[u64]>> FrameMap<S> {
     pub(crate) fn put(&mut self, number: u64) {
         assert!(number < self.limit() && !self.is_free(number), "frame {number:#x} given twice");
         self.set(number);
+    }
+
+    /// Gives frames in a row back.
+    pub(crate) fn put_run(&mut self, range: Range<u64>) {
+        let all_taken = words(&range).all(|(at, mask)| self.words.as_ref()[at] & mask == 0);
+        assert!(all_taken, "frames {range:x?} given twice");
+        self.mark(range, true);
+    }
+
+    /// The highest frame of a range that is not free. The range is within the limit.
+    fn last_taken(&self, range: Range<u64>) -> Option<u64> {
+        let taken = |(at, mask): (usize, u64)| (at, !self.words.as_ref()[at] & mask);
+        let (at, taken) = words(&range).rev().map(taken).find(|(_, taken)| *taken != 0)?;
+        Some(at as u64 * 64 + u64::from(taken.ilog2()))
+    }
+
+    /// Makes a range free that is taken, or taken that is free.
+    fn mark(&mut self, range: Range<u64>, free: bool) {
+        for (at, mask) in words(&range) {
+            self.words.as_mut()[at] ^= mask;
+        }
+        let count = (range.end - range.start) as usize;
+        self.free = if free { self.free + count } else { self.free - count };
     }
 
     fn limit(&self) -> u64 {
@@ -115,6 +138,16 @@ impl<S: AsRef<[u64]> + AsMut<[u64]>> FrameMap<S> {
         self.words.as_mut()[(number / 64) as usize] &= !(1 << (number % 64));
         self.free -= 1;
     }
+}
+
+/// The words that a range of bits touches, and which bits of them.
+fn words(range: &Range<u64>) -> impl DoubleEndedIterator<Item = (usize, u64)> + use<> {
+    let Range { start, end } = *range;
+    (start / 64..end.div_ceil(64)).map(move |word| {
+        let low = start.saturating_sub(word * 64);
+        let high = (end - word * 64).min(64);
+        (word as usize, u64::MAX << low & u64::MAX >> (64 - high))
+    })
 }
 
 #[cfg(test)]
@@ -153,6 +186,30 @@ mod tests {
         assert_eq!(map.take_run(0, 1), None);
         assert_eq!(map.take_run(usize::MAX, 1), None);
         assert_eq!(map.free(), 200 - 20 - 10 - 1 - 64);
+    }
+
+    #[test]
+    fn runs_of_every_length_come_and_go() {
+        for count in 1..=190 {
+            let mut map = map(200);
+            map.take_at(5);
+            let first = map.take_run(count, 1).unwrap();
+            assert_eq!(first, if count <= 5 { 0 } else { 6 });
+            let run = first..first + count as u64;
+            assert!((0..200).all(|n| map.is_free(n) != (n == 5 || run.contains(&n))));
+            map.put_run(run);
+            assert_eq!(map.free(), 199);
+            assert!((0..200).all(|n| map.is_free(n) != (n == 5)));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "given twice")]
+    fn giving_a_run_that_is_free_in_part_stops_the_kernel() {
+        let mut map = map(200);
+        let first = map.take_run(100, 1).unwrap();
+        map.put(first + 70);
+        map.put_run(first..first + 100);
     }
 
     #[test]

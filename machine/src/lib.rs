@@ -41,7 +41,7 @@ use bare as platform;
 #[doc(hidden)]
 pub use bare::start;
 
-pub use event::{Event, Fault, Registers};
+pub use event::{Event, Fault, FaultUpcall, Registers};
 pub use memory::{FrameNumber, MapError, PAGE, Rights, USER_END, USER_START, UserFault};
 pub use platform::{
     AddressSpace, Boot, CodeWindow, Console, Cpu, Frame, FramePool, FrameRun, Nic, Received,

@@ -16,6 +16,11 @@ pub(crate) fn serve(mut boot: Boot) -> ! {
     frame.write(100, b"from a frame");
     if let Some(console) = &mut boot.console {
         assert_eq!(console.write(b"over the console\n"), 17);
+        let mut rest = &[b'x'; 300_000][..];
+        while !rest.is_empty() {
+            rest = &rest[console.write(rest)..];
+            idle(Some(time::now_ns() + 1_000_000)); // The device takes its time.
+        }
     }
     log::info!("ready {:02x?}", nic.mac());
     let (mut echoed, mut sent, mut done, mut late) = (0, 0, 0, 0);

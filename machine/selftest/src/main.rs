@@ -42,7 +42,7 @@ fn run(mut boot: Boot) -> ! {
     checks::boot::idling();
     assert_eq!(boot.frames.free(), free, "frames were lost");
     log::info!("checks done");
-    crash::if_asked(boot.command_line);
+    crash::if_asked(boot.command_line, &mut boot.frames);
     if boot.command_line.split(' ').any(|word| word == "echo") {
         echo::serve(boot);
     }

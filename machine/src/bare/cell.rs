@@ -36,4 +36,13 @@ impl<T> OneCpu<T> {
         self.lent.set(false);
         Some(result)
     }
+
+    /// Takes the value back from whoever has it, so that it can be lent again.
+    ///
+    /// # Safety
+    ///
+    /// Whoever has it never runs again.
+    pub(super) unsafe fn seize(&self) {
+        self.lent.set(false);
+    }
 }

@@ -8,7 +8,7 @@ use super::port::write8;
 use super::serial::print;
 use super::trap::TrapFrame;
 use super::user::fault_address;
-use super::{stack, symbols};
+use super::{serial, stack, symbols};
 use crate::limits::BACKTRACE_MAX;
 use core::arch::asm;
 use core::panic::PanicInfo;
@@ -100,6 +100,8 @@ fn die_once() {
     if this_cpu().dying.swap(true, Ordering::Relaxed) {
         exit(DEAD);
     }
+    // SAFETY: both callers report and exit.
+    unsafe { serial::seize() };
 }
 
 /// Prints return addresses, by frame pointers (`-Cforce-frame-pointers`).

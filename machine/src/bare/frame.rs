@@ -156,7 +156,12 @@ impl FramePool {
 
     /// Takes a run back.
     pub fn give_run(&mut self, run: FrameRun) {
-        (run.first.0..run.first.0 + run.count as u64).for_each(|n| self.put(FrameNumber(n)));
+        let range = run.first.0..run.first.0 + run.count as u64;
+        let free = |map: &AtomicU32| map.load(Ordering::Relaxed) == 0;
+        let unmapped =
+            MAPS.with(|maps| maps[range.start as usize..range.end as usize].iter().all(free));
+        assert!(unmapped, "frames {range:x?} given back while mapped");
+        self.map.put_run(range);
     }
 
     /// Free frames now.

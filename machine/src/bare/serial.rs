@@ -20,6 +20,16 @@ pub fn print(text: Arguments<'_>) {
     });
 }
 
+/// Makes sure that the next [`print`] is heard, whoever was printing.
+///
+/// # Safety
+///
+/// What runs now never returns to what it interrupted.
+pub(super) unsafe fn seize() {
+    // SAFETY: as promised by the caller.
+    unsafe { COM1.seize() };
+}
+
 /// Sets the port up and makes it the destination of `log`; the level stays off until it is set.
 pub(super) fn init() {
     // SAFETY: 0x3f8 is COM1 on every PC, and only this module touches it.

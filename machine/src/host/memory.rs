@@ -140,7 +140,7 @@ impl FramePool {
 
     /// Takes a run back.
     pub fn give_run(&mut self, run: FrameRun) {
-        (run.first.0..run.first.0 + run.count as u64).for_each(|number| self.map.put(number));
+        self.map.put_run(run.first.0..run.first.0 + run.count as u64);
     }
 
     /// Free frames now.

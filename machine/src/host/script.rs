@@ -2,7 +2,7 @@
 
 use super::space::AddressSpace;
 use super::time;
-use crate::event::{Event, Registers};
+use crate::event::{Event, FaultUpcall, Registers};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
@@ -75,6 +75,9 @@ impl UserContext {
         };
         Self { registers }
     }
+
+    /// On bare metal faults go to ring 3 by the trap entry; here all of them come out as events.
+    pub fn set_fault_upcall(&mut self, _to: Option<FaultUpcall<'_>>) {}
 
     /// Plays the next turn of the script. Unwinds with [`ScriptEnded`] when there is none.
     pub fn enter(&mut self, space: &AddressSpace) -> Event {

@@ -45,11 +45,13 @@ impl<H: Hal, T: Transport> Port<H, T> {
 
     /// Writes bytes and says how many were taken; the rest found no free slot.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> usize {
-        while let Some((chunk, _)) = self.ring.take() {
-            self.slots.push(chunk.slot);
-        }
         let mut taken = 0;
         for part in bytes.chunks(CONSOLE_SLOT) {
+            if self.slots.is_empty() {
+                // A quick device has taken the first parts by now.
+                self.ring.kick(&mut self.transport);
+                self.reap();
+            }
             let Some(mut slot) = self.slots.pop() else { break };
             slot.bytes_mut()[..part.len()].copy_from_slice(part);
             if let Err(chunk) = self.ring.add(Chunk { slot, len: part.len() }) {
@@ -59,7 +61,15 @@ impl<H: Hal, T: Transport> Port<H, T> {
             taken += part.len();
         }
         self.ring.kick(&mut self.transport);
+        self.reap();
         taken
+    }
+
+    /// Collects what the device has taken.
+    fn reap(&mut self) {
+        while let Some((chunk, _)) = self.ring.take() {
+            self.slots.push(chunk.slot);
+        }
     }
 
     /// Ids from the device that were refused.

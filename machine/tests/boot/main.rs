@@ -68,9 +68,11 @@ fn a_dying_kernel_says_why_and_exits() {
         ("null", "page fault (vector 14, error 0x0)\ncr2 0000000000000010"),
         ("text", "page fault (vector 14, error 0x3)\ncr2 ffffffff80100000"),
         ("alias", "page fault (vector 14, error 0x3)\ncr2 ffff800000100000"),
-        ("execute", "page fault (vector 14, error 0x10)\ncr2 ffff800000200000"),
+        ("execute", "page fault (vector 14, error 0x11)\ncr2 ffff800006000000"),
         ("stack", "double fault"),
-        ("user", "page fault (vector 14"),
+        ("user-read", "page fault (vector 14, error 0x1)\ncr2 0000000000400000"),
+        ("user-execute", "page fault (vector 14, error 0x11)\ncr2 0000000000400500"),
+        ("nested", "kernel panic: in the middle of a line"),
     ] {
         let run = Qemu::new(Machine::Microvm).append(&format!("crash={way}")).run();
         assert_eq!(run.status, DIED, "{way}: {}", run.text);
@@ -105,6 +107,6 @@ fn frames_and_records_go_both_ways() {
         let end = run.finish();
         assert_eq!(end.status, PASSED, "{}", end.text);
         assert!(end.text.contains("echoed 2008 sent 1 done 1"), "{}", end.text);
-        assert_eq!(end.console, b"over the console\n");
+        assert_eq!(end.console, [b"over the console\n", &[b'x'; 300_000][..]].concat());
     }
 }

@@ -33,7 +33,8 @@ impl Program {
         Self { space, context, frames: [code, stack] }
     }
 
-    fn enter(&mut self) -> Event {
+    /// Runs it until it stops.
+    pub(crate) fn enter(&mut self) -> Event {
         self.context.enter(&self.space)
     }
 

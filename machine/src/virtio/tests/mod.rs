@@ -233,7 +233,7 @@ fn a_console_takes_what_fits_and_no_more() {
     assert_eq!(device.collect(1).unwrap(), b"record");
     let capacity = CONSOLE_SLOTS * CONSOLE_SLOT;
     assert_eq!(port.write(&vec![1; capacity + 1]), capacity);
-    assert_eq!(port.write(b"lost"), 0);
+    assert_eq!(port.write(b"lost"), 0); // The device takes nothing here until it is asked to.
     assert_eq!(device.collect(1).unwrap().len(), CONSOLE_SLOT);
     assert_eq!(port.write(b"kept"), 4);
     assert_eq!(port.malformed(), 0);
@@ -244,6 +244,7 @@ fn a_console_that_lies_is_not_believed() {
     let device = Fake::new(1 << 32, &[]);
     let mut port = Port::<HostHal, _>::new(device.clone()).unwrap();
     device.use_up(1, 3, 0);
+    assert_eq!(port.write(b"the lie is seen after this"), 26);
     assert_eq!(port.write(b"record"), 0);
     assert_eq!(port.malformed(), 1);
     let old = Port::<HostHal, _>::new(Fake::new(0, &[]));
