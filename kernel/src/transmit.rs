@@ -68,21 +68,16 @@ impl Kernel {
         let out = rings.peek(&self.memory, &mut network.header).map_err(Unsent::Refused)?;
         let allowed = self.guard_header(id, &out);
         let queued = allowed.and_then(|()| self.queue(&out));
-        if let Err(Unsent::Later) = queued {
-            self.wipe(&out);
-            return Err(Unsent::Later);
-        }
         if let Err(Unsent::Refused(reason)) = queued {
             let copy = self.network.header.get(..out.copied).unwrap_or_default();
             let trace = self.copy_for_trace(copy);
             self.trace(Verdict::Refused(reason, id.to_raw()), trace);
         }
-        let result = queued.map(|transmission| self.sent(id, &out, transmission));
-        self.wipe(&out);
-        result
+        queued.map(|transmission| self.sent(id, &out, transmission))
     }
 
-    /// The guard over the copied header, at the frame's real length.
+    /// The guard over the copied header, at the frame's real length: what was not copied reads as
+    /// zero, for nothing is ever written to that part of the buffer.
     fn guard_header(&self, id: BindingId, out: &Outgoing) -> Result<(), Unsent> {
         let frame = self.network.header.get(..out.length).unwrap_or_default();
         self.guard(id, frame).map_err(Unsent::Refused)
@@ -144,13 +139,6 @@ impl Kernel {
         match &grant.guard {
             Some(guard) if !guard.accepts(frame) => Err(Reason::Guard),
             _ => Ok(()),
-        }
-    }
-
-    /// Makes the header buffer zero again.
-    fn wipe(&mut self, out: &Outgoing) {
-        if let Some(copy) = self.network.header.get_mut(..out.copied) {
-            copy.fill(0);
         }
     }
 }
