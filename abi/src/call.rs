@@ -41,6 +41,9 @@ calls! {
     Report = 5,
     /// `()` → monotonic nanoseconds since boot.
     Clock = 6,
+    /// `(kind, entry, stack, save area)`: where the kernel enters the caller for that
+    /// [`crate::upcall::Kind`]. An entry of 0 takes the registration back.
+    UpcallSet = 7,
 
     /// `(capability)`: forgets it.
     CapDrop = 10,

@@ -25,6 +25,7 @@ pub mod refusal;
 pub mod ring;
 pub mod start;
 pub mod status;
+pub mod upcall;
 
 pub use call::Call;
 pub use handle::{Handle, Rights};

@@ -73,7 +73,8 @@ impl Kernel {
         }
     }
 
-    fn unpin(&mut self, frame: u64) {
+    /// It may go again, once nothing pins it.
+    pub(crate) fn unpin(&mut self, frame: u64) {
         if let Some(page) = self.memory.at_mut(frame) {
             page.pins = page.pins.saturating_sub(1);
         }

@@ -7,6 +7,7 @@
 
 use abi::record::Record;
 use abi::start::State;
+use abi::upcall::Kind;
 use machine::{Boot, Event};
 
 use crate::books::Counters;
@@ -18,6 +19,7 @@ use crate::options::Options;
 use crate::pages::Memory;
 use crate::reserve::{Need, Reservations};
 use crate::scheduler::Scheduler;
+use crate::upcall::Cause;
 
 /// The machine's one kernel.
 pub struct Kernel {
@@ -86,6 +88,10 @@ impl Kernel {
         if environment.state == State::Proving {
             return self.prove(id);
         }
+        if environment.upcalls.pending() {
+            self.deliver_raised(id);
+        }
+        let Some(environment) = self.environments.get_mut(id) else { return };
         self.scheduler.arm();
         let event = environment.context.enter(&environment.space);
         match event {
@@ -115,7 +121,14 @@ impl Kernel {
         }
     }
 
+    /// A fault that the machine did not pass on itself: without a handler, or within one, it ends
+    /// the environment.
     fn fault(&mut self, id: EnvironmentId, fault: machine::Fault) {
+        let machine::Fault { vector, error, address } = fault;
+        let cause = Cause { detail: u64::from(vector), error, address, argument: 0 };
+        if self.upcall(id, Kind::Fault, cause) {
+            return;
+        }
         let rip = self.environments.get(id).map_or(0, |it| it.context.registers.rip);
         log::warn!(
             "environment {}: exception {} at {rip:#x}, error {:#x}, address {:#x}",

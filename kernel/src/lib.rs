@@ -41,6 +41,7 @@ mod reserve;
 mod ring;
 mod scheduler;
 mod transmit;
+mod upcall;
 
 pub use boot::{BootError, main};
 pub use environment::EnvironmentId;

@@ -11,6 +11,7 @@ mod flows;
 mod output;
 mod pages;
 mod process;
+mod upcalls;
 
 use abi::{Call, Handle, Rights, Status};
 use alloc::vec::Vec;
@@ -81,6 +82,7 @@ impl Kernel {
             Call::Print => self.print(a),
             Call::Report => self.report(a),
             Call::Clock => Ok(Done::Value(machine::time::now_ns())),
+            Call::UpcallSet => self.upcall_set(a),
             Call::CapDrop => self.cap_drop(a),
             Call::CapDerive => self.cap_derive(a),
             Call::CapGrant => self.cap_grant(a),
@@ -229,7 +231,7 @@ impl Kernel {
         Ok(handle)
     }
 
-    /// Reads bytes of an environment. The caller of this bounds `bytes` first and has reserved them.
+    /// Reads bytes of an environment. The caller bounds `bytes` first and has reserved them.
     ///
     /// # Errors
     /// [`Status::BadAddress`].

@@ -2,14 +2,14 @@
 //!
 //! In this order: its proof is dropped, its bindings leave the engine and the registry, its own
 //! mappings are broken, its pages are taken out of whoever else maps them and given back, its
-//! capabilities are forgotten (a grant that nobody holds any more goes with the last one), and its
-//! page tables are given back. Its children, with their quotas, pass to its own creator, which is told
-//! by `EVENT_CHILD` and gets the quota back. The card is polled on the way, so that the end of a
-//! large environment does not hold packets up.
+//! capabilities are forgotten (a grant that nobody holds any more goes with the last one), and
+//! its page tables are given back. Its children, with their quotas, pass to its own creator,
+//! which is told by `EVENT_CHILD` and gets the quota back. The card is polled on the way, so that
+//! the end of a large environment does not hold packets up.
 //!
-//! What it *derived* does not end with it: a grant lives while anybody holds a capability to it,
-//! has bindings or children under it, and until somebody with `Rights::REVOKE` on it or on an
-//! ancestor revokes it.
+//! What it *derived* does not end with it: a grant lives while somebody holds a capability to it or
+//! anything stands under it, and until somebody with `Rights::REVOKE` on it or on an ancestor
+//! revokes it.
 
 use abi::record::Record;
 use abi::ring::EVENT_CHILD;
@@ -28,6 +28,7 @@ impl Kernel {
         let Some(environment) = self.environments.get_mut(id) else { return };
         environment.state = end.state;
         self.scheduler.forget(id);
+        self.forget_upcalls(id);
         self.break_mappings_of(id);
         self.free_pages_of(id);
         let Some(environment) = self.environments.remove(end) else { return };

@@ -18,6 +18,7 @@ use machine::{AddressSpace, UserContext};
 use crate::capability::Table;
 use crate::filter::Proof;
 use crate::reserve::Account;
+use crate::upcall::Upcalls;
 
 pub(crate) use table::{Ended, Environments};
 
@@ -43,6 +44,8 @@ pub(crate) struct Environment {
     pub(crate) pages: BTreeSet<u64>,
     pub(crate) table: Table,
     pub(crate) account: Account,
+    /// Where the kernel enters it of its own accord.
+    pub(crate) upcalls: Upcalls,
     /// Bindings that it owns.
     pub(crate) bindings: usize,
     /// The proof being worked on in its slices.
@@ -69,6 +72,7 @@ impl Environment {
             pages: BTreeSet::new(),
             table: Table::new(),
             account,
+            upcalls: Upcalls::default(),
             bindings: 0,
             proof: None,
         }
