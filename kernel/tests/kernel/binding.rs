@@ -214,3 +214,96 @@ fn pages_of_a_ring_stay_while_it_lives() {
     machine.ok(Call::PageFree, &[page]);
     machine.audit();
 }
+
+/// A bind request with one page in the receive ring, written where [`bind`] writes its own.
+fn write_request(machine: &Machine, who: kernel::EnvironmentId, control: u64, page: u64) {
+    use zerocopy::IntoBytes;
+    let (block, list, code) = (REFUSAL - 0x800, REFUSAL - 0xc00, REFUSAL + 0x1000);
+    let program = filter("udp and dst port 4000");
+    let request = abi::bind::BindRequest {
+        filter: code,
+        filter_bytes: program.len() as u64,
+        refusal: REFUSAL,
+        refusal_bytes: 4096,
+        control_page: control,
+        rx_pages: list,
+        rx_page_count: 1,
+        ..Default::default()
+    };
+    machine.write(who, code, &program);
+    machine.write(who, list, &page.to_le_bytes());
+    machine.write(who, block, request.as_bytes());
+}
+
+#[test]
+fn a_ring_is_made_of_pages_that_its_owner_pays_for() {
+    let mut machine = Machine::new();
+    let (child, handle, own) = machine.child(6_000);
+    let (root, init) = (machine.handle("grant:root"), machine.handle("self"));
+    let grant = machine.ok(Call::CapGrant, &[root, handle, 32]);
+    let mine = machine.ok(Call::PageAlloc, &[init, u64::MAX]);
+    let lent = machine.ok(Call::CapGrant, &[mine, handle, 3]);
+    let control = machine.ok_as(child, Call::PageAlloc, &[own, u64::MAX]);
+    write_request(&machine, child, control, lent);
+    let block = REFUSAL - 0x800;
+    assert_eq!(machine.call_as(child, Call::Bind, &[grant, block]).0, Status::BadArgument);
+    write_request(&machine, child, control, control);
+    machine.ok_as(child, Call::Bind, &[grant, block]);
+    machine.audit();
+}
+
+#[test]
+fn a_page_that_goes_while_the_proof_runs_is_noticed() {
+    let mut machine = Machine::new();
+    let (child, handle, own) = machine.child(6_000);
+    let root = machine.handle("grant:root");
+    let grant = machine.ok(Call::CapGrant, &[root, handle, 32]);
+    let control = machine.ok_as(child, Call::PageAlloc, &[own, u64::MAX]);
+    // `init` allocates on the child's account, and so can take the page back.
+    let page = machine.ok(Call::PageAlloc, &[handle, u64::MAX]);
+    let theirs = machine.ok(Call::CapGrant, &[page, handle, 3]);
+    write_request(&machine, child, control, theirs);
+    machine.kernel.call(child, Call::Bind as u64, [grant, REFUSAL - 0x800, 0, 0, 0, 0]);
+    machine.ok(Call::PageFree, &[page]);
+    while machine.kernel.step_proof(child) {}
+    let registers = machine.kernel.registers(child).unwrap();
+    assert_eq!(registers.rax, Status::Refused as u64);
+    assert_eq!(refusal(&machine, child).code, Code::Stale);
+    assert_eq!(machine.kernel.books().bindings, 0);
+    machine.audit();
+}
+
+#[test]
+fn a_revoked_grant_makes_the_proof_under_it_stale() {
+    let mut machine = Machine::new();
+    let (child, handle, own) = machine.child(6_000);
+    let root = machine.handle("grant:root");
+    let space = filter("udp and dst host 10.0.2.15 and dst port 4000");
+    let (_, grant) = derive(&mut machine, root, &space, &[]);
+    let theirs = machine.ok(Call::CapGrant, &[grant, handle, 32]);
+    let control = machine.ok_as(child, Call::PageAlloc, &[own, u64::MAX]);
+    write_request(&machine, child, control, control);
+    machine.kernel.call(child, Call::Bind as u64, [theirs, REFUSAL - 0x800, 0, 0, 0, 0]);
+    machine.ok(Call::GrantRevoke, &[grant]);
+    while machine.kernel.step_proof(child) {}
+    assert_eq!(refusal(&machine, child).code, Code::Stale);
+    machine.audit();
+}
+
+#[test]
+fn a_ring_keeps_pages_that_nobody_can_name() {
+    let mut machine = Machine::new();
+    let (root, own) = (machine.handle("grant:root"), machine.handle("self"));
+    let [control, page] = [(); 2].map(|()| machine.ok(Call::PageAlloc, &[own, u64::MAX]));
+    write_request(&machine, machine.init, control, page);
+    let binding = machine.ok(Call::Bind, &[root, REFUSAL - 0x800]);
+    let owned = machine.kernel.books().frames.owned;
+    machine.ok(Call::CapDrop, &[control]);
+    machine.ok(Call::CapDrop, &[page]);
+    machine.receive(&udp(1, 4000, b"x"));
+    assert_eq!(machine.kernel.books().rx.delivered, 1);
+    assert_eq!(machine.kernel.books().frames.owned, owned);
+    machine.ok(Call::Unbind, &[binding]);
+    assert_eq!(machine.kernel.books().frames.owned, owned - 2);
+    machine.audit();
+}

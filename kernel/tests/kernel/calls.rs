@@ -297,3 +297,28 @@ fn halt_stops_the_machine_with_its_code() {
     });
     assert_eq!(outcome, machine::host::Outcome::Exited(17));
 }
+
+#[test]
+fn what_is_lent_to_a_child_is_not_there_for_the_next() {
+    let mut machine = Machine::new();
+    machine.write(machine.init, SCRATCH, b"lent");
+    let child = machine.ok(Call::EnvCreate, &[10_000, SCRATCH, 4]);
+    assert_eq!(machine.call(Call::EnvCreate, &[10_000, SCRATCH, 4]).0, Status::NoMemory);
+    machine.ok(Call::EnvKill, &[child]);
+    machine.ok(Call::EnvCreate, &[10_000, SCRATCH, 4]);
+    machine.audit();
+}
+
+#[test]
+fn what_may_not_be_passed_on_is_not() {
+    let mut machine = Machine::new();
+    let (_, child, _) = machine.child(100);
+    let debug = machine.handle("debug");
+    let kept = machine.ok(Call::CapDerive, &[debug, 2]);
+    assert_eq!(machine.call(Call::CapGrant, &[kept, child, 2]).0, Status::MissingRight);
+    assert_eq!(machine.call(Call::CapGrant, &[debug, child, 1]).0, Status::MissingRight);
+    let blind = machine.ok(Call::CapDerive, &[child, 8]);
+    assert_eq!(machine.call(Call::CapGrant, &[debug, blind, 2]).0, Status::MissingRight);
+    machine.ok(Call::CapGrant, &[debug, child, 2]);
+    machine.audit();
+}

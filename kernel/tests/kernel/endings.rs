@@ -96,13 +96,15 @@ fn a_kill_in_the_middle_of_a_proof_drops_it() {
     let block = [SCRATCH + 0x2000, program.len() as u64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let bytes: Vec<u8> = block.iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
     machine.write(child, SCRATCH + 0x200, &bytes);
-    let free = machine.kernel.books().frames.free;
+    let before = machine.kernel.books().frames;
     machine.kernel.call(child, Call::Bind as u64, [grant, SCRATCH + 0x200, 0, 0, 0, 0]);
     assert_eq!(machine.state(child), Some(State::Proving));
-    assert!(machine.kernel.books().frames.free < free);
+    assert!(machine.kernel.books().frames.free < before.free);
     machine.audit();
     machine.ok(Call::EnvKill, &[handle]);
     machine.audit();
+    let after = machine.kernel.books().frames;
+    assert!(after.kernel < before.kernel && after.free > before.free);
     assert_eq!(machine.kernel.books().bindings, 0);
 }
 
