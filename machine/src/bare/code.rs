@@ -94,7 +94,7 @@ impl CodeWindow {
 }
 
 // SAFETY: regions are disjoint rows of pages (`room` takes free ones, `enter` marks them); pages
-// are writable only while open and executable only while sealed (`enter`), through this one mapping;
+// are writable only while open and executable only while sealed (`enter`), by this one mapping;
 // the kernel's tables outlive this value, so what is sealed stays sealed if it is dropped; and a
 // region that is not ours in the right state changes nothing (`pages`).
 unsafe impl CodePages for CodeWindow {
