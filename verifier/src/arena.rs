@@ -17,6 +17,13 @@ pub const fn arena_bytes(slots: usize) -> usize {
     proofs + slots * size_of::<ebpf::Insn>() * 2 + SLACK
 }
 
+/// The most heap, in bytes, that the safety proof alone holds for a program of `slots` slots, the
+/// program included: for an ASH, which has no claim.
+#[must_use]
+pub const fn safety_bytes(slots: usize) -> usize {
+    safety::heap_bytes(slots) + slots * size_of::<ebpf::Insn>() * 2 + SLACK
+}
+
 /// Refusals, conditions of one comparison, and other lists of a few dozen entries.
 const SLACK: usize = 256 << 10;
 

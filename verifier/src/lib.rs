@@ -33,7 +33,7 @@ pub mod refusal;
 pub mod registry;
 pub mod safety;
 
-pub use arena::arena_bytes;
+pub use arena::{arena_bytes, safety_bytes};
 pub use claim::{Claim, ClaimProof};
 pub use fuel::{Fuel, Step};
 pub use placement::{Derivation, Placed, PlacedGrant, Placement, Transmit};

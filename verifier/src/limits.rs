@@ -40,6 +40,10 @@ pub const VALUES_MAX: usize = 4_096;
 /// Stores that a claim proof tracks on the stack at once.
 pub const SPILLS_MAX: usize = 32;
 
+/// Rules that one comparison may ask of the frame, either way it comes out. A range over eight
+/// bytes takes 15, a range of lengths behind a header 16.
+pub const CONDITION_RULES_MAX: usize = 32;
+
 /// Rules that an intermediate space of a claim proof may have; the claim itself may have
 /// `flow::limits::RULES_MAX`.
 pub const RULES_WORK_MAX: usize = 256;

@@ -91,22 +91,29 @@ fn results_that_are_numbers_and_tricks_of_compilers_are_exact() {
         "ldxb %r0, [%r2+20]\n and %r0, 4",
         // Between by subtraction and an unsigned comparison.
         "ldxb %r5, [%r2+23]\n add32 %r5, -6\n and %r5, 0xff\n jgt %r5, 11, out\n mov %r0, 1",
-        "ldxh %r5, [%r2+36]\n be16 %r5\n sub32 %r5, 1000\n jlt32 %r5, 500, yes\n exit\nyes: mov %r0, 1",
+        "ldxh %r5, [%r2+36]\n be16 %r5\n sub32 %r5, 1000\n jlt32 %r5, 500, yes
+         exit\nyes: mov %r0, 1",
         "ldxw %r5, [%r2+30]\n jset %r5, 0xf0, yes\n exit\nyes: mov %r0, 1",
         "ldxw %r5, [%r2+30]\n be32 %r5\n jsgt32 %r5, -5, yes\n exit\nyes: mov %r0, 1",
-        "ldxw %r5, [%r2+30]\n lsh %r5, 32\n arsh %r5, 32\n jsle %r5, 77, yes\n exit\nyes: mov %r0, 1",
+        "ldxw %r5, [%r2+30]\n lsh %r5, 32\n arsh %r5, 32\n jsle %r5, 77, yes
+         exit\nyes: mov %r0, 1",
         "ldxsh %r5, [%r2+16]\n jslt %r5, -300, yes\n exit\nyes: mov %r0, 1",
         // A little-endian comparison orders bytes the other way.
         "ldxh %r5, [%r2+16]\n jle %r5, 0x1234, yes\n exit\nyes: mov %r0, 1",
         // From two bytes by hand.
-        "ldxb %r5, [%r2+36]\n ldxb %r6, [%r2+37]\n lsh %r5, 8\n or %r5, %r6\n jeq %r5, 53, yes\n exit\nyes: mov %r0, 1",
-        "ldxb %r5, [%r2+36]\n ldxb %r6, [%r2+37]\n lsh %r5, 8\n add %r5, %r6\n jge %r5, 5000, yes\n exit\nyes: mov %r0, 1",
+        "ldxb %r5, [%r2+36]\n ldxb %r6, [%r2+37]\n lsh %r5, 8\n or %r5, %r6\n jeq %r5, 53, yes
+         exit\nyes: mov %r0, 1",
+        "ldxb %r5, [%r2+36]\n ldxb %r6, [%r2+37]\n lsh %r5, 8\n add %r5, %r6
+         jge %r5, 5000, yes\n exit\nyes: mov %r0, 1",
         // A constant minus a field; a negated one; an inverted one.
-        "ldxb %r5, [%r2+22]\n mov %r6, 100\n sub %r6, %r5\n jsgt %r6, 40, yes\n exit\nyes: mov %r0, 1",
+        "ldxb %r5, [%r2+22]\n mov %r6, 100\n sub %r6, %r5\n jsgt %r6, 40, yes
+         exit\nyes: mov %r0, 1",
         "ldxb %r5, [%r2+22]\n neg %r5\n jgt32 %r5, -9, yes\n exit\nyes: mov %r0, 1",
-        "ldxb %r5, [%r2+22]\n xor %r5, -1\n and %r5, 0xff\n jge %r5, 200, yes\n exit\nyes: mov %r0, 1",
+        "ldxb %r5, [%r2+22]\n xor %r5, -1\n and %r5, 0xff\n jge %r5, 200, yes
+         exit\nyes: mov %r0, 1",
         // The same byte twice, also contradictory.
-        "ldxb %r5, [%r2+22]\n ldxh %r6, [%r2+21]\n jgt %r5, 9, out\n rsh %r6, 8\n jlt %r6, 5, out\n mov %r0, 1",
+        "ldxb %r5, [%r2+22]\n ldxh %r6, [%r2+21]\n jgt %r5, 9, out\n rsh %r6, 8
+         jlt %r6, 5, out\n mov %r0, 1",
         "ldxb %r5, [%r2+22]\n jgt %r5, 9, out\n jlt %r5, 10, out\n mov %r0, 1",
         // The length as a number.
         "mov %r5, %r3\n sub %r5, %r2\n jgt %r5, 99, out\n mov %r0, 1",
@@ -114,13 +121,17 @@ fn results_that_are_numbers_and_tricks_of_compilers_are_exact() {
         "mov %r5, %r3\n sub %r5, %r2\n jne %r5, 77, out\n mov %r0, 1",
         "mov %r0, %r3\n sub %r0, %r2\n sub %r0, 90",
         // Behind the IPv4 header.
-        "ldxb %r5, [%r2+14]\n and %r5, 15\n lsh %r5, 2\n mov %r6, %r2\n add %r6, %r5\n mov %r7, %r6\n
+        "ldxb %r5, [%r2+14]\n and %r5, 15\n lsh %r5, 2\n mov %r6, %r2\n add %r6, %r5
+         mov %r7, %r6\n
          add %r7, 18\n jgt %r7, %r3, out\n ldxh %r8, [%r6+16]\n jne %r8, 0x3500, out\n mov %r0, 1",
-        "ldxb %r5, [%r2+14]\n lsh %r5, 2\n and %r5, 0x3c\n mov %r6, %r2\n add %r6, 14\n add %r6, %r5\n
-         mov %r7, %r6\n add %r7, 4\n jle %r7, %r3, go\n mov %r0, 1\n exit\ngo: ldxh %r8, [%r6+2]\n be16 %r8\n
+        "ldxb %r5, [%r2+14]\n lsh %r5, 2\n and %r5, 0x3c\n mov %r6, %r2\n add %r6, 14
+         add %r6, %r5\n
+         mov %r7, %r6\n add %r7, 4\n jle %r7, %r3, go
+         mov %r0, 1\n exit\ngo: ldxh %r8, [%r6+2]\n be16 %r8\n
          jgt %r8, 1023, out\n mov %r0, 1",
         // A value through the stack.
-        "ldxb %r5, [%r2+23]\n stxdw [%r10-8], %r5\n mov %r5, 0\n ldxdw %r6, [%r10-8]\n jne %r6, 17, out\n mov %r0, 1",
+        "ldxb %r5, [%r2+23]\n stxdw [%r10-8], %r5\n mov %r5, 0\n ldxdw %r6, [%r10-8]
+         jne %r6, 17, out\n mov %r0, 1",
     ];
     let mut random = Random(0xc1a1_0003);
     for body in bodies {
@@ -198,4 +209,25 @@ fn a_store_to_an_unknown_place_on_the_stack_overwrites_what_is_there() {
     // Where nothing is read afterwards, nothing is lost.
     let claim = claim_text(&format!("{load}stdw [%r4+0], 0\n mov %r0, 1\nout: exit"));
     agrees(&claim, &mut Random(0xc1a1_0004), 2_000);
+}
+
+#[test]
+fn a_comparison_that_asks_too_much_is_refused_before_it_is_built() {
+    const LOAD: &str = "ldxw %r2, [%r1+0]\n ldxw %r3, [%r1+4]\n mov %r0, 0\n mov %r4, %r2
+        add %r4, 100\n jgt %r4, %r3, out\n";
+    // Whether the length is odd: 755 runs of lengths. A number of 64 bytes' bits.
+    let odd = "mov %r5, %r3\n sub %r5, %r2\n and %r5, 1\n jne %r5, 1, out\n".to_owned();
+    let mut scattered = "mov %r6, 0\n".to_owned();
+    for bit in 0..64 {
+        let at = 14 + bit;
+        scattered += &format!("ldxb %r5, [%r2+{at}]\n and %r5, 1\n lsh %r5, {bit}\n or %r6, %r5\n");
+    }
+    scattered += "lddw %r7, 0x123456789abcdef0\n jgt %r6, %r7, out\n";
+    for body in [odd, scattered] {
+        let text = format!("{LOAD}{body}mov %r0, 1\nout: exit");
+        let refusal = claim(program(Kind::Filter, &text)).unwrap_err();
+        let limit = refusal.limit.map(|limit| limit.name);
+        assert_eq!(limit, Some("CONDITION_RULES_MAX"), "{refusal}");
+        assert!(refusal.pc.is_some());
+    }
 }

@@ -1,9 +1,9 @@
 //! The space before a branch, from the spaces behind it.
 //!
 //! A frame is accepted if the comparison holds and it is in the space behind the jump, or if it
-//! fails and it is in the space behind the fall-through. A rule that is inside a rule of the *other*
-//! side too needs neither: whichever way the comparison comes out, its frames are accepted. That is
-//! what keeps "this, or else that" at two rules instead of all the ways to fail the first test.
+//! fails and it is in the space behind the fall-through. A rule that is inside a rule of the
+//! *other* side too needs neither: whichever way the comparison comes out, its frames are accepted.
+//! That is what keeps "this, or else that" at two rules instead of all the ways to fail the first.
 //!
 //! Each side's space only has to be right for frames that can come there; so a test of a byte that
 //! was loaded need not ask again whether the byte exists.

@@ -13,6 +13,7 @@ use super::lexical;
 use super::ranges::Range;
 use super::value::{Value, Values};
 use super::word::{Word, low_mask};
+use crate::limits::CONDITION_RULES_MAX;
 use crate::refusal::{Refusal, UndecidedReason};
 
 /// What a comparison comes to.
@@ -145,19 +146,21 @@ fn word(
             return Err(Refusal::undecided(pc, UndecidedReason::Arithmetic));
         }
         let mask = constant & low_mask(bits);
-        return Ok(settle(
-            lexical::tested(values, word, mask, true),
-            lexical::tested(values, word, mask, false),
-        ));
+        let (any, none) =
+            (lexical::tested(values, word, mask, true), lexical::tested(values, word, mask, false));
+        return settle(Some(any), Some(none)).map_err(|limit| limit.at(pc));
     }
     // A word cut to fewer bits than are compared is compared as a smaller number.
     let limit = low_mask(if word.plus == 0 { bits } else { word.width.min(bits) });
     let rules = |wanted: Range| {
-        let ranges = wanted.shifted(word.plus, limit).into_iter().flatten();
-        ranges.flat_map(|(low, high)| lexical::between(values, &word.bits, low, high)).collect()
+        let mut all = Vec::new();
+        for (low, high) in wanted.shifted(word.plus, limit).into_iter().flatten() {
+            all.extend(lexical::between(values, &word.bits, low, high)?);
+        }
+        Some(all)
     };
     let wanted = Range::of(cond, constant, bits);
-    Ok(settle(rules(wanted), rules(wanted.complement())))
+    settle(rules(wanted), rules(wanted.complement())).map_err(|limit| limit.at(pc))
 }
 
 fn length(
@@ -171,18 +174,26 @@ fn length(
     }
     let width = width.min(bits);
     let wanted = Range::of(cond, constant, bits);
-    Ok(settle(
+    settle(
         lengths::rules(base, plus, width, wanted),
         lengths::rules(base, plus, width, wanted.complement()),
-    ))
+    )
+    .map_err(|limit| limit.at(pc))
 }
 
-fn settle(holds: Vec<Rule>, fails: Vec<Rule>) -> Outcome {
-    match (holds.is_empty(), fails.is_empty()) {
+/// The outcome, if neither side has too many rules: merging compares each with each.
+fn settle(holds: Option<Vec<Rule>>, fails: Option<Vec<Rule>>) -> Result<Outcome, Refusal> {
+    let few = |rules: Option<Vec<Rule>>| {
+        rules
+            .filter(|rules| rules.len() <= CONDITION_RULES_MAX)
+            .ok_or_else(|| Refusal::limit("CONDITION_RULES_MAX", CONDITION_RULES_MAX as u64))
+    };
+    let (holds, fails) = (few(holds)?, few(fails)?);
+    Ok(match (holds.is_empty(), fails.is_empty()) {
         (true, _) => Outcome::Known(false),
         (_, true) => Outcome::Known(true),
         _ => Outcome::Depends(merged(holds), merged(fails)),
-    }
+    })
 }
 
 /// As few rules as possible: they are multiplied with others.

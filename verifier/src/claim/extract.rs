@@ -36,6 +36,8 @@ pub(super) struct Extraction {
     nodes: Nodes,
     tasks: Vec<Task>,
     steps: u32,
+    /// Fuel that the last work item cost beyond its fixed price.
+    owed: u32,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,11 @@ enum Next {
 /// Fuel for one instruction that is followed.
 const FOLLOW_UNITS: u32 = 40;
 
+/// Fuel for a comparison that came to so many rules: they were compared with each other.
+const fn ask_units(rules: usize) -> u32 {
+    64 + (rules * rules / 8) as u32
+}
+
 const _: () = assert!(FOLLOW_UNITS <= ITEM_UNITS);
 
 /// The most heap that the work list for a program of `slots` slots holds, in bytes: two tasks for
@@ -96,6 +103,7 @@ impl Extraction {
             nodes: Nodes::new(budget.nodes),
             tasks: Vec::new(),
             steps: 0,
+            owed: 0,
         }
     }
 
@@ -156,6 +164,7 @@ impl Extraction {
             if let Err(refusal) = self.advance(program, task, fuel) {
                 return Poll::Ready(Err(refusal));
             }
+            fuel.spend(core::mem::take(&mut self.owed));
         }
         Poll::Ready(self.finish())
     }
@@ -223,6 +232,7 @@ impl Extraction {
                     self.nodes.find(pc, state)
                 };
                 let (taken, other) = (side(target)?, side(pc + 1)?);
+                self.owed = ask_units(holds.len() + fails.len());
                 let (holds, fails) = (self.rules.list(holds)?, self.rules.list(fails)?);
                 let state = TaskState::Wait { taken: (taken, holds), other: (other, fails) };
                 self.tasks.push(Task { node, state });

@@ -12,6 +12,7 @@ use flow::{Base, ByteSet, Cell, HeaderBase, LengthRange, Rule};
 
 use super::ranges::Range;
 use super::word::low_mask;
+use crate::limits::CONDITION_RULES_MAX;
 
 /// Least and greatest distance from a base to the end of a frame, in bytes.
 pub(super) fn range(base: Base) -> (i32, i32) {
@@ -24,8 +25,9 @@ pub(super) fn range(base: Base) -> (i32, i32) {
     (i32::from(FRAME_MIN) - furthest, i32::from(FRAME_MAX))
 }
 
-/// The frames with `(length - base + plus) mod 2^width` in `wanted`, as rules whose union they are.
-pub(super) fn rules(base: Base, plus: u64, width: u32, wanted: Range) -> Vec<Rule> {
+/// The frames with `(length - base + plus) mod 2^width` in `wanted`, as rules whose union they are;
+/// `None` if those were more than `CONDITION_RULES_MAX`.
+pub(super) fn rules(base: Base, plus: u64, width: u32, wanted: Range) -> Option<Vec<Rule>> {
     let (least, most) = range(base);
     let holds = |distance: i32| {
         let number = i64::from(distance).cast_unsigned().wrapping_add(plus) & low_mask(width);
@@ -38,12 +40,15 @@ pub(super) fn rules(base: Base, plus: u64, width: u32, wanted: Range) -> Vec<Rul
             (None, true) => start = Some(distance),
             (Some(first), false) => {
                 run(base, first, distance - 1, &mut found);
+                if found.len() > CONDITION_RULES_MAX {
+                    return None;
+                }
                 start = None;
             }
             _ => {}
         }
     }
-    found
+    Some(found)
 }
 
 /// The frames whose end is between `first` and `last` bytes behind the base.

@@ -10,6 +10,7 @@ use flow::{ByteSet, Cell, Rule};
 
 use super::value::Values;
 use super::word::{Bit, Word, low_mask};
+use crate::limits::CONDITION_RULES_MAX;
 
 /// Adjacent bits of a number that come from one byte, or are constant.
 struct Group {
@@ -47,11 +48,18 @@ impl Group {
     }
 }
 
-/// The frames in which the number of `bits` is at least `low` and at most `high`.
-pub(super) fn between(values: &Values, bits: &[Bit; 64], low: u64, high: u64) -> Vec<Rule> {
+/// The frames in which the number of `bits` is at least `low` and at most `high`; `None` if the
+/// bits are scattered over so many bytes that the rules were too many.
+pub(super) fn between(values: &Values, bits: &[Bit; 64], low: u64, high: u64) -> Option<Vec<Rule>> {
+    let groups = groups(values, bits);
+    // Along each bound every group gives a rule, constant ones none.
+    let variable = groups.iter().filter(|group| group.cell.is_some()).count();
+    (2 * variable <= CONDITION_RULES_MAX).then(|| within(&groups, low, high))
+}
+
+fn within(groups: &[Group], low: u64, high: u64) -> Vec<Rule> {
     let mut found = Vec::new();
     let mut prefix = Rule::any();
-    let groups = groups(values, bits);
     for (index, group) in groups.iter().enumerate() {
         let (from, to) = (group.of(low), group.of(high));
         let rest = groups.get(index + 1..).unwrap_or(&[]);
