@@ -1,8 +1,8 @@
 //! The engine: merges proven filters, dispatches, compiles to x86-64, checks what it emitted.
 //!
-//! Two products. [`load`] makes native code of one verified program. [`Engine`] merges the claims of
-//! all bindings and grants into one classifier that says whose a frame is, at a cost that depends
-//! on the *shapes* of the claims and not on how many there are.
+//! Two products. [`load`] makes native code of one verified program. [`Engine`] merges the claims
+//! of all bindings and grants into one classifier that says whose a frame is, at a cost that
+//! depends on the *shapes* of the claims and not on how many there are.
 //!
 //! A program:   `Verified` -> [`compile`] -> [`check`] -> sealed pages -> [`NativeProgram`]
 //! A binding:   `Owned` -> rules split into shape and key -> tables (and, for a new shape,
@@ -32,7 +32,6 @@ mod context;
 mod dispatch;
 mod engine;
 mod error;
-#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod limits;
 mod load;

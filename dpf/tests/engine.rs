@@ -4,6 +4,7 @@
 
 mod world;
 
+use runtime::native::HostPages;
 use runtime::random::mix;
 use sluice_dpf::fuzzing::engine_is_registry;
 use sluice_dpf::{EngineError, Verdict};
@@ -235,7 +236,7 @@ fn whatever_comes_and_goes() {
     let changes: usize = (0..60_u64)
         .map(|seed| {
             let bytes: Vec<u8> = (0..90).map(|at| mix(mix(seed) ^ at).to_le_bytes()[1]).collect();
-            engine_is_registry(&bytes)
+            engine_is_registry(&bytes, &mut HostPages::default())
         })
         .sum();
     assert!(changes > 300, "only {changes} steps changed something");
@@ -246,7 +247,7 @@ fn without_pages_nothing_changes() {
     let frames = all_frames(&FILTERS);
     for pages in 0..12 {
         let mut world = World::new(pages as u64);
-        world.pages = runtime::native::HostPages::new(pages * 4096);
+        world.pages = HostPages::new(pages * 4096);
         for text in FILTERS {
             let before = world.engine.stats();
             match world.try_bind(ROOT, claim(text)) {

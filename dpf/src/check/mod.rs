@@ -27,10 +27,8 @@ mod tests;
 use alloc::vec::Vec;
 use core::fmt;
 
-use ebpf::Kind;
-#[cfg(any(test, feature = "fuzzing"))]
-use ebpf::Program;
-#[cfg(any(test, feature = "fuzzing"))]
+use ebpf::{Kind, Program};
+#[cfg(test)]
 use runtime::native::Convention;
 use runtime::native::{Checked, Dispatch, Filter, Memory, Packet};
 use verifier::Verified;
@@ -86,7 +84,7 @@ pub(crate) fn dispatcher(plan: &Plan, emitted: Emitted) -> Result<Checked<Dispat
 
 /// For tests: vouches for the code of a program that has no proof, but was seen to run without a
 /// trap in the interpreter on the very same input.
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(test)]
 pub(crate) fn unproven<C: Convention<Geometry = ()>>(
     program: &Program,
     loads: &ContextLoads,
@@ -96,14 +94,12 @@ pub(crate) fn unproven<C: Convention<Geometry = ()>>(
     Ok(Checked::vouch(emitted.bytes, ()))
 }
 
-/// For tests: whether code would pass as a program's.
-#[cfg(any(test, feature = "fuzzing"))]
+/// Whether code would pass as a program's.
 pub(crate) fn accepts(program: &Program, loads: &ContextLoads, code: &[u8]) -> bool {
     program::implements(program, loads, code).is_ok()
 }
 
-/// For tests: code as the checker understands it; `None` if it does not.
-#[cfg(any(test, feature = "fuzzing"))]
+/// Code as the checker understands it; `None` if it does not.
 pub(crate) fn meaning(code: &[u8]) -> Option<Vec<impl PartialEq + fmt::Debug + use<>>> {
     let mut meaning = Vec::new();
     let mut at = 0;

@@ -1,8 +1,8 @@
 //! The native stack frame: what is saved, where the eBPF stack lies, how calls stay aligned.
 //!
 //! Without local calls the frame is only what the program needs: the callee-saved registers it
-//! writes, and 512 bytes below `rbp` if it uses `r10`. A helper must be called with `rsp` a multiple
-//! of 16 (System V ABI §3.2.2); at entry `rsp` is 8 off.
+//! names, and 512 bytes below `rbp` if it uses `r10`. A helper must be called with `rsp` a
+//! multiple of 16 (System V ABI §3.2.2); at entry `rsp` is 8 off.
 //!
 //! With local calls every function body runs with `rsp` a multiple of 16 and ends in a plain `ret`.
 //! The entry calls slot 0 as the first function; a call site saves `r6..r10`, makes a frame of 512

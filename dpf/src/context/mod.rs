@@ -2,9 +2,9 @@
 //!
 //! eBPF programs load 32 bits at the offsets of `struct xdp_md`; the native context has pointers of
 //! 64 bits at other offsets, so those loads must be rewritten, and only those. The verifier knows
-//! which they are. Compiler and checker both use this: it speaks about eBPF, not about emitted code.
+//! which they are. Compiler and checker both use this: it speaks about eBPF, not emitted code.
 
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(test)]
 mod analysis;
 
 use alloc::collections::BTreeMap;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::task::Poll;
 
 use flow::{Space, expr, lower};
-use runtime::native::HostPages;
+use runtime::pages::CodePages;
 use verifier::{
     BindingId, Claim, ClaimProof, Derivation, Fuel, GrantId, Ownership, Placement, Registry,
     Transmit,
@@ -19,10 +19,10 @@ use crate::plan::HashKey;
 const STEPS_MAX: usize = 40;
 const ALL: u32 = u32::MAX;
 
-struct World {
+struct World<'a> {
     registry: Registry,
     engine: Engine,
-    pages: HostPages,
+    pages: &'a mut dyn CodePages,
     bindings: Vec<BindingId>,
     grants: Vec<GrantId>,
     /// Frames to ask about: near everything that was ever asked for.
@@ -36,11 +36,11 @@ struct World {
 /// # Panics
 /// If they differ, or if the engine keeps what was taken out.
 #[must_use]
-pub fn engine_is_registry(bytes: &[u8]) -> usize {
+pub fn engine_is_registry(bytes: &[u8], pages: &mut dyn CodePages) -> usize {
     let mut world = World {
         registry: Registry::new(),
         engine: Engine::new(HashKey::new(bytes.len() as u64)),
-        pages: HostPages::default(),
+        pages,
         bindings: Vec::new(),
         grants: alloc::vec![GrantId::ROOT],
         frames: Vec::new(),
@@ -83,7 +83,7 @@ fn claim(text: &str) -> Option<(Claim, Space)> {
     }
 }
 
-impl World {
+impl World<'_> {
     fn step(&mut self, what: u8, which: u8, value: u8) -> bool {
         match what % 8 {
             0..=3 => self.bind(what, which, value).is_some(),
@@ -104,10 +104,10 @@ impl World {
         let mut proof = Placement::bind(&self.registry, grant, claim).ok()?;
         let Poll::Ready(placed) = proof.step(&self.registry, &mut Fuel(ALL)) else { return None };
         let owned = self.registry.own(placed.ok()?).ok()?;
-        let prepared = self.engine.prepare(&owned, &mut self.pages).ok()?;
+        let prepared = self.engine.prepare(&owned, self.pages).ok()?;
         if value == 0xff {
             drop(owned);
-            self.engine.discard(prepared, &mut self.pages);
+            self.engine.discard(prepared, self.pages);
             return None;
         }
         let id = owned.commit();
@@ -124,7 +124,7 @@ impl World {
         let mut proof = Derivation::new(&self.registry, parent, claim, transmit).ok()?;
         let Poll::Ready(placed) = proof.step(&self.registry, &mut Fuel(ALL)) else { return None };
         let placed = placed.ok()?;
-        let prepared = self.engine.prepare_grant(&self.registry, &placed, &mut self.pages).ok()?;
+        let prepared = self.engine.prepare_grant(&self.registry, &placed, self.pages).ok()?;
         match self.registry.adopt(placed) {
             Ok(id) => {
                 self.engine.publish_grant(prepared, id);
@@ -132,7 +132,7 @@ impl World {
                 Some(())
             }
             Err(_) => {
-                self.engine.discard_grant(prepared, &mut self.pages);
+                self.engine.discard_grant(prepared, self.pages);
                 None
             }
         }
@@ -144,7 +144,7 @@ impl World {
         }
         let id = self.bindings.swap_remove(usize::from(which) % self.bindings.len());
         assert!(self.registry.release(id).is_some(), "the registry lost {id}");
-        assert!(self.engine.remove(id, &mut self.pages), "the engine lost {id}");
+        assert!(self.engine.remove(id, self.pages), "the engine lost {id}");
         true
     }
 
@@ -154,10 +154,10 @@ impl World {
         };
         let revoked = self.registry.revoke(id);
         for id in &revoked.bindings {
-            assert!(self.engine.remove(*id, &mut self.pages), "the engine lost {id}");
+            assert!(self.engine.remove(*id, self.pages), "the engine lost {id}");
         }
         for id in &revoked.grants {
-            assert!(self.engine.remove_grant(*id, &mut self.pages), "the engine lost {id}");
+            assert!(self.engine.remove_grant(*id, self.pages), "the engine lost {id}");
         }
         self.bindings.retain(|id| !revoked.bindings.contains(id));
         self.grants.retain(|id| !revoked.grants.contains(id));

@@ -1,13 +1,18 @@
 //! Fuzz bodies: three-line targets call these; `cargo test` smoke-runs them.
 //!
 //! Each takes bytes, does nothing or proves a property of them, and panics where it does not hold.
+//! Those that run code take the pages to run it in.
 
 mod engine;
 mod mutate;
 mod native;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod unproven;
 
 pub use engine::engine_is_registry;
 #[cfg(test)]
 pub(crate) use mutate::mutate;
-pub use mutate::{Mutations, mutations, mutations_of};
-pub use native::{NativeError, native_is_interpreter, run_native, verified};
+pub use mutate::{Mutations, mutations};
+pub use native::{native_is_interpreter, verified};

@@ -15,10 +15,13 @@ pub struct Mutations {
     pub accepted: usize,
 }
 
-/// [`mutations_of`] the program that the bytes make, if the verifier accepts it.
+/// Changes single bytes of the code of the program that the bytes make, if the verifier accepts it:
+/// each bit of each byte, and the byte to some others. What the checker still accepts must decode,
+/// by the checker's own decoder, to the same instructions; that the decoder is right is tested
+/// against another decoder.
 ///
 /// # Panics
-/// As there.
+/// If the unchanged code is refused, or changed code means something else and is accepted.
 pub fn mutations(bytes: &[u8]) -> Mutations {
     let program = ebpf::fuzzing::program_from_bytes(Kind::Ash, bytes).and_then(verified);
     program.map_or_else(Mutations::default, |verified| {
@@ -26,19 +29,7 @@ pub fn mutations(bytes: &[u8]) -> Mutations {
     })
 }
 
-/// Changes single bytes of a program's code: each bit of each byte, and the byte to some others.
-/// What the checker still accepts must decode, by the checker's own decoder, to the same
-/// instructions; that the decoder is right is tested against another decoder.
-///
-/// # Panics
-/// If the unchanged code is refused, or changed code means something else and is accepted.
-#[must_use]
-pub fn mutations_of(program: &Program) -> Mutations {
-    let loads = ContextLoads::guessed(program);
-    loads.map_or_else(|_| Mutations::default(), |loads| mutated(program, &loads))
-}
-
-fn mutated(program: &Program, loads: &ContextLoads) -> Mutations {
+pub(super) fn mutated(program: &Program, loads: &ContextLoads) -> Mutations {
     let Ok(emitted) = compile::program(program, loads) else { return Mutations::default() };
     mutate(&emitted.bytes, |code| check::accepts(program, loads, code))
 }

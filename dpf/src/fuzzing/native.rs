@@ -1,76 +1,19 @@
 //! Native code does what the interpreter does.
 
-use alloc::vec::Vec;
 use core::task::Poll;
 
 use ebpf::interp::{self, Trap};
 use ebpf::{CallTarget, Insn, Kind, Program};
 use runtime::PacketBuffer;
 use runtime::helpers::Standard;
-use runtime::native::{Code, Filter, HostPages, Memory, Packet};
+use runtime::native::Code;
+use runtime::pages::CodePages;
 use verifier::{Fuel, SafetyProof, Verified};
 
-use crate::context::ContextLoads;
 use crate::error::EngineError;
-use crate::{check, compile};
+use crate::{check, compile, load};
 
 const BUDGET: u64 = 1_000_000;
-
-/// Why a program gave no native result.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NativeError {
-    /// The interpreter trapped, so that the program must not run natively.
-    Trapped(Trap),
-    /// It could not be loaded.
-    Load(EngineError),
-}
-
-/// Runs any program natively on a copy of `data`, *after* the interpreter has run it without a
-/// trap; returns `r0` and the data afterwards. Programs whose result depends on addresses, on time
-/// or on chance are not for this.
-///
-/// # Errors
-/// [`NativeError`]
-pub fn run_native(program: &Program, data: &[u8]) -> Result<(u64, Vec<u8>), NativeError> {
-    let mut copy = data.to_vec();
-    interp::run_packet(program, &mut copy, &mut Standard, BUDGET).map_err(NativeError::Trapped)?;
-    let mut data = data.to_vec();
-    let loads = ContextLoads::guessed(program).map_err(|error| NativeError::Load(error.into()))?;
-    let result = run_unproven(program, &loads, &mut data).map_err(NativeError::Load)?;
-    Ok((result, data))
-}
-
-fn run_unproven(
-    program: &Program,
-    loads: &ContextLoads,
-    data: &mut [u8],
-) -> Result<u64, EngineError> {
-    let emitted = compile::program(program, loads)?;
-    let mut pages = HostPages::default();
-    Ok(match program.kind() {
-        Kind::Filter => {
-            let checked = check::unproven(program, loads, emitted)?;
-            let code = Code::<Filter>::seal(checked, &mut pages)?;
-            let result = code.run_filter(data);
-            code.release(&mut pages);
-            result
-        }
-        Kind::Ash => {
-            let checked = check::unproven(program, loads, emitted)?;
-            let code = Code::<Packet>::seal(checked, &mut pages)?;
-            let result = code.run_packet(&mut PacketBuffer::whole(data));
-            code.release(&mut pages);
-            result
-        }
-        Kind::Memory => {
-            let checked = check::unproven(program, loads, emitted)?;
-            let code = Code::<Memory>::seal(checked, &mut pages)?;
-            let result = code.run_memory(data);
-            code.release(&mut pages);
-            result
-        }
-    })
-}
 
 /// The whole safety proof in one call; `None` if the program is refused.
 #[must_use]
@@ -86,7 +29,7 @@ pub fn verified(program: Program) -> Option<Verified> {
 ///
 /// # Panics
 /// If the results differ, the interpreter traps, or the engine refuses a verified program.
-pub fn native_is_interpreter(bytes: &[u8]) -> bool {
+pub fn native_is_interpreter(bytes: &[u8], pages: &mut dyn CodePages) -> bool {
     let kind = match bytes.first().map_or(0, |byte| byte % 3) {
         0 => Kind::Filter,
         1 => Kind::Ash,
@@ -95,37 +38,43 @@ pub fn native_is_interpreter(bytes: &[u8]) -> bool {
     let Some(verified) = ebpf::fuzzing::program_from_bytes(kind, bytes).and_then(verified) else {
         return false;
     };
-    let program = verified.program();
+    // What depends on time and chance cannot be compared.
     let by_chance = |insn: &Insn| {
         matches!(insn, Insn::Call { target: CallTarget::Helper(5 | 7) | CallTarget::Register(_) })
     };
-    if program.insns().iter().any(by_chance) {
+    if verified.program().insns().iter().any(by_chance) {
         return false;
-    }
-    let loads = ContextLoads::of(&verified);
-    // The guess also looks at code that no run reaches.
-    if let Ok(guessed) = ContextLoads::guessed(program) {
-        let same = (0..program.len() as u32)
-            .all(|pc| loads.at(pc).is_none_or(|field| guessed.at(pc) == Some(field)));
-        assert!(same, "verifier {loads:?}, guess {guessed:?}");
     }
     for seed in 0..4 {
         let start = bytes.len() * seed / 4;
         let packet = ebpf::fuzzing::packet_from_bytes(bytes.get(start..).unwrap_or(bytes));
-        agrees(program, &loads, &packet);
+        let (mut expected, mut actual) = (packet.clone(), packet);
+        let result = interp::run_packet(verified.program(), &mut expected, &mut Standard, BUDGET);
+        let native = run(&verified, &mut actual, pages);
+        assert!(agree(result, native), "interpreter {result:?}, native {native:?}");
+        assert_eq!(actual, expected, "packets differ");
     }
     true
 }
 
-fn agrees(program: &Program, loads: &ContextLoads, packet: &[u8]) {
-    let (mut expected, mut actual) = (packet.to_vec(), packet.to_vec());
-    let result = interp::run_packet(program, &mut expected, &mut Standard, BUDGET);
-    let native = run_unproven(program, loads, &mut actual);
-    match (result, native) {
-        (Ok(result), Ok(native)) => {
-            assert_eq!(native, result, "r0 differs");
-            assert_eq!(actual, expected, "packets differ");
-        }
-        (result, native) => panic!("interpreter {result:?}, native {native:?}"),
+fn agree(result: Result<u64, Trap>, native: Result<u64, EngineError>) -> bool {
+    matches!((result, native), (Ok(result), Ok(native)) if result == native)
+}
+
+fn run(
+    verified: &Verified,
+    data: &mut [u8],
+    pages: &mut dyn CodePages,
+) -> Result<u64, EngineError> {
+    if verified.kind() == Kind::Memory {
+        let emitted = compile::compile(verified)?;
+        let code = Code::seal(check::memory(verified, emitted)?, pages)?;
+        let result = code.run_memory(data);
+        code.release(pages);
+        return Ok(result);
     }
+    let program = load::load(verified, pages)?;
+    let result = program.run(&mut PacketBuffer::whole(data));
+    program.free(pages);
+    Ok(result)
 }

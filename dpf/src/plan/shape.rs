@@ -127,7 +127,7 @@ fn guard_range(rule: &Rule, cell: Cell, set: ByteSet) -> Option<ByteRange> {
     single.then_some(ByteRange { offset: cell.offset, low, high })
 }
 
-/// Whether cells behind `base` can be looked up: the frame always, headers as long as there is room.
+/// Whether cells behind `base` can be looked up: the frame's always, headers' while there is room.
 fn admit(bases: &mut Vec<HeaderBase>, base: Base) -> bool {
     match base {
         Base::Frame => true,

@@ -48,8 +48,8 @@ impl Default for HostPages {
 }
 
 // SAFETY: every region is an anonymous private mapping of its own, so it belongs to nobody else and
-// has no alias; `make_exec` maps it read-execute; `sealed` keeps it until `free` finds it there, and
-// `drop` leaks what is left. `free` looks regions up in its own list, so a foreign `Sealed` is
+// has no alias; `make_exec` maps it read-execute; `sealed` keeps it until `free` finds it there,
+// and `drop` leaks what is left. `free` looks regions up in its own list, so a foreign `Sealed` is
 // ignored (its mapping stays).
 unsafe impl CodePages for HostPages {
     fn reserve(&mut self, bytes: usize) -> Result<CodeRegion, CodeError> {
