@@ -1,7 +1,7 @@
 //! From a verified program to x86-64 bytes.
 //!
 //! The idea: eBPF's eleven registers have a machine register each, so that almost every eBPF
-//! instruction is one machine instruction ([`map`]). The arguments `r1..r5` are the first five
+//! instruction is one machine instruction (`map`). The arguments `r1..r5` are the first five
 //! argument registers of the System V ABI and `r0` is its result register, so a helper call moves
 //! nothing. Four machine registers are left for the few instructions that need a sequence
 //! (division, shift by a register, fetching atomics).
@@ -9,7 +9,7 @@
 //! No run-time check is emitted: the verifier has made every one unnecessary. What is emitted is
 //! checked again, by a decoder that shares no code with this ([`crate::check`]).
 //!
-//! Pipeline: what reads the context ([`crate::context`]) -> frame ([`frame`]) -> one pass with long
+//! Pipeline: what reads the context (`context`) -> frame (`frame`) -> one pass with long
 //! jumps -> one pass with the short ones that the first pass found.
 
 mod alu;
