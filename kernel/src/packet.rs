@@ -41,10 +41,10 @@ impl Kernel {
             }
         }
         self.complete_transmissions();
-        if answered.iter().any(Option::is_some) {
-            self.kick();
-            answered.into_iter().flatten().for_each(|it| self.latency(it, true, picked_up));
-        }
+        // Dropped and delivered packets gave buffers back as well: a card that ran out of them
+        // waits to be told, and would wait for ever.
+        self.kick();
+        answered.into_iter().flatten().for_each(|it| self.latency(it, true, picked_up));
     }
 
     /// One packet's way, and its place in the books.

@@ -7,6 +7,7 @@
 use super::DeviceError;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
+use core::sync::atomic::{Ordering, fence};
 use virtio_drivers::Hal;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
@@ -158,7 +159,13 @@ impl<H: Hal, C: Chain, const SIZE: usize> Ring<H, C, SIZE> {
 
     /// Tells the device about new chains, if there are any and it wants to know.
     pub(crate) fn kick<T: Transport>(&mut self, transport: &mut T) {
-        if core::mem::take(&mut self.news) && self.queue.should_notify() {
+        if !core::mem::take(&mut self.news) {
+            return;
+        }
+        // The index must be seen before the device's wish is read, or both sides may fall asleep
+        // (virtio 1.2, 2.7.13.4.1); the queue itself only orders the store after what precedes it.
+        fence(Ordering::SeqCst);
+        if self.queue.should_notify() {
             transport.notify(self.index);
         }
     }
