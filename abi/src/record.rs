@@ -1,7 +1,8 @@
 //! The framed channel: what the kernel tells the host, record by record.
 //!
 //! A byte stream of frames: `u32` length, `u32` sequence number (both little-endian), then that
-//! many bytes of `postcard` [`Record`]. A gap in the sequence is a record that the channel could not
+//! many bytes of `postcard` [`Record`]. A gap in the sequence is a record that the channel could
+//! not
 //! take; the books count those.
 
 use alloc::string::String;

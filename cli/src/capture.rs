@@ -1,6 +1,7 @@
 //! Captures that Wireshark opens: pcapng, little-endian, microseconds.
 //!
-//! One section; three interfaces, in this order: the wire (every frame to or from the guest), the kernel's
+//! One section; three interfaces, in this order: the wire (every frame to or from the guest), the
+//! kernel's
 //! verdicts (the frames of its own trace, each with what became of it), and the witnesses (frames
 //! that were never sent: each shows why a proof failed). Comments ride on the packets (option 1).
 //!

@@ -1,7 +1,8 @@
 //! The framed channel, as the host reads it.
 //!
 //! QEMU connects to our socket and hands over what the kernel writes. [`Decoder`] cuts the stream
-//! into records and counts the gaps; [`Journal`] reads on a thread of its own, keeps every record in
+//! into records and counts the gaps; [`Journal`] reads on a thread of its own, keeps every record
+//! in
 //! order with the time of its arrival, and lets others wait for the one they need.
 
 use std::io::Read;

@@ -1,7 +1,8 @@
 //! `sluice check`: what the kernel would make of a filter, without a kernel.
 //!
 //! An expression is lowered to a program first; a file holds a program, as assembly text or as raw
-//! instructions. The program then goes through the same proofs as in the kernel: decode, safe, claim.
+//! instructions. The program then goes through the same proofs as in the kernel: decode, safe,
+//! claim.
 
 use std::path::{Path, PathBuf};
 use std::task::Poll;

@@ -3,7 +3,8 @@
 //! The command is a thin layer over this library, and the tests of the whole system use the same
 //! library: what `cargo run` shows and what `cargo test` checks go through one code path.
 //!
-//! A machine never outlives its handle ([`machine::Machine`]); every wait has a limit; every failure
+//! A machine never outlives its handle ([`machine::Machine`]); every wait has a limit; every
+//! failure
 //! names what was being waited for and where the serial log is.
 
 pub mod build;

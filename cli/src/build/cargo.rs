@@ -120,7 +120,10 @@ mod tests {
             "\nnot json\n",
             r#"{"reason":"compiler-artifact","target":{"name":"init"},"executable":"/t/init"}"#,
             "\n",
-            r#"{"reason":"compiler-artifact","target":{"name":"sluice-kernel"},"executable":"/t/k"}"#,
+            concat!(
+                r#"{"reason":"compiler-artifact","target":{"name":"sluice-kernel"},"#,
+                r#""executable":"/t/k"}"#
+            ),
             "\n",
             r#"{"reason":"build-finished","success":true}"#,
             "\n",

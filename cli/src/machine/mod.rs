@@ -65,7 +65,10 @@ pub enum MachineError {
         source: std::io::Error,
     },
     /// QEMU ended before it was asked to.
-    #[error("the machine died while {during} ({}). Serial log: {}\n{tail}", exit_text(*.status), log.display())]
+    #[error(
+        "the machine died while {during} ({}). Serial log: {}\n{tail}",
+        exit_text(*.status), log.display()
+    )]
     Died {
         /// What was being waited for.
         during: String,

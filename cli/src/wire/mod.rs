@@ -1,8 +1,10 @@
 //! The raw wire: this tool is the switch between the guest's card and the outside.
 //!
 //! Two datagram sockets, one frame each datagram: the *card* side is the guest's only cable, the
-//! *outside* side is QEMU's user-mode stack (real sockets of the host) or a tap device. Frames of our
-//! own go to the card alone: the user-mode stack would take a stranger's frame for the guest's, send
+//! *outside* side is QEMU's user-mode stack (real sockets of the host) or a tap device. Frames of
+//! our
+//! own go to the card alone: the user-mode stack would take a stranger's frame for the guest's,
+//! send
 //! it into the host's network, and in QEMU 7.2 dies of a later fragment without its first. What the
 //! guest sends goes outside only through a [`Gate`].
 //!
