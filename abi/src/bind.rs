@@ -57,6 +57,29 @@ pub struct GrantRequest {
     pub refusal_bytes: u64,
 }
 
+/// One entry of [`crate::Call::PageBatch`].
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct BatchEntry {
+    /// What to do: [`BATCH_MAP`], [`BATCH_UNMAP`] or [`BATCH_PROTECT`].
+    pub operation: u64,
+    /// Page capability, for a map.
+    pub page: u64,
+    /// Where.
+    pub address: u64,
+    /// With which rights, for a map and for a protect.
+    pub rights: u64,
+}
+
+/// Bind `page` at `address`.
+pub const BATCH_MAP: u64 = 0;
+/// Break the binding at `address`.
+pub const BATCH_UNMAP: u64 = 1;
+/// Give the page bound at `address` other rights.
+pub const BATCH_PROTECT: u64 = 2;
+
 /// What [`crate::Call::BindingStats`] writes: packets since the binding was made.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,

@@ -31,7 +31,8 @@ calls! {
     Exit = 1,
     /// `(environment or 0)`: gives up the rest of the slice, to the named environment or to any.
     Yield = 2,
-    /// `(deadline_ns)` → event bits ([`crate::ring::EVENT_PACKET`] …). Sleeps until an event is pending
+    /// `(deadline_ns)` → event bits ([`crate::ring::EVENT_PACKET`] …). Sleeps until an event is
+    /// pending
     /// or the monotonic clock passes the deadline (`u64::MAX`: no deadline). Pending events are
     /// cleared by returning them.
     Wait = 3,
@@ -55,7 +56,8 @@ calls! {
     /// `(capability)` → kind in bits 0–7 ([`crate::handle::Kind`]), rights in bits 8–39.
     CapInspect = 13,
 
-    /// `(environment, frame number or u64::MAX)` → page capability, zeroed, charged to that environment.
+    /// `(environment, frame number or u64::MAX)` → page capability, zeroed, charged to that
+    /// environment.
     PageAlloc = 20,
     /// `(page)`: gives the frame back; every mapping and capability of it dies.
     PageFree = 21,
@@ -65,8 +67,20 @@ calls! {
     PageUnmap = 23,
     /// `(page)` → physical frame number.
     PageName = 24,
+    /// `(environment, address, pages, rights)`: gives so many bound pages from that address these
+    /// rights: all of them or none. No more rights than the capability had with which each was
+    /// bound.
+    PageProtect = 25,
+    /// `(environment, entries, count)` → how many were done, in bits 0–15, and the status that
+    /// stopped it in bits 16–31 (0: all were done). Binds and unbinds pages, in order, each as
+    /// `PageMap`, `PageUnmap` or `PageProtect` would ([`crate::bind::BatchEntry`]).
+    PageBatch = 26,
+    /// `(page)` → a new capability of the owner's page with the old one's rights. All others to it
+    /// are void and every mapping of it is broken; what is in it stays.
+    PageRenew = 27,
 
-    /// `(frames, name, length)` → environment capability. The frames come out of the caller's quota.
+    /// `(frames, name, length)` → environment capability. The frames come out of the caller's
+    /// quota.
     EnvCreate = 30,
     /// `(environment, entry, stack, argument)`: makes it runnable; the argument arrives in `rdi`.
     EnvStart = 31,
@@ -90,7 +104,8 @@ calls! {
 
     /// `(buffer, length)` → bytes written: a `postcard` [`crate::books::Books`].
     Books = 50,
-    /// `()` → 0 if the books add up, otherwise the failing check's number ([`crate::books::Check`]).
+    /// `()` → 0 if the books add up, otherwise the failing check's number
+    /// ([`crate::books::Check`]).
     Audit = 51,
     /// `(debug, code)`: stops the machine. Needs `Rights::CONTROL` on the debug channel.
     Halt = 52,

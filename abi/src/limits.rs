@@ -30,6 +30,8 @@ pub const PRINT_BYTES_MAX: usize = 512;
 pub const REPORT_BYTES_MAX: usize = 4096;
 /// Bytes of a refusal record at most (a witness frame and two lines of text).
 pub const REFUSAL_BYTES_MAX: usize = 4096;
+/// Entries of one `PageBatch`, and pages of one `PageProtect`.
+pub const BATCH_MAX: usize = 128;
 /// First address that ring 3 may map.
 pub const USER_START: u64 = 0x1000;
 /// One past the last address that ring 3 may map.

@@ -13,6 +13,7 @@ use machine::{Boot, Event};
 use crate::books::Counters;
 use crate::channel::Channel;
 use crate::environment::{Ended, EnvironmentId, Environments};
+use crate::exposed::Exposed;
 use crate::limits::BATCHES_MAX;
 use crate::network::Network;
 use crate::options::Options;
@@ -31,6 +32,8 @@ pub struct Kernel {
     pub(crate) channel: Channel,
     pub(crate) reservations: Reservations,
     pub(crate) counters: Counters,
+    /// What every address space shows; nothing on a machine too small for it.
+    pub(crate) exposed: Option<Exposed>,
 }
 
 impl Kernel {
@@ -39,7 +42,8 @@ impl Kernel {
     pub fn new(boot: Boot) -> Kernel {
         let options = Options::parse(boot.command_line);
         log::set_max_level(options.log);
-        let memory = Memory::new(boot.frames);
+        let mut memory = Memory::new(boot.frames);
+        let exposed = Exposed::new(&mut memory, boot.wall_clock_ns);
         let network = Network::new(boot.nic, boot.code, boot.entropy);
         let mut kernel = Kernel {
             options,
@@ -50,6 +54,7 @@ impl Kernel {
             channel: Channel::new(boot.console),
             reservations: Reservations::new(options.fail_reservation),
             counters: Counters::default(),
+            exposed,
         };
         let (frames, mac) = (kernel.memory.books().total, kernel.network.mac());
         let tsc_hz = machine::time::tsc_hz();
@@ -78,6 +83,9 @@ impl Kernel {
         let now = machine::time::now_ns();
         if now >= self.scheduler.next_deadline {
             self.wake_sleepers(now);
+        }
+        if self.exposed.as_ref().is_some_and(|it| now >= it.due) {
+            self.show_books(now);
         }
     }
 

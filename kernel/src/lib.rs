@@ -26,6 +26,7 @@ mod calls;
 mod capability;
 mod channel;
 mod environment;
+mod exposed;
 mod filter;
 mod fragment;
 mod grant;

@@ -92,6 +92,7 @@ impl Memory {
             None => self.pool.take()?,
         };
         frame.zero();
+        self.pool.owned_by(frame.number(), owner.0);
         self.serial += 1;
         let id = PageId { frame: frame.number().0, serial: self.serial };
         let page =
@@ -105,6 +106,7 @@ impl Memory {
     pub(crate) fn free(&mut self, frame: u64, busy: bool) {
         let Some(page) = self.pages.remove(&frame) else { return };
         if busy {
+            self.pool.owned_by(page.frame.number(), abi::exposed::FRAME_KERNEL);
             self.graveyard.push(page.frame);
             self.kernel += 1;
         } else {
@@ -134,6 +136,16 @@ impl Memory {
     pub(crate) fn pool_and_page(&mut self, id: PageId) -> Option<(&mut FramePool, &mut Page)> {
         let page = self.pages.get_mut(&id.frame).filter(|page| page.serial == id.serial)?;
         Some((&mut self.pool, page))
+    }
+
+    /// Gives a page another name: all capabilities to it by the old one are void.
+    pub(crate) fn rename(&mut self, id: PageId) -> Option<PageId> {
+        let serial = self.serial + 1;
+        let page = self.page_mut(id)?;
+        page.serial = serial;
+        page.holders = 0;
+        self.serial = serial;
+        Some(PageId { frame: id.frame, serial })
     }
 
     /// The page in this frame, if it is owned at all.

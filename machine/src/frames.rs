@@ -115,7 +115,8 @@ impl<S: AsRef<[u64]> + AsMut<[u64]>> FrameMap<S> {
         self.free = if free { self.free + count } else { self.free - count };
     }
 
-    fn limit(&self) -> u64 {
+    /// One past the highest frame number that the map has room for.
+    pub(crate) fn limit(&self) -> u64 {
         self.words.as_ref().len() as u64 * 64
     }
 

@@ -20,6 +20,7 @@ mod event;
 mod frames;
 pub mod limits;
 mod memory;
+mod owners;
 // Device memory is shared with the device; on the host only the tests use it.
 #[allow(unsafe_code)]
 #[cfg(any(test, target_os = "none"))]
@@ -42,9 +43,10 @@ use bare as platform;
 pub use bare::start;
 
 pub use event::{Event, Fault, FaultUpcall, Registers};
-pub use memory::{FrameNumber, MapError, PAGE, Rights, USER_END, USER_START, UserFault};
+pub use memory::{EXPOSED_END, EXPOSED_START, FrameNumber, MapError, PAGE, ProtectError, Rights};
+pub use memory::{USER_END, USER_START, UserFault};
 pub use platform::{
-    AddressSpace, Boot, CodeWindow, Console, Cpu, Frame, FramePool, FrameRun, Nic, Received,
-    UserContext, exit, heap, idle, serial, symbols, this_cpu, time,
+    AddressSpace, Boot, CodeWindow, Console, Cpu, Exposed, Frame, FramePool, FrameRun, Nic,
+    Received, UserContext, exit, heap, idle, serial, symbols, this_cpu, time,
 };
 pub use wire::{InFlight, NicError, TransmitId};

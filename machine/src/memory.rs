@@ -15,6 +15,15 @@ pub const USER_START: u64 = 0x1000;
 /// The first address after the highest one that ring 3 can have mapped.
 pub const USER_END: u64 = 0x0000_7fff_ffff_f000;
 
+/// Start of what the kernel shows in every address space ([`crate::Exposed`]): one GiB.
+pub const EXPOSED_START: u64 = abi::exposed::SYSTEM;
+
+/// One past it.
+pub const EXPOSED_END: u64 = abi::exposed::END;
+
+/// Where a space's own page tables can be read: one entry of the root table.
+pub(crate) const TABLES: core::ops::Range<u64> = abi::exposed::TABLES..abi::exposed::TABLES_END;
+
 /// The number of a 4 KiB physical page: its address divided by [`PAGE`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FrameNumber(pub u64);
@@ -35,7 +44,7 @@ pub enum MapError {
     NotUser,
     /// The address is not a multiple of [`PAGE`].
     Misaligned,
-    /// Something is mapped there already.
+    /// Something is mapped there already, or the kernel shows something there.
     Occupied,
     /// Both rights were asked for (W^X).
     WriteAndExecute,
@@ -53,6 +62,19 @@ impl fmt::Display for MapError {
             Self::NoFrames => "no free frame for a page table",
         })
     }
+}
+
+/// Why a page's rights were not changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProtectError {
+    /// The address is not a multiple of [`PAGE`].
+    Misaligned,
+    /// Both rights were asked for (W^X).
+    WriteAndExecute,
+    /// Nothing is mapped at this address.
+    NotMapped(u64),
+    /// What is mapped at this address was not mapped with so much authority.
+    NotAllowed(u64),
 }
 
 /// The first user address of a copy that is not mapped with the right it needs.
@@ -73,7 +95,31 @@ pub(crate) fn check_mapping(va: u64, rights: Rights) -> Result<(), MapError> {
     if rights.write && rights.execute {
         return Err(MapError::WriteAndExecute);
     }
+    if !is_own(va) {
+        return Err(MapError::Occupied);
+    }
     Ok(())
+}
+
+/// The same for a change of rights. Every page is still to be looked up.
+pub(crate) fn check_protection(va: u64, rights: Rights) -> Result<(), ProtectError> {
+    if !va.is_multiple_of(PAGE as u64) {
+        return Err(ProtectError::Misaligned);
+    }
+    if rights.write && rights.execute {
+        return Err(ProtectError::WriteAndExecute);
+    }
+    Ok(())
+}
+
+/// Whether the address is ring 3's to have mapped and unmapped: not what the kernel shows.
+pub(crate) fn is_own(va: u64) -> bool {
+    is_user(va) && !(EXPOSED_START..EXPOSED_END).contains(&va) && !TABLES.contains(&va)
+}
+
+/// Whether the kernel copies from or to the address, if the page there allows it.
+pub(crate) fn is_copied(va: u64) -> bool {
+    is_user(va) && !TABLES.contains(&va)
 }
 
 /// Whether ring 3 could have this address mapped.

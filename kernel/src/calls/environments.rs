@@ -50,7 +50,7 @@ impl Kernel {
             let heap = ENVIRONMENT_COST as usize;
             self.reserve(parent, Need { charge: frames, heap, frames: 0 })?;
         }
-        let space = AddressSpace::new(&mut self.memory.pool).map_err(|_| Status::NoMemory)?;
+        let space = self.new_space()?;
         self.memory.tables_changed(0, space.table_frames());
         let tables = space.table_frames() as u64;
         let account = Account { tables, heap: ENVIRONMENT_COST, ..Account::new(frames) };
@@ -62,6 +62,18 @@ impl Kernel {
         log::info!("{name} ({}) created with {frames} frames", id.0);
         self.emit_state(id, name, State::Created);
         Ok(id)
+    }
+
+    /// An address space in which nothing is but what every one shows.
+    fn new_space(&mut self) -> Result<AddressSpace, Status> {
+        let pool = &mut self.memory.pool;
+        let mut space = AddressSpace::new(pool).map_err(|_| Status::NoMemory)?;
+        let shown = self.exposed.as_ref().map_or(Ok(()), |it| space.expose(pool, &it.shown));
+        if shown.is_err() {
+            space.destroy(pool);
+            return Err(Status::NoMemory);
+        }
+        Ok(space)
     }
 
     /// `(environment, entry, stack, argument)`: makes it runnable.

@@ -1,10 +1,16 @@
-//! Calls on pages: allocate, free, map, unmap, name.
+//! Calls on pages: allocate, free, map, unmap, protect, rename; one by one or many at once.
 
+use abi::bind::{BATCH_MAP, BATCH_PROTECT, BATCH_UNMAP, BatchEntry};
+use abi::limits::BATCH_MAX;
 use abi::{Handle, Rights, Status};
+use zerocopy::FromBytes;
 
-use super::{Answer, Arguments, Done, permitted};
+use super::{Answer, Arguments, Done, bounded, permitted};
 use crate::Kernel;
 use crate::capability::{Capability, Object};
+use crate::environment::EnvironmentId;
+use crate::limits::REAP_BATCH;
+use crate::reserve::Need;
 
 /// What whoever allocates a page may do with it.
 const FRESH: Rights = Rights::READ
@@ -45,12 +51,68 @@ impl Kernel {
         let wanted = map_rights(rights)?;
         let held = self.capability(a.caller, Handle(a.words[1]))?.rights;
         permitted(held, wanted)?;
-        let rights = machine::Rights {
-            write: wanted.contains(Rights::WRITE),
-            execute: wanted.contains(Rights::EXECUTE),
-        };
-        self.map_page(place, page, address, rights)?;
+        // Whoever binds for somebody else passes on no more than what it asks for.
+        let most = if place == a.caller { held } else { wanted };
+        self.bind_page(place, page, address, (of_mapping(wanted), of_mapping(most)))?;
         Ok(Done::Value(0))
+    }
+
+    /// `(environment, address, pages, rights)`: other rights for bound pages.
+    pub(super) fn page_protect(&mut self, a: &Arguments) -> Answer {
+        let [_, address, pages, rights, ..] = a.words;
+        let place = self.live_environment_of(a.caller, a.handle(), Rights::CONTROL)?;
+        let pages = bounded(pages, BATCH_MAX)?;
+        let rights = of_mapping(map_rights(rights)?);
+        self.protect_pages(place, address, pages, rights)?;
+        Ok(Done::Value(0))
+    }
+
+    /// `(environment, entries, count)` → how many were done, and what stopped it.
+    pub(super) fn page_batch(&mut self, a: &Arguments) -> Answer {
+        let [environment, entries, count, ..] = a.words;
+        self.live_environment_of(a.caller, a.handle(), Rights::CONTROL)?;
+        let count = bounded(count, BATCH_MAX)?;
+        let bytes = count * size_of::<BatchEntry>();
+        self.reserve(a.caller, Need { heap: bytes, ..Need::default() })?;
+        let copy = self.copy_in(a.caller, entries, bytes)?;
+        let mut done = 0;
+        for bytes in copy.chunks_exact(size_of::<BatchEntry>()) {
+            let entry = BatchEntry::read_from_bytes(bytes).map_err(|_| Status::BadArgument)?;
+            if let Err(status) = self.batch_entry(a.caller, environment, entry) {
+                return Ok(Done::Value(done | (status as u64) << 16));
+            }
+            done += 1;
+            if done.is_multiple_of(REAP_BATCH as u64) {
+                self.poll_card();
+            }
+        }
+        Ok(Done::Value(done))
+    }
+
+    fn batch_entry(&mut self, caller: EnvironmentId, place: u64, entry: BatchEntry) -> Answer {
+        let BatchEntry { operation, page, address, rights } = entry;
+        let call = |words| Arguments { caller, words };
+        match operation {
+            BATCH_MAP => self.page_map(&call([place, page, address, rights, 0, 0])),
+            BATCH_UNMAP => self.page_unmap(&call([place, address, 0, 0, 0, 0])),
+            BATCH_PROTECT => self.page_protect(&call([place, address, 1, rights, 0, 0])),
+            _ => Err(Status::BadArgument),
+        }
+    }
+
+    /// `(page)` → a new capability to it; all others are void, all mappings broken.
+    pub(super) fn page_renew(&mut self, a: &Arguments) -> Answer {
+        let id = self.page_of(a.caller, a.handle(), Rights::CONTROL)?;
+        let rights = self.capability(a.caller, a.handle())?.rights;
+        if self.memory.page(id).is_some_and(|page| page.pins > 0) {
+            return Err(Status::WrongState);
+        }
+        self.break_mappings(id.frame);
+        let id = self.memory.rename(id).ok_or(Status::BadHandle)?;
+        let environment = self.environments.get_mut(a.caller).ok_or(Status::WrongState)?;
+        // The slot that this frees is the one that is used.
+        environment.table.remove(a.handle())?;
+        Ok(Done::Value(self.give(a.caller, Capability { object: Object::Page(id), rights })?.0))
     }
 
     /// `(environment, address)`: breaks the binding there.
@@ -65,6 +127,14 @@ impl Kernel {
     pub(super) fn page_name(&mut self, a: &Arguments) -> Answer {
         let id = self.page_of(a.caller, a.handle(), Rights::empty())?;
         Ok(Done::Value(id.frame))
+    }
+}
+
+/// The same for the machine.
+fn of_mapping(rights: Rights) -> machine::Rights {
+    machine::Rights {
+        write: rights.contains(Rights::WRITE),
+        execute: rights.contains(Rights::EXECUTE),
     }
 }
 

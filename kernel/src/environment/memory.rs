@@ -4,7 +4,7 @@
 //! page's list and in the environment's set. Nobody else changes any of them.
 
 use abi::Status;
-use machine::{MapError, Rights as MapRights};
+use machine::{MapError, ProtectError, Rights as MapRights};
 
 use super::EnvironmentId;
 use crate::Kernel;
@@ -36,16 +36,8 @@ impl Kernel {
 
     /// Gives a page back: every mapping of it is broken first.
     pub(crate) fn free_page(&mut self, frame: u64) {
-        let Some(page) = self.memory.at_mut(frame) else { return };
-        let owner = page.owner;
-        let mappings = core::mem::take(&mut page.mappings);
-        for (place, address) in mappings {
-            if let Some(environment) = self.environments.get_mut(place) {
-                environment.space.unmap(address);
-                environment.mapped.remove(&address);
-                environment.account.heap = environment.account.heap.saturating_sub(MAPPING_COST);
-            }
-        }
+        self.break_mappings(frame);
+        let Some(owner) = self.memory.at_mut(frame).map(|page| page.owner) else { return };
         let busy = self.network.is_in_flight(frame);
         self.memory.free(frame, busy);
         if let Some(environment) = self.environments.get_mut(owner) {
@@ -55,18 +47,45 @@ impl Kernel {
         }
     }
 
-    /// Binds a page at an address of an environment, which pays for the page tables.
+    /// Breaks every mapping of a page, wherever it is: from here on no address leads to it.
+    pub(crate) fn break_mappings(&mut self, frame: u64) {
+        let Some(page) = self.memory.at_mut(frame) else { return };
+        for (place, address) in core::mem::take(&mut page.mappings) {
+            if let Some(environment) = self.environments.get_mut(place) {
+                environment.space.unmap(address);
+                environment.mapped.remove(&address);
+                environment.account.heap = environment.account.heap.saturating_sub(MAPPING_COST);
+            }
+        }
+    }
+
+    /// [`Kernel::bind_page`] with no more authority than the rights it is mapped with.
     ///
     /// # Errors
-    /// [`Status::NoMemory`], [`Status::Limit`], [`Status::BadAddress`] (not in the user half),
-    /// [`Status::BadArgument`] (misaligned), [`Status::Occupied`], [`Status::WriteAndExecute`],
-    /// [`Status::WrongState`] if the environment has ended, [`Status::BadHandle`] if the page has.
+    /// As there.
     pub(crate) fn map_page(
         &mut self,
         place: EnvironmentId,
         id: PageId,
         address: u64,
         rights: MapRights,
+    ) -> Result<(), Status> {
+        self.bind_page(place, id, address, (rights, rights))
+    }
+
+    /// Binds a page at an address of an environment, which pays for the page tables:
+    /// with the first rights, and the authority to change them up to the second.
+    ///
+    /// # Errors
+    /// [`Status::NoMemory`], [`Status::Limit`], [`Status::BadAddress`] (not in the user half),
+    /// [`Status::BadArgument`] (misaligned), [`Status::Occupied`], [`Status::WriteAndExecute`],
+    /// [`Status::WrongState`] if the environment has ended, [`Status::BadHandle`] if the page has.
+    pub(crate) fn bind_page(
+        &mut self,
+        place: EnvironmentId,
+        id: PageId,
+        address: u64,
+        rights: (MapRights, MapRights),
     ) -> Result<(), Status> {
         let need = Need {
             frames: TABLE_FRAMES_WORST,
@@ -80,7 +99,7 @@ impl Kernel {
             return Err(Status::Limit);
         }
         let before = environment.space.table_frames();
-        let mapped = environment.space.map(pool, address, &page.frame, rights);
+        let mapped = environment.space.map_within(pool, address, &page.frame, rights);
         let after = environment.space.table_frames();
         environment.account.tables += (after - before) as u64;
         if mapped.is_ok() {
@@ -111,6 +130,22 @@ impl Kernel {
         Ok(())
     }
 
+    /// Gives bound pages other rights, within the authority that each was bound with.
+    ///
+    /// # Errors
+    /// [`Status::BadAddress`] if one of them is not bound, [`Status::MissingRight`],
+    /// [`Status::WriteAndExecute`], [`Status::BadArgument`]; nothing has changed then.
+    pub(crate) fn protect_pages(
+        &mut self,
+        place: EnvironmentId,
+        address: u64,
+        pages: usize,
+        rights: MapRights,
+    ) -> Result<(), Status> {
+        let environment = self.environments.get_mut(place).ok_or(Status::WrongState)?;
+        environment.space.protect(address, pages, rights).map_err(protect_status)
+    }
+
     /// Whether the whole of `bytes` bytes at `address` is mapped in the environment, writable if
     /// `write` says so. Bounded by the caller's own limit on `bytes`.
     pub(crate) fn reaches(
@@ -131,6 +166,15 @@ impl Kernel {
             at = (at / page + 1) * page;
         }
         true
+    }
+}
+
+fn protect_status(error: ProtectError) -> Status {
+    match error {
+        ProtectError::Misaligned => Status::BadArgument,
+        ProtectError::WriteAndExecute => Status::WriteAndExecute,
+        ProtectError::NotMapped(_) => Status::BadAddress,
+        ProtectError::NotAllowed(_) => Status::MissingRight,
     }
 }
 

@@ -32,8 +32,8 @@ pub(super) const IST_NMI: u16 = 1;
 pub(super) const IST_DOUBLE_FAULT: u16 = 2;
 pub(super) const IST_MACHINE_CHECK: u16 = 3;
 
-/// What each processor keeps for itself. The first three are used by the entry code in `user`, by
-/// their offsets.
+/// What each processor keeps for itself. The first five are used by the entry code in `user` and
+/// `trap`, by their offsets.
 #[repr(C)]
 pub struct Cpu {
     /// Registers of the ring-3 program that runs or ran last.
@@ -42,6 +42,11 @@ pub struct Cpu {
     pub(super) kernel_stack: AtomicU64,
     /// A moment's place for ring 3's stack pointer.
     pub(super) user_stack: AtomicU64,
+    /// The fault upcall of the context whose vector state is loaded: its save area in the physical
+    /// map (0: none), entry, stack, and the save area's address in ring 3.
+    pub(super) upcall: [AtomicU64; 4],
+    /// Faults that the trap entry took to ring 3's handlers.
+    pub(super) upcall_count: AtomicU64,
     /// Whose vector state is in the registers.
     pub(super) vector_owner: AtomicPtr<super::vector::VectorState>,
     /// The root table in use.
@@ -58,6 +63,11 @@ impl Cpu {
     pub fn number(&self) -> u32 {
         self.number
     }
+
+    /// Faults that went straight to ring 3's handlers since boot.
+    pub fn fault_upcalls(&self) -> u64 {
+        self.upcall_count.load(Ordering::Relaxed)
+    }
 }
 
 /// The one processor.
@@ -65,6 +75,8 @@ pub(super) static CPU: Cpu = Cpu {
     context: AtomicU64::new(0),
     kernel_stack: AtomicU64::new(0),
     user_stack: AtomicU64::new(0),
+    upcall: [const { AtomicU64::new(0) }; 4],
+    upcall_count: AtomicU64::new(0),
     vector_owner: AtomicPtr::new(core::ptr::null_mut()),
     root: AtomicU64::new(0),
     pending: AtomicU64::new(0),

@@ -9,9 +9,12 @@
 
 use super::layout::phys_to_virt;
 use super::pvh::Loaded;
-use super::{cell::OneCpu, layout};
+use super::{cell::OneCpu, exposed::Exposed, layout};
 use crate::frames::FrameMap;
-use crate::memory::{FrameNumber, PAGE};
+use crate::memory::{FrameNumber, MapError, PAGE};
+use crate::owners::{self, Owners};
+use abi::exposed::{FRAME_FREE, FRAME_KERNEL};
+use alloc::vec::Vec;
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -125,17 +128,24 @@ pub(super) fn unmapped(number: FrameNumber) {
 /// The free frames.
 pub struct FramePool {
     map: FrameMap<&'static mut [u64]>,
+    owners: Owners,
 }
 
 impl FramePool {
     /// Takes any free frame. Its contents are whatever they were.
     pub fn take(&mut self) -> Option<Frame> {
-        self.map.take().map(|number| Frame { number: FrameNumber(number) })
+        let number = self.map.take()?;
+        self.owners.set(number, FRAME_KERNEL);
+        Some(Frame { number: FrameNumber(number) })
     }
 
     /// Takes this very frame, if it is free.
     pub fn take_at(&mut self, number: FrameNumber) -> Option<Frame> {
-        self.map.take_at(number.0).then_some(Frame { number })
+        let free = self.map.take_at(number.0);
+        free.then(|| {
+            self.owners.set(number.0, FRAME_KERNEL);
+            Frame { number }
+        })
     }
 
     /// Takes `count` frames in a row.
@@ -145,8 +155,9 @@ impl FramePool {
 
     /// Takes `count` frames in a row from a multiple of `align` frames.
     pub(super) fn take_aligned(&mut self, count: usize, align: u64) -> Option<FrameRun> {
-        let first = FrameNumber(self.map.take_run(count, align)?);
-        Some(FrameRun { first, count })
+        let first = self.map.take_run(count, align)?;
+        self.owners.set_run(first..first + count as u64, false);
+        Some(FrameRun { first: FrameNumber(first), count })
     }
 
     /// Takes a frame back. Panics if it is still mapped somewhere: a kernel bug.
@@ -161,7 +172,8 @@ impl FramePool {
         let unmapped =
             MAPS.with(|maps| maps[range.start as usize..range.end as usize].iter().all(free));
         assert!(unmapped, "frames {range:x?} given back while mapped");
-        self.map.put_run(range);
+        self.map.put_run(range.clone());
+        self.owners.set_run(range, true);
     }
 
     /// Free frames now.
@@ -179,10 +191,36 @@ impl FramePool {
         self.map.is_free(number.0)
     }
 
+    /// Keeps a table of whose each frame is, from now on, and shows it from `va` on; the layout is
+    /// that of `abi::exposed`. Its frames come out of this pool, for good.
+    pub fn keep_owners(&mut self, shown: &mut Exposed, va: u64) -> Result<(), MapError> {
+        let mut frames = Vec::new();
+        let places = (va..).step_by(PAGE).take(owners::frames_for(self.map.limit()));
+        for place in places {
+            let frame = self.take().ok_or(MapError::NoFrames)?;
+            shown.show(self, place, &frame)?;
+            frames.push(frame);
+        }
+        let map = &self.map;
+        self.owners = Owners::new(frames, |number| map.is_free(number));
+        Ok(())
+    }
+
+    /// The frames of that table, in order; none before [`FramePool::keep_owners`].
+    pub fn owner_table(&self) -> &[Frame] {
+        self.owners.frames()
+    }
+
+    /// Says in that table whose a frame is that was taken from here.
+    pub fn owned_by(&self, number: FrameNumber, owner: u32) {
+        self.owners.set(number.0, owner);
+    }
+
     fn put(&mut self, number: FrameNumber) {
         let maps = MAPS.with(|maps| maps[number.0 as usize].load(Ordering::Relaxed));
         assert!(maps == 0, "frame {:#x} given back while mapped {maps} times", number.0);
         self.map.put(number.0);
+        self.owners.set(number.0, FRAME_FREE);
     }
 
     /// Gives back the frame of a page table, whose handle was spent when it became one.
@@ -223,7 +261,7 @@ pub(super) fn pool(loaded: &Loaded) -> FramePool {
     for region in loaded.memory() {
         add(&mut map, region.clone(), &taken);
     }
-    FramePool { map }
+    FramePool { map, owners: Owners::default() }
 }
 
 /// Adds the whole frames of a region that touch none of the taken ranges.

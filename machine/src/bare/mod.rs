@@ -9,6 +9,7 @@ mod code;
 mod cpu;
 mod entropy;
 mod entry;
+mod exposed;
 mod fault;
 mod frame;
 mod hal;
@@ -36,6 +37,7 @@ mod walk;
 
 pub use code::CodeWindow;
 pub use cpu::{Cpu, this_cpu};
+pub use exposed::Exposed;
 pub use fault::exit;
 pub use frame::{Frame, FramePool, FrameRun};
 pub use idle::idle;

@@ -5,12 +5,13 @@
 //! user address is ever dereferenced, so no user pointer can make the kernel fault.
 
 use super::cpu;
+use super::exposed::Exposed;
 use super::frame::{self, Frame, FramePool};
 use super::layout::phys_to_virt;
 use super::paging::{self, TABLE};
 use super::walk::{self, Root};
-use crate::memory::{FrameNumber, MapError, PAGE, Rights, UserFault};
-use crate::memory::{check_mapping, is_user, page_runs};
+use crate::memory::{EXPOSED_START, FrameNumber, MapError, PAGE, ProtectError, Rights, TABLES};
+use crate::memory::{UserFault, check_mapping, check_protection, is_copied, is_own, page_runs};
 use x86_64::VirtAddr;
 use x86_64::instructions::tlb;
 use x86_64::structures::paging::PageTableFlags;
@@ -30,7 +31,22 @@ impl AddressSpace {
         // SAFETY: a fresh zeroed frame is an empty root table; `destroy` gives it back last.
         let root = unsafe { Root::new(phys) };
         paging::share_upper_half(root);
+        // The root seen as a table of its own: ring 3 reads its page tables there. Reading is all
+        // that this entry allows, whatever those below it allow.
+        let window = PageTableFlags::PRESENT | PageTableFlags::USER_ACCESSIBLE;
+        root.entry(walk::index(TABLES.start, 4)).set(phys, window | paging::no_execute());
         Ok(Self { root, tables: 1 })
+    }
+
+    /// Shows here what is exposed everywhere. Takes up to one frame for a table.
+    pub fn expose(&mut self, pool: &mut FramePool, what: &Exposed) -> Result<(), MapError> {
+        let tables = &mut self.tables;
+        let mut make = || table(pool).inspect(|_| *tables += 1);
+        let below = TABLE | PageTableFlags::USER_ACCESSIBLE;
+        let slot = self.root.find_or_make(EXPOSED_START, 3, below, &mut make);
+        let read = PageTableFlags::PRESENT | PageTableFlags::USER_ACCESSIBLE;
+        slot.ok_or(MapError::NoFrames)?.set(what.directory(), read | paging::no_execute());
+        Ok(())
     }
 
     /// Maps a frame at a page. Takes up to three frames for tables, and keeps them until `destroy`.
@@ -40,6 +56,17 @@ impl AddressSpace {
         va: u64,
         frame: &Frame,
         rights: Rights,
+    ) -> Result<(), MapError> {
+        self.map_within(pool, va, frame, (rights, rights))
+    }
+
+    /// The same, with rights that [`AddressSpace::protect`] may later raise to `most`.
+    pub fn map_within(
+        &mut self,
+        pool: &mut FramePool,
+        va: u64,
+        frame: &Frame,
+        (rights, most): (Rights, Rights),
     ) -> Result<(), MapError> {
         check_mapping(va, rights)?;
         let tables = &mut self.tables;
@@ -51,13 +78,42 @@ impl AddressSpace {
         }
         // Counted first: from now on the frame cannot become the kernel's own memory.
         frame::mapped(frame.number());
-        slot.set(frame.number().0 * PAGE as u64, flags(rights));
+        slot.set(frame.number().0 * PAGE as u64, flags(rights) | authority(most));
+        Ok(())
+    }
+
+    /// Gives `pages` mapped pages from `va` on these rights: all of them, or none on an error.
+    pub fn protect(&mut self, va: u64, pages: usize, rights: Rights) -> Result<(), ProtectError> {
+        check_protection(va, rights)?;
+        let wanted = authority(rights);
+        let mut leaves = Leaves { root: self.root, table: None };
+        for page in 0..pages as u64 {
+            let va = va.saturating_add(page * PAGE as u64);
+            let (_, flags) =
+                leaves.at(va).and_then(|slot| slot.get()).ok_or(ProtectError::NotMapped(va))?;
+            if !flags.contains(wanted) {
+                return Err(ProtectError::NotAllowed(va));
+            }
+        }
+        let new = flags(rights);
+        for page in 0..pages as u64 {
+            let va = va.saturating_add(page * PAGE as u64);
+            let Some(slot) = leaves.at(va) else { continue };
+            let Some((phys, old)) = slot.get() else { continue };
+            slot.set(phys, new | old.intersection(KEPT));
+            if pages <= FLUSH_MAX {
+                tlb::flush(VirtAddr::new(va));
+            }
+        }
+        if pages > FLUSH_MAX {
+            tlb::flush_all();
+        }
         Ok(())
     }
 
     /// Unmaps a page, and says which frame was there.
     pub fn unmap(&mut self, va: u64) -> Option<FrameNumber> {
-        let slot = self.root.find(user(va)?, 1)?;
+        let slot = self.root.find(is_own(va).then_some(va)?, 1)?;
         let (phys, _) = slot.get()?;
         slot.clear();
         tlb::flush(VirtAddr::new(va));
@@ -86,6 +142,11 @@ impl AddressSpace {
         if cpu::current_root() == self.root.phys() {
             // SAFETY: the kernel's own tables map everything that the kernel uses.
             unsafe { cpu::load_root(paging::root().phys()) };
+        }
+        // What is not this space's own: its tables' window, and what the kernel shows.
+        self.root.entry(walk::index(TABLES.start, 4)).clear();
+        if let Some(slot) = self.root.find(EXPOSED_START, 3) {
+            slot.clear();
         }
         for index in 0..256 {
             if let Some((phys, _)) = self.root.entry(index).get() {
@@ -136,8 +197,48 @@ impl AddressSpace {
     }
 }
 
+/// Pages up to which a change of rights flushes them one by one.
+const FLUSH_MAX: usize = 32;
+/// In a leaf entry: the page was mapped by somebody who may write it.
+const MAY_WRITE: PageTableFlags = PageTableFlags::BIT_9;
+/// By somebody who may execute it.
+const MAY_EXECUTE: PageTableFlags = PageTableFlags::BIT_10;
+/// What a change of rights leaves as it is.
+const KEPT: PageTableFlags =
+    MAY_WRITE.union(MAY_EXECUTE).union(PageTableFlags::ACCESSED).union(PageTableFlags::DIRTY);
+
+/// Leaf entries one after the other, with the last table kept in hand.
+struct Leaves {
+    root: Root,
+    /// Which two MiB it is for, and its physical address.
+    table: Option<(u64, u64)>,
+}
+
+impl Leaves {
+    /// The leaf entry for `va`, if there is a table for it and it is ring 3's.
+    fn at(&mut self, va: u64) -> Option<walk::Slot> {
+        let region = va >> 21;
+        let table = match self.table {
+            Some((of, table)) if of == region => table,
+            _ => {
+                let (table, _) = self.root.find(is_own(va).then_some(va)?, 2)?.get()?;
+                self.table = Some((region, table));
+                table
+            }
+        };
+        Some(walk::slot(table, walk::index(va, 1)))
+    }
+}
+
+fn authority(most: Rights) -> PageTableFlags {
+    let mut flags = PageTableFlags::empty();
+    flags.set(MAY_WRITE, most.write);
+    flags.set(MAY_EXECUTE, most.execute);
+    flags
+}
+
 fn user(va: u64) -> Option<u64> {
-    is_user(va).then_some(va)
+    is_copied(va).then_some(va)
 }
 
 fn flags(rights: Rights) -> PageTableFlags {

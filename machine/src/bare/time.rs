@@ -38,6 +38,11 @@ pub fn tsc_hz() -> u64 {
     HZ.load(Ordering::Relaxed)
 }
 
+/// How counts become time: the count when the clock began, and nanoseconds for each, times 2^32.
+pub fn calibration() -> (u64, u64) {
+    (BASE.load(Ordering::Relaxed), SCALE.load(Ordering::Relaxed))
+}
+
 /// Sets the timer. It goes off once, at the deadline or, if that is more than a minute away,
 /// earlier: ask [`expired`]. A deadline that has passed goes off at once.
 pub fn arm(deadline_ns: u64) {

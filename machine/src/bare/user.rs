@@ -10,13 +10,16 @@
 //! the direction flag are taken over. `sysretq` is used only to return from the system call that
 //! came last; after anything else `rcx` and `r11` must come back, which only `iretq` can do.
 
-use super::cpu::{CPU, Cpu, USER_CODE, USER_DATA, current_root, load_root};
+use super::cpu::{CPU, Cpu, USER_CODE, USER_DATA, current_root, load_root, this_cpu};
+use super::frame;
 use super::space::AddressSpace;
 use super::vector::Vectors;
 use super::{apic, idle};
 use crate::event::{Event, Fault, FaultUpcall, Registers};
+use crate::memory::FrameNumber;
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
+use core::sync::atomic::Ordering;
 
 /// Carry, parity, adjust, zero, sign, direction, overflow.
 const FLAGS_ALLOWED: u64 = 0xcd5;
@@ -41,6 +44,31 @@ pub struct UserContext {
     vectors: Vectors,
     /// Where the last system call returns to, if that was how ring 3 was left; otherwise [`NEVER`].
     returns_to: u64,
+    reflection: Option<Reflection>,
+}
+
+/// A fault upcall in the form that the trap entry uses: save area in the physical map, entry,
+/// stack, save area in ring 3. The frame counts as mapped, so that it cannot be given back.
+struct Reflection {
+    frame: FrameNumber,
+    words: [u64; 4],
+}
+
+impl Reflection {
+    fn new(to: &FaultUpcall<'_>) -> Self {
+        assert!(to.offset.is_multiple_of(8), "misaligned save area");
+        assert!(to.entry >> 47 == 0 && to.stack >> 47 == 0, "entry or stack in the kernel's half");
+        let area = to.frame.at(to.offset, abi::upcall::SAVE_BYTES);
+        frame::mapped(to.frame.number());
+        let words = [area as u64, to.entry, to.stack, to.save];
+        Self { frame: to.frame.number(), words }
+    }
+}
+
+impl Drop for Reflection {
+    fn drop(&mut self) {
+        frame::unmapped(self.frame);
+    }
 }
 
 /// Why ring 3 was left: a vector or [`SYSCALL`], and the error code.
@@ -61,11 +89,27 @@ impl UserContext {
             rflags: FLAGS_FORCED,
             ..Registers::default()
         };
-        Self { registers, vectors: Vectors::new(), returns_to: NEVER }
+        Self { registers, vectors: Vectors::new(), returns_to: NEVER, reflection: None }
     }
 
     /// Where the trap entry takes ring 3's faults from now on; `None`: they come out as events.
-    pub fn set_fault_upcall(&mut self, _to: Option<FaultUpcall<'_>>) {}
+    ///
+    /// Panics when the save area leaves its frame or entry and stack are not ring 3's: a kernel
+    /// bug.
+    pub fn set_fault_upcall(&mut self, to: Option<FaultUpcall<'_>>) {
+        self.reflection = to.map(|to| Reflection::new(&to));
+        if self.vectors.are_loaded() {
+            self.install();
+        }
+    }
+
+    /// Tells the trap entry about this context's fault upcall.
+    fn install(&self) {
+        let words = self.reflection.as_ref().map_or([0; 4], |it| it.words);
+        for (place, word) in this_cpu().upcall.iter().zip(words) {
+            place.store(word, Ordering::Relaxed);
+        }
+    }
 
     /// Runs ring 3 until it stops.
     ///
@@ -82,7 +126,9 @@ impl UserContext {
             // SAFETY: every address space shares the kernel's half.
             unsafe { load_root(space.root()) };
         }
-        self.vectors.load();
+        if self.vectors.load() {
+            self.install();
+        }
         let fast = self.returns_to == self.registers.rip;
         // SAFETY: the registers are exclusive and stay where they are until the call returns; they
         // are sanitised; ring 3 can touch only what its tables map for it.
@@ -138,6 +184,8 @@ pub(super) fn fault_address() -> u64 {
 pub(super) const CONTEXT: usize = offset_of!(Cpu, context);
 pub(super) const KERNEL_STACK: usize = offset_of!(Cpu, kernel_stack);
 const USER_STACK: usize = offset_of!(Cpu, user_stack);
+pub(super) const UPCALL_AREA: usize = offset_of!(Cpu, upcall);
+pub(super) const UPCALL_COUNT: usize = offset_of!(Cpu, upcall_count);
 
 /// Loads the user's registers and goes to ring 3; returns when it traps.
 ///

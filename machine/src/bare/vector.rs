@@ -42,13 +42,19 @@ impl Vectors {
         Self(Box::new(UnsafeCell::new(VectorState::clean())))
     }
 
-    /// Makes the registers hold this state: nothing to do if they do already.
-    pub(super) fn load(&mut self) {
+    /// Makes the registers hold this state: `false`, and nothing to do, if they do already.
+    pub(super) fn load(&mut self) -> bool {
         let mine = self.0.get();
         let owner = this_cpu().vector_owner.load(Ordering::Relaxed);
         if owner != mine {
             self.switch(owner);
         }
+        owner != mine
+    }
+
+    /// Whether the registers hold this state.
+    pub(super) fn are_loaded(&self) -> bool {
+        this_cpu().vector_owner.load(Ordering::Relaxed) == self.0.get()
     }
 
     #[cold]

@@ -52,6 +52,11 @@ impl Cpu {
     pub fn number(&self) -> u32 {
         self.number
     }
+
+    /// Faults that went straight to ring 3's handlers: none here, all come out as events.
+    pub fn fault_upcalls(&self) -> u64 {
+        0
+    }
 }
 
 /// The processor that this runs on. There is one.

@@ -1,7 +1,10 @@
 //! Frames as heap pages, shared with the address spaces that map them.
 
+use super::exposed::Exposed;
 use crate::frames::FrameMap;
-use crate::memory::{FrameNumber, PAGE};
+use crate::memory::{FrameNumber, MapError, PAGE};
+use crate::owners::{self, Owners};
+use abi::exposed::{FRAME_FREE, FRAME_KERNEL};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -105,6 +108,7 @@ impl FrameRun {
 /// The free frames.
 pub struct FramePool {
     map: FrameMap<Vec<u64>>,
+    owners: Owners,
 }
 
 impl FramePool {
@@ -112,35 +116,44 @@ impl FramePool {
         let first = 0x100; // As on a PC: the first MiB is not for us.
         let mut map = FrameMap::new(vec![0; (first + frames).div_ceil(64)]);
         map.add(first as u64..(first + frames) as u64);
-        Self { map }
+        Self { map, owners: Owners::default() }
     }
 
     /// Takes any free frame. Its contents are whatever they were.
     pub fn take(&mut self) -> Option<Frame> {
-        self.map.take().map(Frame::new)
+        let number = self.map.take()?;
+        self.owners.set(number, FRAME_KERNEL);
+        Some(Frame::new(number))
     }
 
     /// Takes this very frame, if it is free.
     pub fn take_at(&mut self, number: FrameNumber) -> Option<Frame> {
-        self.map.take_at(number.0).then(|| Frame::new(number.0))
+        let free = self.map.take_at(number.0);
+        free.then(|| {
+            self.owners.set(number.0, FRAME_KERNEL);
+            Frame::new(number.0)
+        })
     }
 
     /// Takes `count` frames in a row.
     pub fn take_run(&mut self, count: usize) -> Option<FrameRun> {
-        let first = FrameNumber(self.map.take_run(count, 1)?);
-        Some(FrameRun { first, count })
+        let first = self.map.take_run(count, 1)?;
+        self.owners.set_run(first..first + count as u64, false);
+        Some(FrameRun { first: FrameNumber(first), count })
     }
 
     /// Takes a frame back. Panics if it is still mapped somewhere: a kernel bug.
     pub fn give(&mut self, frame: Frame) {
         let maps = Arc::strong_count(&frame.page) - 1;
         assert!(maps == 0, "frame {:#x} given back while mapped {maps} times", frame.number.0);
-        self.map.put(frame.number.0);
+        self.put(frame.number.0);
     }
 
     /// Takes a run back.
     pub fn give_run(&mut self, run: FrameRun) {
-        self.map.put_run(run.first.0..run.first.0 + run.count as u64);
+        let range = run.first.0..run.first.0 + run.count as u64;
+        self.map.put_run(range.clone());
+        self.owners.set_run(range, true);
     }
 
     /// Free frames now.
@@ -156,5 +169,35 @@ impl FramePool {
     /// Whether this frame is free.
     pub fn is_free(&self, number: FrameNumber) -> bool {
         self.map.is_free(number.0)
+    }
+
+    /// Keeps a table of whose each frame is, from now on, and shows it from `va` on; the layout is
+    /// that of `abi::exposed`. Its frames come out of this pool, for good.
+    pub fn keep_owners(&mut self, shown: &mut Exposed, va: u64) -> Result<(), MapError> {
+        let mut frames = Vec::new();
+        let places = (va..).step_by(PAGE).take(owners::frames_for(self.map.limit()));
+        for place in places {
+            let frame = self.take().ok_or(MapError::NoFrames)?;
+            shown.show(self, place, &frame)?;
+            frames.push(frame);
+        }
+        let map = &self.map;
+        self.owners = Owners::new(frames, |number| map.is_free(number));
+        Ok(())
+    }
+
+    /// The frames of that table, in order; none before [`FramePool::keep_owners`].
+    pub fn owner_table(&self) -> &[Frame] {
+        self.owners.frames()
+    }
+
+    /// Says in that table whose a frame is that was taken from here.
+    pub fn owned_by(&self, number: FrameNumber, owner: u32) {
+        self.owners.set(number.0, owner);
+    }
+
+    fn put(&mut self, number: u64) {
+        self.map.put(number);
+        self.owners.set(number, FRAME_FREE);
     }
 }

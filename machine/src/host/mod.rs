@@ -11,6 +11,7 @@
 
 mod boot;
 mod devices;
+mod exposed;
 pub mod heap;
 mod memory;
 mod script;
@@ -19,6 +20,7 @@ pub mod time;
 
 pub use boot::{Boot, CodeWindow, Cpu, serial, symbols, this_cpu};
 pub use devices::{Console, Nic, Received, Wire};
+pub use exposed::Exposed;
 pub use memory::{Frame, FramePool, FrameRun};
 pub use script::{
     Exited, Outcome, ScriptEnded, Turn, UserContext, exit, idle, raise_nic, run, script,

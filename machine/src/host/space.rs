@@ -1,15 +1,18 @@
 //! Address spaces as maps from page to frame, with the checks and the costs of real page tables.
 
+use super::exposed::{Exposed, Shown};
 use super::memory::{Frame, FramePool, Page};
-use crate::memory::{FrameNumber, MapError, PAGE, Rights, UserFault};
-use crate::memory::{check_mapping, is_user, page_runs};
+use crate::memory::{EXPOSED_START, FrameNumber, MapError, PAGE, ProtectError, Rights, UserFault};
+use crate::memory::{check_mapping, check_protection, is_copied, page_runs};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 struct Mapping {
     number: FrameNumber,
     rights: Rights,
+    most: Rights,
     page: Page,
 }
 
@@ -18,13 +21,22 @@ pub struct AddressSpace {
     pages: BTreeMap<u64, Mapping>,
     /// A frame for each table that the real machine would have: (level, prefix of the address).
     tables: BTreeMap<(u8, u64), Frame>,
+    shown: Shown,
 }
 
 impl AddressSpace {
     /// An empty space. Takes a frame for its root table.
     pub fn new(pool: &mut FramePool) -> Result<Self, MapError> {
         let root = pool.take().ok_or(MapError::NoFrames)?;
-        Ok(Self { pages: BTreeMap::new(), tables: BTreeMap::from([((4, 0), root)]) })
+        let tables = BTreeMap::from([((4, 0), root)]);
+        Ok(Self { pages: BTreeMap::new(), tables, shown: Shown::default() })
+    }
+
+    /// Shows here what is exposed everywhere. Takes up to one frame for a table.
+    pub fn expose(&mut self, pool: &mut FramePool, what: &Exposed) -> Result<(), MapError> {
+        self.table(pool, (3, EXPOSED_START >> 39))?;
+        self.shown = what.shown.clone();
+        Ok(())
     }
 
     /// Maps a frame at a page. Takes up to three frames for tables, and keeps them until `destroy`.
@@ -35,18 +47,44 @@ impl AddressSpace {
         frame: &Frame,
         rights: Rights,
     ) -> Result<(), MapError> {
+        self.map_within(pool, va, frame, (rights, rights))
+    }
+
+    /// The same, with rights that [`AddressSpace::protect`] may later raise to `most`.
+    pub fn map_within(
+        &mut self,
+        pool: &mut FramePool,
+        va: u64,
+        frame: &Frame,
+        (rights, most): (Rights, Rights),
+    ) -> Result<(), MapError> {
         check_mapping(va, rights)?;
         if self.pages.contains_key(&va) {
             return Err(MapError::Occupied);
         }
         for level in [3, 2, 1] {
-            let key = (level, va >> (12 + 9 * u32::from(level)));
-            if let Entry::Vacant(place) = self.tables.entry(key) {
-                place.insert(pool.take().ok_or(MapError::NoFrames)?);
+            self.table(pool, (level, va >> (12 + 9 * u32::from(level))))?;
+        }
+        let mapping = Mapping { number: frame.number(), rights, most, page: frame.page.clone() };
+        self.pages.insert(va, mapping);
+        Ok(())
+    }
+
+    /// Gives `pages` mapped pages from `va` on these rights: all of them, or none on an error.
+    pub fn protect(&mut self, va: u64, pages: usize, rights: Rights) -> Result<(), ProtectError> {
+        check_protection(va, rights)?;
+        let all = (0..pages as u64).map(|page| va.saturating_add(page * PAGE as u64));
+        for va in all.clone() {
+            let mapping = self.pages.get(&va).ok_or(ProtectError::NotMapped(va))?;
+            if !is_within(rights, mapping.most) {
+                return Err(ProtectError::NotAllowed(va));
             }
         }
-        let mapping = Mapping { number: frame.number(), rights, page: frame.page.clone() };
-        self.pages.insert(va, mapping);
+        for va in all {
+            if let Some(mapping) = self.pages.get_mut(&va) {
+                mapping.rights = rights;
+            }
+        }
         Ok(())
     }
 
@@ -57,8 +95,9 @@ impl AddressSpace {
 
     /// What is mapped at the page that holds this address.
     pub fn lookup(&self, va: u64) -> Option<(FrameNumber, Rights)> {
-        let mapping = self.pages.get(&(va & !(PAGE as u64 - 1)))?;
-        Some((mapping.number, mapping.rights))
+        let va = va & !(PAGE as u64 - 1);
+        let own = self.pages.get(&va).map(|mapping| (mapping.number, mapping.rights));
+        own.or_else(|| self.shown(va).map(|(number, _)| (number, Rights::default())))
     }
 
     /// Frames that its page tables take.
@@ -96,12 +135,31 @@ impl AddressSpace {
         Ok(())
     }
 
-    fn page(&self, address: u64, write: bool) -> Result<&Page, UserFault> {
+    fn page(&self, address: u64, write: bool) -> Result<Page, UserFault> {
         let fault = UserFault { address };
-        if !is_user(address) {
+        let va = address & !(PAGE as u64 - 1);
+        if !is_copied(address) {
             return Err(fault);
         }
-        let mapping = self.pages.get(&(address & !(PAGE as u64 - 1))).ok_or(fault)?;
-        if write && !mapping.rights.write { Err(fault) } else { Ok(&mapping.page) }
+        let own = self.pages.get(&va);
+        let own = own.map(|mapping| (mapping.page.clone(), mapping.rights.write));
+        let found = own.or_else(|| self.shown(va).map(|(_, page)| (page, false)));
+        found.filter(|(_, writable)| *writable || !write).map(|(page, _)| page).ok_or(fault)
     }
+
+    fn shown(&self, va: u64) -> Option<(FrameNumber, Page)> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).get(&va).cloned()
+    }
+
+    fn table(&mut self, pool: &mut FramePool, key: (u8, u64)) -> Result<(), MapError> {
+        if let Entry::Vacant(place) = self.tables.entry(key) {
+            place.insert(pool.take().ok_or(MapError::NoFrames)?);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a page mapped with `most` authority may be given `rights`.
+fn is_within(rights: Rights, most: Rights) -> bool {
+    (most.write || !rights.write) && (most.execute || !rights.execute)
 }

@@ -22,6 +22,11 @@ pub fn tsc_hz() -> u64 {
     1_000_000_000
 }
 
+/// How counts become time: the count when the clock began, and nanoseconds for each, times 2^32.
+pub fn calibration() -> (u64, u64) {
+    (0, 1 << 32)
+}
+
 /// Sets the timer. It may go off early on bare metal: ask [`expired`].
 pub fn arm(deadline_ns: u64) {
     ARMED.set(Some(deadline_ns));
