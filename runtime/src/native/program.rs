@@ -4,8 +4,14 @@
 //! stack. It is XDP's context with pointers as wide as they are; `dpf` rewrites each 32-bit load of
 //! `struct xdp_md` into a load of the field here, as Linux does. A filter may only read its frame,
 //! so it runs on a shared borrow.
+//!
+//! A proof speaks of frames up to [`PACKET_MAX`] bytes: behind a test for a longer one a program
+//! may do anything. So no longer frame is ever run, whoever asks.
 
 use core::mem::{offset_of, transmute};
+
+use ebpf::context::ABORTED;
+use ebpf::limits::PACKET_MAX;
 
 use super::code::{Code, Convention, sealed};
 use crate::packet::PacketBuffer;
@@ -62,24 +68,33 @@ type PacketEntry = extern "C" fn(*const NativeContext) -> u64;
 type MemoryEntry = extern "C" fn(*mut u8, u64) -> u64;
 
 impl Code<Filter> {
-    /// Runs the filter on a frame: r0, where not 0 means "mine".
+    /// Runs the filter on a frame: r0, where not 0 means "mine". A frame longer than
+    /// [`PACKET_MAX`] is nobody's and is not run.
     #[must_use]
     pub fn run_filter(&self, frame: &[u8]) -> u64 {
+        if frame.len() > PACKET_MAX {
+            return 0;
+        }
         let start = frame.as_ptr().expose_provenance() as u64;
         let context = context(start, frame.len());
         // SAFETY: the code was vouched for under `Filter`: entered here with the address of a
-        // context, it reads only that context and the frame it names (both outlive the call),
-        // writes only its own stack, and returns under the System V ABI.
+        // context, it reads only that context and the frame it names (both outlive the call, and
+        // the frame is no longer than the proof allows), writes only its own stack, and returns
+        // under the System V ABI.
         let entry = unsafe { transmute::<*const (), PacketEntry>(self.entry()) };
         entry(&raw const context)
     }
 }
 
 impl Code<Packet> {
-    /// Runs the handler on a frame in place: r0, an XDP action.
+    /// Runs the handler on a frame in place: r0, an XDP action. A frame longer than [`PACKET_MAX`]
+    /// is not run: `ABORTED`.
     #[must_use]
     pub fn run_packet(&self, packet: &mut PacketBuffer<'_>) -> u64 {
         let frame = packet.data_mut();
+        if frame.len() > PACKET_MAX {
+            return u64::from(ABORTED);
+        }
         let start = frame.as_mut_ptr().expose_provenance() as u64;
         let context = context(start, frame.len());
         // SAFETY: as for a filter; under `Packet` it also writes the frame, which is borrowed

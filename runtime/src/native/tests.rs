@@ -48,6 +48,23 @@ fn each_convention_passes_its_arguments() {
 }
 
 #[test]
+fn a_frame_longer_than_the_proof_allows_is_not_run() {
+    let longest = ebpf::limits::PACKET_MAX;
+    let mut pages = HostPages::default();
+    let filter: Code<Filter> = seal(&LENGTH, &mut pages);
+    assert_eq!(filter.run_filter(&vec![0; longest]), longest as u64);
+    assert_eq!(filter.run_filter(&vec![0; longest + 1]), 0);
+
+    let handler: Code<Packet> = seal(&STAMP, &mut pages);
+    let mut buffer = vec![0; longest + 1];
+    assert_eq!(handler.run_packet(&mut PacketBuffer::whole(&mut buffer)), 0);
+    assert_eq!(buffer[0], 0);
+    let mut packet = PacketBuffer::new(&mut buffer, 1, longest).unwrap();
+    assert_eq!(handler.run_packet(&mut packet), 3);
+    assert_eq!(buffer[1], 7);
+}
+
+#[test]
 fn a_helper_can_be_called_by_address() {
     // mov rax, imm64; sub rsp, 8; call rax; add rsp, 8; ret
     let mut bytes = vec![0x48, 0xb8];
