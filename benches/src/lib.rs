@@ -1,1 +1,18 @@
-//! One bench per claim in the README.
+//! What the benches share: worlds of filters, frames to classify, and the peers.
+//!
+//! One bench for each claim that `README.md` may make; each runs Sluice and what one would use
+//! otherwise in the same process, on the same data, and first insists that all of them give the same
+//! answers. On a shared machine only the ratios within one run mean something.
+//!
+//! | bench | asks |
+//! |---|---|
+//! | `classify` | what does it cost to find a frame's owner among N filters |
+//! | `admit` | what does it cost to prove, place and publish the N-th filter, or to refuse it |
+//! | `verify` | what does it cost to prove a program safe |
+//! | `native` | what does a handler cost in native code, interpreted, and elsewhere |
+//!
+//! `cargo bench -p sluice-benches` runs all four; results are in `docs/performance.md`.
+
+pub mod frames;
+pub mod peers;
+pub mod world;
