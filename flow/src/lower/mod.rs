@@ -17,6 +17,8 @@
 //!        r0 = 0; exit
 //! ```
 //!
+//! A rule that accepts everything ends the filter.
+//!
 //! Registers r0 to r6 only, no stack, no helper.
 
 use alloc::vec::Vec;
@@ -27,6 +29,7 @@ use ebpf::{DecodeError, Kind, Program};
 use crate::byteset::ByteSet;
 use crate::cell::{Base, Cell, HeaderBase};
 use crate::error::FlowError;
+use crate::length::LengthRange;
 use crate::limits::{FRAME_MAX, FRAME_MIN};
 use crate::rule::Rule;
 use crate::space::Space;
@@ -63,6 +66,11 @@ pub fn lower(space: &Space) -> Result<Program, LowerError> {
     let mut emitter = Emitter::new();
     emitter.prologue();
     for rule in space.rules() {
+        if is_everything(rule) {
+            // What would follow could not be reached, and verifiers refuse that.
+            emitter.verdict(1);
+            return program(emitter);
+        }
         if rule.cells().all(|(cell, _)| is_near(cell)) {
             lower_rule(&mut emitter, rule);
             continue;
@@ -72,7 +80,16 @@ pub fn lower(space: &Space) -> Result<Program, LowerError> {
         }
     }
     emitter.verdict(0);
+    program(emitter)
+}
+
+fn program(emitter: Emitter) -> Result<Program, LowerError> {
     Program::from_insns(Kind::Filter, emitter.finish()).map_err(LowerError::Program)
+}
+
+/// Whether the rule accepts every frame there is.
+fn is_everything(rule: &Rule) -> bool {
+    rule.cells().len() == 0 && rule.length() == LengthRange::ALL
 }
 
 /// Whether the cell is always close enough to be reached by adding a bounded number to `data`: what
