@@ -18,6 +18,7 @@ pub mod bind;
 pub mod books;
 pub mod call;
 pub mod exposed;
+pub mod fuzzing;
 pub mod handle;
 pub mod image;
 pub mod limits;
