@@ -20,6 +20,9 @@ use crate::wire::frames;
 /// A source port of ours.
 const OURS: u16 = 40_007;
 
+/// Requests through the library OS between a new neighbour's start and the measurement.
+const SETTLING: u32 = 4;
+
 /// One row of the table: medians over [`limits::COUNTED_REQUESTS`] requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -49,6 +52,10 @@ pub fn table(
         progress(&format!("{wanted} runnable"));
         machine.command(&format!("start spin {}", wanted - running))?;
         running = wanted;
+        // Requests through ring 3 take a turn of everybody each: init comes to rest meanwhile.
+        for number in 0..SETTLING {
+            echo(machine, TALK_PORT, number)?;
+        }
         let ash = samples(machine, ECHO_PORT, true)?;
         let library = samples(machine, TALK_PORT, false)?;
         rows.push(row(wanted, ash, library));
@@ -59,10 +66,10 @@ pub fn table(
 fn row(wanted: u32, ash: Vec<(u64, u32)>, library: Vec<(u64, u32)>) -> Row {
     let samples = ash.len().min(library.len());
     let (ash, ash_counts): (Vec<u64>, Vec<u32>) = ash.into_iter().unzip();
-    let (library, library_counts): (Vec<u64>, Vec<u32>) = library.into_iter().unzip();
-    // Somebody who only just woke up counts as runnable too, so this is a median as well.
-    let counts: Vec<u32> = ash_counts.into_iter().chain(library_counts).collect();
-    let runnable = median(counts).unwrap_or(wanted);
+    // The library OS is itself runnable when it answers, so only the ASH's samples tell how many
+    // there were beside it.
+    let library = library.into_iter().map(|(cycles, _)| cycles).collect();
+    let runnable = median(ash_counts).unwrap_or(wanted);
     let (ash, library) = (median(ash).unwrap_or(0), median(library).unwrap_or(0));
     Row { runnable, ash, library, samples }
 }
