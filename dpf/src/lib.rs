@@ -16,6 +16,7 @@
 //! | `plan` | shapes, keys, the keyed hash: what code, checker and interpreter agree on |
 //! | `dispatch` | code for the merged classifier |
 //! | [`check`] | decodes what was emitted and holds it against the program or the plan |
+//! | [`dilp`] | passes over data, fused into one loop |
 //! | `engine` | entries, tables, ranks, quotas |
 //!
 //! Nothing is callable that [`check`] has not understood to the last byte; it shares no code with
@@ -29,6 +30,7 @@ extern crate alloc;
 pub mod check;
 pub mod compile;
 mod context;
+pub mod dilp;
 mod dispatch;
 mod engine;
 mod error;

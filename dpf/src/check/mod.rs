@@ -20,6 +20,7 @@ mod dispatch;
 mod frame;
 mod memory;
 mod native;
+mod pipe;
 mod program;
 #[cfg(test)]
 mod tests;
@@ -30,11 +31,12 @@ use core::fmt;
 use ebpf::{Kind, Program};
 #[cfg(test)]
 use runtime::native::Convention;
-use runtime::native::{Checked, Dispatch, Filter, Memory, Packet};
+use runtime::native::{Checked, Dispatch, Filter, Memory, Packet, Pipe};
 use verifier::Verified;
 
 use crate::compile::Emitted;
 use crate::context::ContextLoads;
+use crate::dilp::Pipeline;
 use crate::plan::Plan;
 
 /// Why emitted code was refused.
@@ -80,6 +82,15 @@ pub fn memory(verified: &Verified, emitted: Emitted) -> Result<Checked<Memory>, 
 pub(crate) fn dispatcher(plan: &Plan, emitted: Emitted) -> Result<Checked<Dispatch>, CheckError> {
     dispatch::implements(plan, &emitted.bytes)?;
     Ok(Checked::vouch(emitted.bytes, plan.geometry()))
+}
+
+/// Checks a pipe's loop against its passes.
+///
+/// # Errors
+/// [`CheckError`] at the first instruction that is not what the passes say.
+pub(crate) fn pipe(pipeline: &Pipeline, emitted: Emitted) -> Result<Checked<Pipe>, CheckError> {
+    pipe::implements(pipeline, &emitted.bytes)?;
+    Ok(Checked::vouch(emitted.bytes, ()))
 }
 
 /// For tests: vouches for the code of a program that has no proof, but was seen to run without a

@@ -12,14 +12,15 @@
 //!   stay mapped until freed (`unsafe trait`).
 //! - From those two promises each `run` below argues its own safety.
 //!
-//! One file per convention: [`program`] (filters, handlers, memory programs) and [`dispatch`] (the
-//! engine's merged classifier and its tables).
+//! One file per convention: [`program`] (filters, handlers, memory programs), [`dispatch`] (the
+//! engine's merged classifier and its tables) and [`pipe`] (passes over data, fused).
 
 pub mod code;
 pub mod dispatch;
 #[cfg(feature = "std")]
 pub mod host;
 pub mod pages;
+pub mod pipe;
 pub mod program;
 #[cfg(test)]
 #[cfg(feature = "std")]
@@ -29,4 +30,5 @@ pub use code::{Checked, Code, Convention};
 pub use dispatch::{Dispatch, Dispatcher, Mismatch, Table};
 #[cfg(feature = "std")]
 pub use host::HostPages;
+pub use pipe::Pipe;
 pub use program::{Filter, Memory, NativeContext, Packet};
