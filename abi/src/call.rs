@@ -109,6 +109,26 @@ calls! {
     Audit = 51,
     /// `(debug, code)`: stops the machine. Needs `Rights::CONTROL` on the debug channel.
     Halt = 52,
+
+    /// `(environment, kind, amount, deadline_ns)` → the request's number. Asks for so many of a
+    /// [`crate::revocation::Kind`] back; what is missing at the deadline is taken.
+    Revoke = 70,
+    /// `(environment)` → [`crate::revocation::Progress`] of the caller's request to it. One that is
+    /// over is forgotten.
+    RevokeStatus = 71,
+    /// `(page capabilities, count)`: the caller's own pages that are never taken.
+    VitalSet = 72,
+    /// `(page or 0, page capabilities, count)`: the repossession vector, and pages of others' into
+    /// which the contents of pages that are taken go, each used once.
+    RepossessionSet = 73,
+    /// `(buffer, bytes)` → how many [`crate::revocation::Pending`] requests were written.
+    RevokePending = 74,
+    /// `(grant, deadline_ns)` → the request's number. Its users are asked to unbind; at the deadline
+    /// it is revoked.
+    GrantRecall = 75,
+    /// `(grant or 0, buffer, bytes)` → bytes written: a filter program that accepts what the
+    /// caller's bindings (under that grant) still receive.
+    FlowResidual = 76,
 }
 
 #[cfg(test)]

@@ -31,3 +31,9 @@ pub const EVENT_TRANSMITTED: u64 = 2;
 pub const EVENT_DEADLINE: u64 = 4;
 /// `Wait` returned because an environment that the caller created ended.
 pub const EVENT_CHILD: u64 = 8;
+/// `Wait` returned because somebody asks for resources back ([`crate::revocation`]).
+pub const EVENT_REVOKE: u64 = 16;
+/// `Wait` returned because resources were taken by force.
+pub const EVENT_REPOSSESS: u64 = 32;
+/// `Wait` returned because a request for resources that the caller made is over.
+pub const EVENT_REVOKED: u64 = 64;

@@ -52,6 +52,7 @@ impl Kernel {
         if let Some(rings) = &binding.rings {
             rings.frames().for_each(|frame| self.unpin(frame));
         }
+        self.returned(binding.owner, abi::revocation::Kind::Bindings);
         log::info!("binding {id} is gone");
         self.channel.emit(16, || Record::Unbound { binding: id.to_raw() });
     }

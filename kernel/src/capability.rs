@@ -171,6 +171,16 @@ impl Table {
         Ok(capability)
     }
 
+    /// The last capability in the table whose object is of a kind.
+    pub(crate) fn last_of(&self, kind: impl Fn(Object) -> bool) -> Option<(Handle, Object)> {
+        let slots = self.chunks.iter().flat_map(|chunk| chunk.iter()).enumerate();
+        let fits = |(at, slot): (usize, &Slot)| {
+            let object = slot.held.map(|it| it.object).filter(|&object| kind(object))?;
+            Some((Handle::new(at as u32, slot.generation), object))
+        };
+        slots.filter_map(fits).last()
+    }
+
     /// Every capability in the table.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Capability> {
         self.chunks.iter().flat_map(|chunk| chunk.iter()).filter_map(|slot| slot.held)

@@ -46,14 +46,18 @@ impl Kernel {
                 return;
             }
             next = grant.parent();
-            self.revoke_grant(id);
+            self.revoke_grant(id, None);
         }
     }
 
-    /// Takes a grant back, with its whole subtree and their bindings.
-    pub(crate) fn revoke_grant(&mut self, id: GrantId) {
+    /// Takes a grant back, with its whole subtree and their bindings. Owners other than `by` find
+    /// theirs in their repossession vectors.
+    pub(crate) fn revoke_grant(&mut self, id: GrantId, by: Option<EnvironmentId>) {
         let revoked = self.network.registry.revoke(id);
         for binding in revoked.bindings {
+            if self.network.bindings.get(&binding).is_some_and(|it| Some(it.owner) != by) {
+                self.note_binding(binding);
+            }
             self.take_down(binding);
             self.poll_card();
         }
@@ -61,6 +65,7 @@ impl Kernel {
             self.take_grant_down(grant);
             self.poll_card();
         }
+        self.raise_repossessions();
     }
 
     fn take_grant_down(&mut self, id: GrantId) {

@@ -19,6 +19,7 @@ use crate::network::Network;
 use crate::options::Options;
 use crate::pages::Memory;
 use crate::reserve::{Need, Reservations};
+use crate::revocation::Revocations;
 use crate::scheduler::Scheduler;
 use crate::upcall::Cause;
 
@@ -31,6 +32,7 @@ pub struct Kernel {
     pub(crate) network: Network,
     pub(crate) channel: Channel,
     pub(crate) reservations: Reservations,
+    pub(crate) revocations: Revocations,
     pub(crate) counters: Counters,
     /// What every address space shows; nothing on a machine too small for it.
     pub(crate) exposed: Option<Exposed>,
@@ -53,6 +55,7 @@ impl Kernel {
             network,
             channel: Channel::new(boot.console),
             reservations: Reservations::new(options.fail_reservation),
+            revocations: Revocations::new(),
             counters: Counters::default(),
             exposed,
         };
@@ -81,6 +84,7 @@ impl Kernel {
             }
         }
         let now = machine::time::now_ns();
+        self.keep_deadlines(now);
         if now >= self.scheduler.next_deadline {
             self.wake_sleepers(now);
         }
@@ -151,7 +155,7 @@ impl Kernel {
 
     /// Wakes whoever waits for a time that has come, and finds the next such time.
     fn wake_sleepers(&mut self, now: u64) {
-        let mut next = u64::MAX;
+        let mut next = self.revocations.next_deadline();
         let mut woken = [None; abi::limits::ENVIRONMENTS_MAX];
         let sleepers = self.environments.iter().filter(|(_, it)| it.state == State::Waiting);
         for ((id, environment), slot) in sleepers.zip(woken.iter_mut()) {

@@ -39,6 +39,7 @@ mod packet;
 mod pages;
 mod probe;
 mod reserve;
+mod revocation;
 mod ring;
 mod scheduler;
 mod transmit;

@@ -58,6 +58,15 @@ pub const TRANSMIT_BATCH_MAX: usize = 32;
 /// Pages that are given back between two polls of the card.
 pub const REAP_BATCH: usize = 32;
 
+/// Pages that are taken by force at one serving.
+pub const REPOSSESS_BATCH: usize = 16;
+
+/// Rules of a residual flow space that is read as a program.
+pub const RESIDUAL_RULES_MAX: usize = 64;
+
+/// Kernel heap that making it takes at worst.
+pub const RESIDUAL_HEAP: usize = 512 * 1024;
+
 /// Pages of `init`'s stack.
 pub const STACK_PAGES: u64 = 16;
 

@@ -149,6 +149,11 @@ impl Memory {
     }
 
     /// The page in this frame, if it is owned at all.
+    pub(crate) fn at(&self, frame: u64) -> Option<&Page> {
+        self.pages.get(&frame)
+    }
+
+    /// The same, to change.
     pub(crate) fn at_mut(&mut self, frame: u64) -> Option<&mut Page> {
         self.pages.get_mut(&frame)
     }

@@ -106,6 +106,13 @@ impl Rings {
         Ok(())
     }
 
+    /// Packets that the library OS has not taken out yet, as far as its index makes sense.
+    pub(crate) fn unread(&self, memory: &Memory) -> u32 {
+        let Some(control) = memory.frame(self.control) else { return 0 };
+        let waiting = self.produced.wrapping_sub(control.load_u32(RX_CONSUMED));
+        waiting.min(slots(&self.receive))
+    }
+
     /// How many slots are waiting to be transmitted.
     ///
     /// # Errors

@@ -61,6 +61,11 @@ impl Upcalls {
         self.raised != 0
     }
 
+    /// Whether a save area lies in that frame.
+    pub(crate) fn pins(&self, frame: u64) -> bool {
+        self.registered.iter().flatten().any(|it| it.frame == frame)
+    }
+
     fn get(&self, kind: Kind) -> Option<Registration> {
         self.registered.get(kind as usize).copied().flatten()
     }

@@ -4,6 +4,7 @@ use abi::{Handle, Rights, Status};
 
 use super::{Answer, Arguments, Done};
 use crate::Kernel;
+use crate::capability::Object;
 
 impl Kernel {
     /// `(capability)`: forgets it, whether or not its object is still there.
@@ -11,6 +12,9 @@ impl Kernel {
         let environment = self.environments.get_mut(a.caller).ok_or(Status::WrongState)?;
         let capability = environment.table.remove(a.handle())?;
         self.forget(capability.object);
+        if let Object::Grant(_) = capability.object {
+            self.returned(a.caller, abi::revocation::Kind::Grants);
+        }
         Ok(Done::Value(0))
     }
 

@@ -40,7 +40,7 @@ impl Kernel {
             return Err(Status::BadArgument);
         }
         log::info!("environment {}: grant {grant} revoked", a.caller.0);
-        self.revoke_grant(grant);
+        self.revoke_grant(grant, Some(a.caller));
         Ok(Done::Value(0))
     }
 

@@ -11,6 +11,7 @@ mod flows;
 mod output;
 mod pages;
 mod process;
+mod revocation;
 mod upcalls;
 
 use abi::{Call, Handle, Rights, Status};
@@ -105,6 +106,13 @@ impl Kernel {
             Call::Unbind => self.unbind(a),
             Call::Transmit => self.transmit_call(a),
             Call::BindingStats => self.binding_stats(a),
+            Call::Revoke => self.revoke(a),
+            Call::RevokeStatus => self.revoke_status(a),
+            Call::VitalSet => self.vital_set(a),
+            Call::RepossessionSet => self.repossession_set(a),
+            Call::RevokePending => self.revoke_pending(a),
+            Call::GrantRecall => self.grant_recall(a),
+            Call::FlowResidual => self.flow_residual(a),
             Call::Books => self.books_call(a),
             Call::Audit => Ok(Done::Value(self.audit().map_or(0, |check| check as u64))),
             Call::Halt => self.halt(a),

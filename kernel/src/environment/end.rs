@@ -29,6 +29,7 @@ impl Kernel {
         environment.state = end.state;
         self.scheduler.forget(id);
         self.forget_upcalls(id);
+        self.forget_revocations(id);
         self.break_mappings_of(id);
         self.free_pages_of(id);
         let Some(environment) = self.environments.remove(end) else { return };

@@ -45,6 +45,7 @@ impl Kernel {
             environment.account.pages = environment.account.pages.saturating_sub(1);
             environment.account.heap = environment.account.heap.saturating_sub(PAGE_COST);
         }
+        self.returned(owner, abi::revocation::Kind::Pages);
     }
 
     /// Breaks every mapping of a page, wherever it is: from here on no address leads to it.

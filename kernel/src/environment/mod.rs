@@ -18,6 +18,7 @@ use machine::{AddressSpace, UserContext};
 use crate::capability::Table;
 use crate::filter::Proof;
 use crate::reserve::Account;
+use crate::revocation::Repossession;
 use crate::upcall::Upcalls;
 
 pub(crate) use table::{Ended, Environments};
@@ -46,6 +47,8 @@ pub(crate) struct Environment {
     pub(crate) account: Account,
     /// Where the kernel enters it of its own accord.
     pub(crate) upcalls: Upcalls,
+    /// What it prepared for the case that something is taken from it.
+    pub(crate) repossession: Repossession,
     /// Bindings that it owns.
     pub(crate) bindings: usize,
     /// The proof being worked on in its slices.
@@ -73,6 +76,7 @@ impl Environment {
             table: Table::new(),
             account,
             upcalls: Upcalls::default(),
+            repossession: Repossession::default(),
             bindings: 0,
             proof: None,
         }
