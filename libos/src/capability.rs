@@ -81,6 +81,40 @@ impl Page {
         plain(Call::PageAlloc, &[owner.0.0, u64::MAX]).map(|handle| Page(Handle(handle)))
     }
 
+    /// This very frame, zeroed, charged to `owner`.
+    ///
+    /// # Errors
+    /// `NotFree` if it is somebody's; `NoMemory` when the owner's quota is used up.
+    pub fn alloc_at(owner: Env, frame: u64) -> Result<Page, Status> {
+        plain(Call::PageAlloc, &[owner.0.0, frame]).map(|handle| Page(Handle(handle)))
+    }
+
+    /// The number of its frame.
+    ///
+    /// # Errors
+    /// `BadHandle`.
+    pub fn name(self) -> Result<u64, Status> {
+        plain(Call::PageName, &[self.0.0])
+    }
+
+    /// A capability to it with no more than these rights.
+    ///
+    /// # Errors
+    /// `BadHandle`, `MissingRight`.
+    pub fn derive(self, rights: Rights) -> Result<Page, Status> {
+        let rights = u64::from(rights.bits());
+        plain(Call::CapDerive, &[self.0.0, rights]).map(|handle| Page(Handle(handle)))
+    }
+
+    /// Gives it a new name: every other capability to it is void and every mapping of it is
+    /// broken; what is in it stays.
+    ///
+    /// # Errors
+    /// `MissingRight` without `CONTROL`; `WrongState` while a ring or a save area is in it.
+    pub fn renew(self) -> Result<Page, Status> {
+        plain(Call::PageRenew, &[self.0.0]).map(|handle| Page(Handle(handle)))
+    }
+
     /// Maps it readable into an environment, writable if asked.
     ///
     /// # Errors

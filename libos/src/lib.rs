@@ -15,13 +15,16 @@ pub mod addresses;
 pub mod capability;
 pub mod clock;
 pub mod environment;
+pub mod exposed;
 pub mod layout;
 pub mod loader;
 pub mod logger;
+pub mod paging;
 pub mod print;
 pub mod program;
 pub mod rings;
 pub mod sys;
+pub mod upcall;
 
 pub use abi::{Handle, Rights, Status};
 pub use capability::{BindError, Binding, Env, Grant, Page};

@@ -39,6 +39,10 @@ pub(super) fn perform(request: Request<'_>) -> (u64, u64) {
             registers(Call::GrantDerive as u64, [grant.0, at, 0, 0, 0, 0])
         }
         Request::Bind(bind) => self::bind(bind),
+        Request::Batch { own, entries } => {
+            let count = entries.len() as u64;
+            registers(Call::PageBatch as u64, [own.0, address(entries), count, 0, 0, 0])
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 //! It begins with a static area, because the start block that names the program's own environment
 //! is itself read with the heap. Out of memory is an allocation failure, which ends this program.
 
-use core::alloc::Layout;
+use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use talc::base::Talc;
 use talc::base::binning::Binning;
@@ -17,10 +18,50 @@ use super::growth::Growth;
 use crate::layout::BOOT_HEAP_BYTES;
 
 #[global_allocator]
-// SAFETY: a ring-3 program of this slice is one thread, and the kernel enters it at no other
-// point than where it left, so that no second caller ever meets a busy allocator.
-static HEAP: TalcSyncCell<Pages, DefaultBinning> =
-    unsafe { TalcSyncCell::new(TalcCell::new(Pages::new())) };
+static HEAP: Guarded = Guarded {
+    // SAFETY: a ring-3 program is one thread; an upcall handler that interrupts the allocator finds
+    // it busy and is refused, so that no second caller ever meets it.
+    talc: unsafe { TalcSyncCell::new(TalcCell::new(Pages::new())) },
+    busy: AtomicBool::new(false),
+};
+
+/// The allocator, for one caller at a time. Memory that a handler frees while it is busy is lost.
+struct Guarded {
+    talc: TalcSyncCell<Pages, DefaultBinning>,
+    busy: AtomicBool,
+}
+
+// SAFETY: what is allocated is talc's; a refusal is a null pointer.
+unsafe impl GlobalAlloc for Guarded {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if self.busy.swap(true, Ordering::Acquire) {
+            return core::ptr::null_mut();
+        }
+        // SAFETY: as the caller promises.
+        let block = unsafe { self.talc.alloc(layout) };
+        self.busy.store(false, Ordering::Release);
+        block
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if self.busy.swap(true, Ordering::Acquire) {
+            return;
+        }
+        // SAFETY: as the caller promises.
+        unsafe { self.talc.dealloc(block, layout) };
+        self.busy.store(false, Ordering::Release);
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if self.busy.swap(true, Ordering::Acquire) {
+            return core::ptr::null_mut();
+        }
+        // SAFETY: as the caller promises.
+        let block = unsafe { self.talc.realloc(block, layout, size) };
+        self.busy.store(false, Ordering::Release);
+        block
+    }
+}
 
 #[repr(C, align(16))]
 struct Boot(UnsafeCell<[u8; BOOT_HEAP_BYTES]>);

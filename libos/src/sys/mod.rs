@@ -7,6 +7,7 @@
 
 #[cfg(target_os = "none")]
 mod bare;
+mod exclusive;
 pub mod fault;
 #[cfg(any(target_os = "none", test))]
 mod growth;
@@ -15,8 +16,10 @@ mod heap;
 #[cfg(not(target_os = "none"))]
 pub mod host;
 pub mod hostile;
+pub mod paged;
 #[cfg(target_os = "none")]
 mod start;
+pub mod upcall;
 mod vector;
 mod window;
 
@@ -29,6 +32,7 @@ use bare as platform;
 #[cfg(not(target_os = "none"))]
 use host as platform;
 
+pub use exclusive::Exclusive;
 #[cfg(target_os = "none")]
 pub use start::start;
 pub use vector::{expected_sum, vector_sum};
@@ -80,6 +84,13 @@ pub enum Request<'a> {
     },
     /// `Bind`.
     Bind(Bind<'a>),
+    /// `PageBatch`.
+    Batch {
+        /// In which environment.
+        own: Handle,
+        /// What to do.
+        entries: &'a [abi::bind::BatchEntry],
+    },
 }
 
 /// The arguments of `Bind`.
@@ -124,6 +135,12 @@ pub(crate) fn plain(call: Call, args: &[u64]) -> Result<u64, Status> {
         *slot = value;
     }
     perform(Request::Plain { call, args: all })
+}
+
+/// The time-stamp counter.
+pub fn cycles() -> u64 {
+    // SAFETY: every x86-64 processor has it, and the kernel leaves it to ring 3.
+    unsafe { core::arch::x86_64::_rdtsc() }
 }
 
 /// Ends the program.

@@ -75,6 +75,13 @@ impl Window {
         self.word32(offset).load(Ordering::Acquire)
     }
 
+    /// The double word there; what was written before it was stored is seen after this.
+    pub fn load_u64(&self, offset: usize) -> u64 {
+        self.check(offset, 8);
+        assert!(offset.is_multiple_of(8), "double word at odd offset {offset}");
+        self.word(offset).load(Ordering::Acquire)
+    }
+
     /// Stores the word; what was written before is seen by who loads it.
     pub fn store_u32(&self, offset: usize, value: u32) {
         self.word32(offset).store(value, Ordering::Release);
