@@ -7,15 +7,14 @@
 //! witness confirmed on both programs.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion};
+use sluice_benches::clock::{Group, criterion, now};
 use sluice_benches::world::{World, proven, tcp_filter, udp_filter};
 use verifier::RefusalCode;
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = criterion();
     for filters in [1, 10, 100, 1000] {
         let mut group = criterion.benchmark_group(format!("admit/{filters}"));
         group.sample_size(20);
@@ -25,7 +24,7 @@ fn main() {
     criterion.final_summary();
 }
 
-fn admit(group: &mut BenchmarkGroup<'_, WallTime>, filters: u16) {
+fn admit(group: &mut Group<'_>, filters: u16) {
     let mut world = World::with_udp_filters(filters - 1);
     let (last, shape) = (udp_filter(filters - 1), tcp_filter());
     group.bench_function("whole", |bencher| {
@@ -43,9 +42,9 @@ fn admit(group: &mut BenchmarkGroup<'_, WallTime>, filters: u16) {
                 repeat(times, || {
                     let placed = world.placed(claim.clone());
                     let placed = placed.unwrap_or_else(|refusal| panic!("{refusal}"));
-                    let start = Instant::now();
+                    let start = now();
                     let id = world.published(placed);
-                    let taken = start.elapsed();
+                    let taken = now().saturating_sub(start);
                     world.withdraw(id);
                     taken
                 })
@@ -67,10 +66,10 @@ fn admit(group: &mut BenchmarkGroup<'_, WallTime>, filters: u16) {
 
 /// Bytes in, visible binding out; taking it out again is not counted.
 fn whole(world: &mut World, filter: &[u8]) -> Duration {
-    let start = Instant::now();
+    let start = now();
     let placed = world.placed(proven(filter)).unwrap_or_else(|refusal| panic!("{refusal}"));
     let id = world.published(placed);
-    let taken = start.elapsed();
+    let taken = now().saturating_sub(start);
     world.withdraw(id);
     taken
 }

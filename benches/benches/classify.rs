@@ -5,8 +5,9 @@
 
 use std::hint::black_box;
 
-use criterion::{BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
+use criterion::Throughput;
 use dpf::Verdict;
+use sluice_benches::clock::{Group, criterion};
 use sluice_benches::frames::{Frame, among};
 use sluice_benches::peers::{ByHand, Rbpf};
 use sluice_benches::world::{World, udp_filter};
@@ -14,7 +15,7 @@ use sluice_benches::world::{World, udp_filter};
 const FRAMES: usize = 1024;
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = criterion();
     for filters in [1, 10, 100, 1000] {
         let mut group = criterion.benchmark_group(format!("classify/{filters}"));
         group.sample_size(20).throughput(Throughput::Elements(FRAMES as u64));
@@ -24,7 +25,7 @@ fn main() {
     criterion.final_summary();
 }
 
-fn classify(group: &mut BenchmarkGroup<'_, WallTime>, filters: u16) {
+fn classify(group: &mut Group<'_>, filters: u16) {
     let (frames, owners): (Vec<Frame>, Vec<Option<u16>>) =
         among(filters, FRAMES).into_iter().unzip();
     let world = World::with_udp_filters(filters);
@@ -51,7 +52,7 @@ fn classify(group: &mut BenchmarkGroup<'_, WallTime>, filters: u16) {
 
 /// Classifies all frames, each independently of the one before.
 fn batch<T>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
+    group: &mut Group<'_>,
     name: &str,
     frames: &[Frame],
     owner: impl Fn(&Frame) -> Option<T>,

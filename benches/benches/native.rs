@@ -3,11 +3,11 @@
 //! The echo handler that the demo uploads, answering one frame in place again and again: the answer to an
 //! answer is a request.
 
-use criterion::Criterion;
 use ebpf::interp::{NoHelpers, run_packet};
 use ebpf::{Kind, asm};
 use runtime::PacketBuffer;
 use runtime::native::HostPages;
+use sluice_benches::clock::criterion;
 use sluice_benches::frames::{Frame, udp};
 use sluice_benches::peers::Rbpf;
 use sluice_benches::world::{ADDRESS, safe};
@@ -23,7 +23,7 @@ fn main() {
     let native = dpf::load(&verified, &mut pages).unwrap_or_else(|error| panic!("{error}"));
     let budget = verified.worst_case().into();
 
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = criterion();
     let mut group = criterion.benchmark_group(format!("native/echo, {} slots", program.len()));
     let mut bench = |name: &str, run: &mut dyn FnMut(&mut Frame) -> u64| {
         let mut frame = udp(ADDRESS, 7);

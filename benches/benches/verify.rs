@@ -5,8 +5,9 @@
 
 use std::fmt::Write;
 
-use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
+use criterion::{BatchSize, Throughput};
 use ebpf::{Kind, Program, asm};
+use sluice_benches::clock::{Group, criterion};
 use sluice_benches::world::safe;
 
 const HANDLERS: [(&str, &str); 3] = [
@@ -16,7 +17,7 @@ const HANDLERS: [(&str, &str); 3] = [
 ];
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let mut criterion = criterion();
     let mut group = criterion.benchmark_group("verify");
     group.sample_size(30);
     for slots in [64, 512, 4096] {
@@ -32,7 +33,7 @@ fn main() {
     criterion.final_summary();
 }
 
-fn verify(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, program: &Program) {
+fn verify(group: &mut Group<'_>, name: &str, program: &Program) {
     group.throughput(Throughput::Elements(program.len() as u64));
     group.bench_function(name, |bencher| {
         bencher.iter_batched(|| program.clone(), safe, BatchSize::SmallInput);

@@ -2,7 +2,8 @@
 //!
 //! One bench for each claim that `README.md` may make; each runs Sluice and what one would use
 //! otherwise in the same process, on the same data, and first insists that all of them give the same
-//! answers. On a shared machine only the ratios within one run mean something.
+//! answers. Times are processor times ([`clock`]); on a shared machine only the ratios within one
+//! run mean something.
 //!
 //! | bench | asks |
 //! |---|---|
@@ -13,6 +14,7 @@
 //!
 //! `cargo bench -p sluice-benches` runs all four; results are in `docs/performance.md`.
 
+pub mod clock;
 pub mod frames;
 pub mod peers;
 pub mod world;
