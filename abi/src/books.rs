@@ -45,6 +45,10 @@ reasons! {
     Guard = 8 "guard",
     /// The card had no room for the reply.
     CardFull = 9 "card-full",
+    /// The owner's allowance for its ASH is spent, and there is no ring to fall back to.
+    OwnerBroke = 10 "owner-broke",
+    /// A copy that an ASH wanted to send was one too many for its run.
+    CopyLimit = 11 "copy-limit",
 }
 
 /// How many reasons there are.
@@ -78,6 +82,8 @@ pub struct ReceiveBooks {
     pub in_flight: u64,
     /// Buffers that the card returned with a wrong id or length; not part of `received`.
     pub malformed: u64,
+    /// Packets that no ASH saw because its owner's allowance was spent; delivered or dropped.
+    pub fell_back: u64,
 }
 
 /// Transmissions that library OSes asked for.
@@ -128,6 +134,8 @@ pub enum Check {
     Bindings = 4,
     /// Every page has one live owner whose count of frames agrees.
     Owners = 5,
+    /// Every owned position of the vector of slices has one live owner.
+    Slices = 6,
 }
 
 impl Books {

@@ -129,6 +129,23 @@ calls! {
     /// `(grant or 0, buffer, bytes)` → bytes written: a filter program that accepts what the
     /// caller's bindings (under that grant) still receive.
     FlowResidual = 76,
+
+    /// `(vector, environment, position or [`crate::slice::ANY`])` → slice capability in the
+    /// caller's table: the position is that environment's.
+    SliceAllocate = 60,
+    /// `(slice or vector, position)`: the position is free; every capability to it dies.
+    SliceFree = 61,
+    /// `(slice, environment)`: the position is that environment's from now on.
+    SliceGive = 62,
+    /// `(buffer, count)` → positions written: the owners' environment numbers, `u32`, 0 for none.
+    SliceOwners = 63,
+    /// `(environment, &mut` [`crate::slice::SliceStats`]`)`.
+    SliceStats = 64,
+    /// `(environment or 0)`: protected control transfer, synchronous; the registers are the
+    /// message ([`crate::transfer`]). 0: back to whoever transferred here, and park.
+    TransferSync = 65,
+    /// `(environment)`: protected control transfer with the rest of this slice.
+    TransferAsync = 66,
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub enum Kind {
     Binding = 4,
     /// Text and record output, and the power switch.
     Debug = 5,
+    /// A position in the vector of slices, or the whole vector.
+    Slice = 6,
 }
 
 bitflags! {
@@ -64,7 +66,8 @@ bitflags! {
         const DERIVE = 16;
         /// Grant: bind filters under it.
         const BIND = 32;
-        /// Environment: start, kill, map into, grant to. Page: free. Debug: halt.
+        /// Environment: start, kill, map into, grant to. Page: free. Debug: halt. Slice: free,
+        /// give; the vector: allocate.
         const CONTROL = 64;
         /// Binding: transmit.
         const TRANSMIT = 128;

@@ -17,6 +17,7 @@ pub mod address;
 pub mod bind;
 pub mod books;
 pub mod call;
+pub mod download;
 pub mod exposed;
 pub mod fuzzing;
 pub mod handle;
@@ -26,8 +27,10 @@ pub mod record;
 pub mod refusal;
 pub mod revocation;
 pub mod ring;
+pub mod slice;
 pub mod start;
 pub mod status;
+pub mod transfer;
 pub mod upcall;
 
 pub use call::Call;

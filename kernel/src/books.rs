@@ -60,6 +60,7 @@ impl Kernel {
         let failing = self.books().failing();
         let failing = failing.or_else(|| (!self.bindings_agree()).then_some(Check::Bindings));
         let failing = failing.or_else(|| (!self.owners_agree()).then_some(Check::Owners));
+        let failing = failing.or_else(|| (!self.slices_agree()).then_some(Check::Slices));
         if let Some(check) = failing {
             log::error!("audit: {check:?} does not add up: {:?}", self.books());
         }

@@ -104,6 +104,7 @@ impl Kernel {
         let image = abi::image::read(file).map_err(BootError::Image)?;
         let quota = self.memory.books().free;
         let id = self.create_environment("init", None, quota)?;
+        self.scheduler.allocate(id, Some(0));
         self.load_image(id, &image)?;
         self.map_bytes(id, INITRD_AT, initrd, READ_ONLY)?;
         let bottom = STACK_TOP - STACK_PAGES * PAGE_BYTES;
@@ -124,10 +125,12 @@ impl Kernel {
     ) -> Result<Start, Status> {
         let whole = Rights::GRANT | Rights::CONTROL | Rights::READ;
         let debug = Rights::GRANT | Rights::CONTROL | Rights::WRITE;
+        let slices = Rights::GRANT | Rights::CONTROL;
         let root = Rights::GRANT | Rights::DERIVE | Rights::BIND;
         let handles = [
             ("self", Capability { object: Object::Environment(id), rights: whole }),
             ("debug", Capability { object: Object::Debug, rights: debug }),
+            ("slices", Capability { object: Object::Vector, rights: slices }),
             ("grant:root", Capability { object: Object::Grant(GrantId::ROOT), rights: root }),
         ];
         let mut named: Vec<(String, Handle)> = Vec::new();

@@ -16,6 +16,7 @@ use verifier::{BindingId, GrantId};
 use crate::environment::EnvironmentId;
 use crate::limits::SLOTS_PER_CHUNK;
 use crate::pages::PageId;
+use crate::scheduler::SliceId;
 
 /// What a capability names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub(crate) enum Object {
     Binding(BindingId),
     /// Text and record output, and the power switch.
     Debug,
+    /// A position in the vector of slices.
+    Slice(SliceId),
+    /// The whole vector of slices.
+    Vector,
 }
 
 impl Object {
@@ -41,6 +46,7 @@ impl Object {
             Object::Grant(_) => Kind::Grant,
             Object::Binding(_) => Kind::Binding,
             Object::Debug => Kind::Debug,
+            Object::Slice(_) | Object::Vector => Kind::Slice,
         }
     }
 }

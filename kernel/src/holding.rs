@@ -18,6 +18,7 @@ impl Kernel {
                 }
             }
             Object::Environment(_) | Object::Binding(_) | Object::Debug => {}
+            Object::Slice(_) | Object::Vector => {}
         }
     }
 
@@ -32,6 +33,7 @@ impl Kernel {
                 }
             }
             Object::Environment(_) | Object::Binding(_) | Object::Debug => {}
+            Object::Slice(_) | Object::Vector => {}
         }
     }
 

@@ -69,7 +69,9 @@ impl Kernel {
     /// One round: devices and clock, then one stay in ring 3 or one step of a proof, or sleep.
     pub fn step(&mut self) {
         self.serve();
-        match self.scheduler.pick(machine::time::now_ns()) {
+        let now = machine::time::now_ns();
+        self.end_slice(now);
+        match self.choose(now) {
             Some(id) => self.run(id),
             None => self.sleep(),
         }
@@ -106,6 +108,9 @@ impl Kernel {
         let Some(environment) = self.environments.get_mut(id) else { return };
         self.scheduler.arm();
         let event = environment.context.enter(&environment.space);
+        // A transfer may have put another one in its place.
+        let id = EnvironmentId(machine::this_cpu().running() as u32);
+        self.scheduler.ran(id);
         match event {
             Event::Syscall => self.system_call(id),
             Event::Fault(fault) => self.fault(id, fault),

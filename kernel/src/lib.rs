@@ -25,6 +25,7 @@ mod boot;
 mod calls;
 mod capability;
 mod channel;
+mod charge;
 mod environment;
 mod exposed;
 mod filter;
@@ -42,6 +43,8 @@ mod reserve;
 mod revocation;
 mod ring;
 mod scheduler;
+mod slices;
+mod transfer;
 mod transmit;
 mod upcall;
 

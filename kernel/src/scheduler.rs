@@ -1,34 +1,68 @@
-//! Who runs next: round robin over slices of one millisecond.
+//! The vector of slices, and the slice that runs.
 //!
-//! Whoever becomes runnable goes to the end of the queue; there is no priority and no boost for
-//! those that wake. A slice ends when its time is over, when its environment waits or ends, or when
-//! it is given up. The queue holds each runnable environment once, the current one apart.
+//! The vector's positions are walked round and round; what passes a position by is in `abi::slice`.
+//! This is the bookkeeping: who owns which position, who could run, how far the slice that runs has
+//! come. Whom a slice goes to depends on environments and is decided in `slices`.
 
 use alloc::collections::VecDeque;
+
+use abi::slice::{GRACE_NS, POSITIONS};
 
 use crate::environment::EnvironmentId;
 use crate::limits::SLICE_NS;
 
-/// The current slice and the queue for the next ones.
+/// One position at one time: a position that was freed is another slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SliceId {
+    pub(crate) position: usize,
+    serial: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    owner: Option<EnvironmentId>,
+    serial: u64,
+    /// So many of its slices are passed by.
+    forfeited: u32,
+}
+
+/// The slice that runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slice {
+    /// Whose it is: the position's owner, or the heir that it was given to.
+    pub(crate) holder: EnvironmentId,
+    /// Who runs in it: the holder, or whom it has transferred to; unknown after a change.
+    pub(crate) runner: Option<EnvironmentId>,
+    pub(crate) end: u64,
+    /// When somebody has to look: at its end, or when the grace period begins.
+    pub(crate) alarm: u64,
+    /// Who has been told that it ends.
+    pub(crate) told: Option<EnvironmentId>,
+}
+
+/// The vector and the current slice.
 pub(crate) struct Scheduler {
-    queue: VecDeque<EnvironmentId>,
-    current: Option<Slice>,
+    vector: [Position; POSITIONS],
+    /// Where the walk is.
+    at: usize,
+    serials: u64,
+    /// Environments that are not waiting for an event, in the order in which those without a
+    /// position get what is left over.
+    ready: VecDeque<EnvironmentId>,
+    pub(crate) current: Option<Slice>,
     /// No `Wait` ends before this, in nanoseconds since boot.
     pub(crate) next_deadline: u64,
     /// What the timer is set to.
     armed: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Slice {
-    id: EnvironmentId,
-    end: u64,
-}
-
 impl Scheduler {
     pub(crate) fn new() -> Scheduler {
         Scheduler {
-            queue: VecDeque::with_capacity(abi::limits::ENVIRONMENTS_MAX),
+            vector: [Position { owner: None, serial: 0, forfeited: 0 }; POSITIONS],
+            at: POSITIONS - 1,
+            serials: 0,
+            ready: VecDeque::with_capacity(abi::limits::ENVIRONMENTS_MAX),
             current: None,
             next_deadline: u64::MAX,
             armed: u64::MAX,
@@ -37,54 +71,110 @@ impl Scheduler {
 
     /// It has become runnable.
     pub(crate) fn enqueue(&mut self, id: EnvironmentId) {
-        let current = self.current.is_some_and(|slice| slice.id == id);
-        if !current && !self.queue.contains(&id) {
-            self.queue.push_back(id);
+        if !self.ready.contains(&id) {
+            self.ready.push_back(id);
         }
+        self.changed();
     }
 
     /// It is not runnable any more.
     pub(crate) fn forget(&mut self, id: EnvironmentId) {
-        self.queue.retain(|&other| other != id);
-        self.current = self.current.filter(|slice| slice.id != id);
+        self.ready.retain(|&other| other != id);
+        self.current = self.current.filter(|slice| slice.holder != id);
+        self.changed();
     }
 
-    /// The current environment gives its slice up: to `heir`, if that is runnable.
-    pub(crate) fn give_up(&mut self, heir: Option<EnvironmentId>) {
-        let Some(slice) = self.current.take() else { return };
-        self.queue.push_back(slice.id);
-        if let Some(at) = self.queue.iter().position(|&id| Some(id) == heir)
-            && let Some(id) = self.queue.remove(at)
-        {
-            self.current = Some(Slice { id, ..slice });
+    /// Who runs in the current slice must be found out again.
+    pub(crate) fn changed(&mut self) {
+        if let Some(slice) = &mut self.current {
+            slice.runner = None;
         }
     }
 
-    /// Whose turn it is at `now`.
-    pub(crate) fn pick(&mut self, now: u64) -> Option<EnvironmentId> {
-        match self.current {
-            Some(slice) if now < slice.end => return Some(slice.id),
-            Some(slice) => self.queue.push_back(slice.id),
-            None => {}
+    /// It ran last.
+    pub(crate) fn ran(&mut self, id: EnvironmentId) {
+        if let Some(slice) = &mut self.current {
+            slice.runner = Some(id);
         }
-        let next = self.queue.pop_front();
-        self.current = next.map(|id| Slice { id, end: now.saturating_add(SLICE_NS) });
-        next
     }
 
-    /// Environments that want to run.
+    /// The current slice is given up.
+    pub(crate) fn give_up(&mut self) {
+        self.current = None;
+    }
+
+    /// The rest of the current slice is somebody's, who is told of its end if it wants to be.
+    pub(crate) fn bequeath(&mut self, heir: EnvironmentId, tell: bool) {
+        if let Some(slice) = &mut self.current {
+            *slice = Slice { holder: heir, runner: None, ..*slice };
+            slice.alarm = alarm(slice.end, tell && slice.told.is_none());
+        }
+    }
+
+    /// A slice begins.
+    pub(crate) fn begin(&mut self, holder: EnvironmentId, runner: EnvironmentId, now: u64) {
+        let end = now.saturating_add(SLICE_NS);
+        let runner = Some(runner);
+        self.current = Some(Slice { holder, runner, end, alarm: end, told: None });
+    }
+
+    /// Whoever runs in the current slice wants to be told of its end.
+    pub(crate) fn tell(&mut self) {
+        if let Some(slice) = &mut self.current {
+            slice.alarm = alarm(slice.end, true);
+        }
+    }
+
+    /// The next position of the walk whose owner is not waiting, and that owner. A position that
+    /// was forfeited is passed by once and noted in `forfeited`.
+    pub(crate) fn walk(&mut self, steps: &mut usize, forfeited: &mut bool) -> Option<EnvironmentId> {
+        while *steps > 0 {
+            *steps -= 1;
+            self.at = (self.at + 1) % POSITIONS;
+            let Some(position) = self.vector.get_mut(self.at) else { continue };
+            let Some(owner) = position.owner else { continue };
+            if !self.ready.contains(&owner) {
+                continue;
+            }
+            if position.forfeited > 0 {
+                position.forfeited -= 1;
+                *forfeited = true;
+                continue;
+            }
+            return Some(owner);
+        }
+        None
+    }
+
+    /// The position of the current walk.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The first in order of those that are not waiting, moved to the end of the order.
+    pub(crate) fn rotate(&mut self) -> Option<EnvironmentId> {
+        let id = self.ready.pop_front()?;
+        self.ready.push_back(id);
+        Some(id)
+    }
+
+    /// Environments that are not waiting for an event.
     pub(crate) fn runnable(&self) -> u32 {
-        (self.queue.len() + usize::from(self.current.is_some())) as u32
+        self.ready.len() as u32
     }
 
-    /// Sets the timer to the end of the slice or the next deadline, whichever comes first.
+    /// Sets the timer to the current slice's alarm or the next deadline, whichever comes first.
     pub(crate) fn arm(&mut self) {
-        let end = self.current.map_or(u64::MAX, |slice| slice.end);
-        let wanted = end.min(self.next_deadline);
+        let wanted = self.alarm().min(self.next_deadline);
         if wanted != self.armed {
             self.armed = wanted;
             machine::time::arm(wanted);
         }
+    }
+
+    /// When somebody has to look after the current slice.
+    pub(crate) fn alarm(&self) -> u64 {
+        self.current.map_or(u64::MAX, |slice| slice.alarm)
     }
 
     /// The timer went off, or was set by somebody else.
@@ -93,47 +183,133 @@ impl Scheduler {
     }
 }
 
+/// Who owns what.
+impl Scheduler {
+    /// Makes a free position somebody's: this one, or the first.
+    pub(crate) fn allocate(
+        &mut self,
+        owner: EnvironmentId,
+        wish: Option<usize>,
+    ) -> Option<SliceId> {
+        let first = || self.vector.iter().position(|it| it.owner.is_none());
+        let position = wish.or_else(first)?;
+        let slot = self.vector.get_mut(position).filter(|it| it.owner.is_none())?;
+        self.serials += 1;
+        *slot = Position { owner: Some(owner), serial: self.serials, forfeited: 0 };
+        Some(SliceId { position, serial: self.serials })
+    }
+
+    /// Whether a slice is still what it was.
+    pub(crate) fn exists(&self, slice: SliceId) -> bool {
+        let position = self.vector.get(slice.position);
+        position.is_some_and(|it| it.owner.is_some() && it.serial == slice.serial)
+    }
+
+    /// Makes a position somebody else's.
+    pub(crate) fn assign(&mut self, position: usize, owner: EnvironmentId) {
+        if let Some(slot) = self.vector.get_mut(position) {
+            slot.owner = Some(owner);
+        }
+    }
+
+    /// Makes a position free; whose it was.
+    pub(crate) fn free(&mut self, position: usize) -> Option<EnvironmentId> {
+        self.vector.get_mut(position)?.owner.take()
+    }
+
+    /// Frees all that somebody owns.
+    pub(crate) fn free_all_of(&mut self, owner: EnvironmentId) {
+        for slot in self.vector.iter_mut().filter(|it| it.owner == Some(owner)) {
+            slot.owner = None;
+        }
+    }
+
+    /// Passes one more slice of an environment's by: the walk's position if it is one.
+    pub(crate) fn forfeit(&mut self, owner: EnvironmentId) {
+        let here = self.vector.get(self.at).is_some_and(|it| it.owner == Some(owner));
+        let first = self.vector.iter().position(|it| it.owner == Some(owner));
+        let place = if here { Some(self.at) } else { first };
+        if let Some(slot) = place.and_then(|at| self.vector.get_mut(at)) {
+            slot.forfeited = slot.forfeited.saturating_add(1);
+        }
+    }
+
+    /// Whose each position is.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = Option<EnvironmentId>> {
+        self.vector.iter().map(|it| it.owner)
+    }
+
+    /// Positions of an environment's, and slices that they forfeit.
+    pub(crate) fn share_of(&self, owner: EnvironmentId) -> (u64, u64) {
+        let own = self.vector.iter().filter(|it| it.owner == Some(owner));
+        own.fold((0, 0), |(count, lost), it| (count + 1, lost + u64::from(it.forfeited)))
+    }
+}
+
+fn alarm(end: u64, tell: bool) -> u64 {
+    if tell { end.saturating_sub(GRACE_NS) } else { end }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Scheduler;
     use crate::environment::EnvironmentId;
-    use crate::limits::SLICE_NS;
+    use abi::slice::POSITIONS;
     use alloc::vec::Vec;
 
-    fn three() -> Scheduler {
+    const A: EnvironmentId = EnvironmentId(1);
+    const B: EnvironmentId = EnvironmentId(2);
+
+    fn walk(scheduler: &mut Scheduler) -> (Vec<u32>, bool) {
+        let (mut steps, mut forfeited, mut seen) = (POSITIONS, false, Vec::new());
+        while let Some(id) = scheduler.walk(&mut steps, &mut forfeited) {
+            seen.push(id.0);
+        }
+        (seen, forfeited)
+    }
+
+    #[test]
+    fn the_walk_passes_positions_in_order_and_skips_who_waits() {
         let mut scheduler = Scheduler::new();
-        (1..=3).for_each(|id| scheduler.enqueue(EnvironmentId(id)));
-        scheduler.enqueue(EnvironmentId(2));
-        scheduler
+        for (owner, position) in [(A, 5), (B, 3), (A, 60)] {
+            scheduler.allocate(owner, Some(position)).unwrap();
+        }
+        assert_eq!(walk(&mut scheduler).0, []);
+        scheduler.enqueue(A);
+        scheduler.enqueue(B);
+        assert_eq!(walk(&mut scheduler), (Vec::from([2, 1, 1]), false));
+        scheduler.forget(A);
+        assert_eq!(walk(&mut scheduler).0, [2]);
     }
 
     #[test]
-    fn slices_go_round() {
-        let mut scheduler = three();
-        let order: Vec<_> = (0..7).map(|turn| scheduler.pick(turn * SLICE_NS).unwrap().0).collect();
-        assert_eq!(order, [1, 2, 3, 1, 2, 3, 1]);
-        assert_eq!(scheduler.runnable(), 3);
+    fn a_forfeited_slice_is_passed_by_once() {
+        let mut scheduler = Scheduler::new();
+        scheduler.allocate(A, None).unwrap();
+        scheduler.enqueue(A);
+        scheduler.forfeit(A);
+        assert_eq!(scheduler.share_of(A), (1, 1));
+        assert_eq!(walk(&mut scheduler), (Vec::new(), true));
+        assert_eq!(walk(&mut scheduler), (Vec::from([1]), false));
+        scheduler.forfeit(B);
     }
 
     #[test]
-    fn a_slice_lasts_until_its_end_and_is_left_by_whoever_is_forgotten() {
-        let mut scheduler = three();
-        assert_eq!(scheduler.pick(0), Some(EnvironmentId(1)));
-        assert_eq!(scheduler.pick(SLICE_NS - 1), Some(EnvironmentId(1)));
-        scheduler.forget(EnvironmentId(1));
-        assert_eq!(scheduler.pick(SLICE_NS - 1), Some(EnvironmentId(2)));
-        scheduler.forget(EnvironmentId(3));
-        scheduler.forget(EnvironmentId(2));
-        assert_eq!(scheduler.pick(0), None);
-    }
-
-    #[test]
-    fn a_slice_can_be_given_to_a_named_heir() {
-        let mut scheduler = three();
-        scheduler.pick(0);
-        scheduler.give_up(Some(EnvironmentId(3)));
-        assert_eq!(scheduler.pick(1), Some(EnvironmentId(3)));
-        scheduler.give_up(Some(EnvironmentId(9)));
-        assert_eq!(scheduler.pick(1), Some(EnvironmentId(2)));
+    fn a_position_that_was_freed_is_another_slice() {
+        let mut scheduler = Scheduler::new();
+        let first = scheduler.allocate(A, Some(7)).unwrap();
+        assert_eq!(scheduler.allocate(B, Some(7)), None);
+        assert_eq!(scheduler.allocate(B, Some(POSITIONS)), None);
+        assert_eq!(scheduler.free(7), Some(A));
+        assert!(!scheduler.exists(first));
+        let second = scheduler.allocate(B, Some(7)).unwrap();
+        assert!(scheduler.exists(second) && !scheduler.exists(first));
+        for _ in 1..POSITIONS {
+            scheduler.allocate(A, None).unwrap();
+        }
+        assert_eq!(scheduler.allocate(A, None), None);
+        scheduler.free_all_of(A);
+        assert_eq!(scheduler.share_of(A), (0, 0));
+        assert_eq!(scheduler.owners().flatten().count(), 1);
     }
 }

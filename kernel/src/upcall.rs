@@ -66,6 +66,11 @@ impl Upcalls {
         self.registered.iter().flatten().any(|it| it.frame == frame)
     }
 
+    /// Entry and stack of a kind.
+    pub(crate) fn entry(&self, kind: Kind) -> Option<(u64, u64)> {
+        self.get(kind).map(|it| (it.entry, it.stack))
+    }
+
     fn get(&self, kind: Kind) -> Option<Registration> {
         self.registered.get(kind as usize).copied().flatten()
     }
@@ -104,6 +109,9 @@ impl Kernel {
             State::Waiting => true,
             _ => return false,
         };
+        if !is_free(&self.memory, to) || !environment.admit_upcall() {
+            return false;
+        }
         if !enter(&self.memory, environment, to, cause, waiting) {
             return false;
         }
@@ -198,10 +206,18 @@ impl Kernel {
             });
             environment.context.set_fault_upcall(fast);
         }
+        if kind == Kind::TransferSync {
+            environment.set_transfer_entry();
+        }
         if let Some(before) = before {
             self.unpin(before.frame);
         }
     }
+}
+
+/// Whether the save area is not in use.
+fn is_free(memory: &Memory, to: Registration) -> bool {
+    memory.frame(to.frame).is_some_and(|frame| frame.load_u64(to.offset + upcall::ACTIVE) == 0)
 }
 
 /// Writes the save area and moves the registers; `false` if the save area is active.

@@ -30,6 +30,26 @@ pub struct Registers {
     pub rsp: u64,
 }
 
+impl Registers {
+    /// Takes a transfer's message over: every general register but those that `syscall` uses, and
+    /// in `rax` the sender.
+    pub(crate) fn receive(&mut self, from: &Registers, sender: u64) {
+        let Registers { rip, rsp, rflags, rcx, r11, .. } = *self;
+        *self = Registers { rax: sender, rip, rsp, rflags, rcx, r11, ..*from };
+    }
+}
+
+/// A context's part in protected control transfers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Link {
+    /// It runs, or would.
+    Free,
+    /// It has given its registers up and can be entered.
+    Parked,
+    /// It has transferred to the environment of that number and waits for the answer.
+    Awaiting(u64),
+}
+
 /// Why control came back to the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {

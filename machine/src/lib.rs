@@ -42,7 +42,7 @@ use bare as platform;
 #[doc(hidden)]
 pub use bare::start;
 
-pub use event::{Event, Fault, FaultUpcall, Registers};
+pub use event::{Event, Fault, FaultUpcall, Link, Registers};
 pub use memory::{EXPOSED_END, EXPOSED_START, FrameNumber, MapError, PAGE, ProtectError, Rights};
 pub use memory::{USER_END, USER_START, UserFault};
 pub use platform::{

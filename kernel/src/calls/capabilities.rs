@@ -11,6 +11,9 @@ impl Kernel {
     pub(super) fn cap_drop(&mut self, a: &Arguments) -> Answer {
         let environment = self.environments.get_mut(a.caller).ok_or(Status::WrongState)?;
         let capability = environment.table.remove(a.handle())?;
+        if matches!(capability.object, Object::Environment(_)) {
+            machine::this_cpu().close_gates();
+        }
         self.forget(capability.object);
         if let Object::Grant(_) = capability.object {
             self.returned(a.caller, abi::revocation::Kind::Grants);

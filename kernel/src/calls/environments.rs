@@ -5,7 +5,7 @@ use abi::record::Record;
 use abi::start::State;
 use abi::{Rights, Status};
 use alloc::string::String;
-use machine::{AddressSpace, UserContext};
+use machine::{AddressSpace, Link, UserContext};
 
 use super::{Answer, Arguments, Done, bounded};
 use crate::Kernel;
@@ -102,6 +102,7 @@ impl Kernel {
             return Err(Status::WrongState);
         }
         environment.context = context;
+        environment.context.settle(u64::from(id.0), &environment.space);
         environment.state = State::Runnable;
         let name = environment.name.clone();
         log::info!("{name} ({}) started", id.0);
@@ -121,6 +122,7 @@ impl Kernel {
     pub(super) fn env_status(&mut self, a: &Arguments) -> Answer {
         let id = self.environment_of(a.caller, a.handle(), Rights::empty())?;
         let (state, detail) = match (self.environments.get(id), self.environments.ended(id)) {
+            (Some(it), _) if it.context.link() == Link::Parked => (State::Waiting, 0),
             (Some(environment), _) => (environment.state, 0),
             (None, Some(end)) => (end.state, end.detail),
             (None, None) => return Err(Status::BadHandle),

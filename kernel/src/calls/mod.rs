@@ -11,6 +11,8 @@ mod flows;
 mod output;
 mod pages;
 mod process;
+mod slices;
+mod transfers;
 mod revocation;
 mod upcalls;
 
@@ -32,6 +34,8 @@ pub(crate) enum Done {
     Value(u64),
     /// With a refusal whose record, so many bytes of it, is in the caller's buffer.
     Refused(u64),
+    /// With this in `rax` and nothing else: a transfer's answer.
+    Raw(u64),
     /// It has not: the caller sleeps, proves, or is no more, and is answered later.
     Later,
 }
@@ -66,11 +70,18 @@ impl Kernel {
         let (status, value) = match answer {
             Ok(Done::Value(value)) => (Status::Ok, value),
             Ok(Done::Refused(bytes)) => (Status::Refused, bytes),
+            Ok(Done::Raw(rax)) => return self.answer_raw(caller, rax),
             Ok(Done::Later) => return,
             Err(status) => (status, 0),
         };
         if let Some(environment) = self.environments.get_mut(caller) {
             environment.answer(status, value);
+        }
+    }
+
+    fn answer_raw(&mut self, caller: EnvironmentId, rax: u64) {
+        if let Some(environment) = self.environments.get_mut(caller) {
+            environment.context.registers.rax = rax;
         }
     }
 
@@ -116,6 +127,13 @@ impl Kernel {
             Call::Books => self.books_call(a),
             Call::Audit => Ok(Done::Value(self.audit().map_or(0, |check| check as u64))),
             Call::Halt => self.halt(a),
+            Call::SliceAllocate => self.slice_allocate(a),
+            Call::SliceFree => self.slice_free(a),
+            Call::SliceGive => self.slice_give(a),
+            Call::SliceOwners => self.slice_owners(a),
+            Call::SliceStats => self.slice_stats(a),
+            Call::TransferSync => self.transfer_sync(a),
+            Call::TransferAsync => self.transfer_async_call(a),
         }
     }
 
@@ -142,7 +160,8 @@ impl Kernel {
             }
             Object::Grant(id) => self.network.registry.grant(id).is_some(),
             Object::Binding(id) => self.network.bindings.contains_key(&id),
-            Object::Debug => true,
+            Object::Slice(id) => self.scheduler.exists(id),
+            Object::Vector | Object::Debug => true,
         }
     }
 

@@ -21,7 +21,10 @@ impl Kernel {
             Handle::NONE => None,
             handle => Some(self.live_environment_of(a.caller, handle, Rights::empty())?),
         };
-        self.scheduler.give_up(heir);
+        self.in_time(a.caller);
+        if !heir.is_some_and(|heir| self.bequeath_slice(heir)) {
+            self.scheduler.give_up();
+        }
         Ok(Done::Value(0))
     }
 
@@ -37,6 +40,7 @@ impl Kernel {
         }
         environment.state = State::Waiting;
         environment.deadline = deadline;
+        self.in_time(a.caller);
         self.scheduler.forget(a.caller);
         self.scheduler.next_deadline = self.scheduler.next_deadline.min(deadline);
         Ok(Done::Later)

@@ -27,7 +27,9 @@ impl Kernel {
         self.remove_bindings_of(id);
         let Some(environment) = self.environments.get_mut(id) else { return };
         environment.state = end.state;
+        self.break_transfers_of(id);
         self.scheduler.forget(id);
+        self.scheduler.free_all_of(id);
         self.forget_upcalls(id);
         self.forget_revocations(id);
         self.break_mappings_of(id);

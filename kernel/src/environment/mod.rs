@@ -16,6 +16,7 @@ use abi::start::State;
 use machine::{AddressSpace, UserContext};
 
 use crate::capability::Table;
+use crate::charge::Allowance;
 use crate::filter::Proof;
 use crate::reserve::Account;
 use crate::revocation::Repossession;
@@ -47,8 +48,14 @@ pub(crate) struct Environment {
     pub(crate) account: Account,
     /// Where the kernel enters it of its own accord.
     pub(crate) upcalls: Upcalls,
+    /// What is left of its time for downloaded code.
+    pub(crate) downloads: Allowance,
     /// What it prepared for the case that something is taken from it.
     pub(crate) repossession: Repossession,
+    /// Slices that began with it, or whose rest it was given by name.
+    pub(crate) quanta: u64,
+    /// Slices that it kept to the end although it was told.
+    pub(crate) excess: u32,
     /// Bindings that it owns.
     pub(crate) bindings: usize,
     /// The proof being worked on in its slices.
@@ -76,7 +83,10 @@ impl Environment {
             table: Table::new(),
             account,
             upcalls: Upcalls::default(),
+            quanta: 0,
+            excess: 0,
             repossession: Repossession::default(),
+            downloads: Allowance::default(),
             bindings: 0,
             proof: None,
         }

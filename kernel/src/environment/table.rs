@@ -45,6 +45,23 @@ impl Environments {
         self.alive.get_mut(&id).map(|environment| &mut **environment)
     }
 
+    /// Two different ones at once.
+    pub(crate) fn pair_mut(
+        &mut self,
+        first: EnvironmentId,
+        second: EnvironmentId,
+    ) -> Option<(&mut Environment, &mut Environment)> {
+        let (mut one, mut other) = (None, None);
+        for (&id, environment) in &mut self.alive {
+            if id == first {
+                one = Some(&mut **environment);
+            } else if id == second {
+                other = Some(&mut **environment);
+            }
+        }
+        one.zip(other)
+    }
+
     /// Takes one out for good and remembers how it ended.
     pub(crate) fn remove(&mut self, end: Ended) -> Option<Box<Environment>> {
         let environment = self.alive.remove(&end.id)?;

@@ -178,8 +178,18 @@ impl Machine {
             self.ok(Call::CapDrop, &[fresh]);
         }
         let own = self.ok(Call::CapGrant, &[handle, handle, 64 | 8]);
+        self.slice(handle);
         self.ok(Call::EnvStart, &[handle, 0x40_0000, SCRATCH + 4096, 0]);
         (id, handle, own)
+    }
+
+    /// Gives an environment the first free position of the vector, if there is one.
+    pub(crate) fn slice(&mut self, environment: u64) {
+        let vector = self.handle("slices");
+        let (status, slice) = self.call(Call::SliceAllocate, &[vector, environment, u64::MAX]);
+        if status == Status::Ok {
+            self.ok(Call::CapDrop, &[slice]);
+        }
     }
 
     /// Everything on the framed channel so far.

@@ -47,6 +47,11 @@ pub struct Cpu {
     pub(super) upcall: [AtomicU64; 4],
     /// Faults that the trap entry took to ring 3's handlers.
     pub(super) upcall_count: AtomicU64,
+    /// Synchronous transfers made by the entry code, and how often gates were closed.
+    pub(super) transfers: AtomicU64,
+    pub(super) epoch: AtomicU64,
+    /// Number of the environment whose context ran last.
+    pub(super) running: AtomicU64,
     /// Whose vector state is in the registers.
     pub(super) vector_owner: AtomicPtr<super::vector::VectorState>,
     /// The root table in use.
@@ -77,6 +82,10 @@ pub(super) static CPU: Cpu = Cpu {
     user_stack: AtomicU64::new(0),
     upcall: [const { AtomicU64::new(0) }; 4],
     upcall_count: AtomicU64::new(0),
+    transfers: AtomicU64::new(0),
+    // A link without a gate has epoch 0.
+    epoch: AtomicU64::new(1),
+    running: AtomicU64::new(0),
     vector_owner: AtomicPtr::new(core::ptr::null_mut()),
     root: AtomicU64::new(0),
     pending: AtomicU64::new(0),

@@ -29,6 +29,7 @@ mod stack;
 mod start;
 pub mod symbols;
 pub mod time;
+mod transfer;
 mod transport;
 mod trap;
 mod user;

@@ -1,7 +1,7 @@
 //! Ring 3, entered by a function call that returns when it traps.
 //!
 //! [`enter`] saves the kernel's callee-saved registers on its stack, notes where, loads the user's
-//! registers and leaves by `sysretq` or `iretq`. Each way back (`syscall_entry`, `trap_entry` in
+//! registers and leaves by `sysretq` or `iretq`. Each way back (`syscall_store`, `trap_entry` in
 //! `trap`) stores the user's registers where they came from, takes the noted stack pointer and
 //! returns to the caller of [`enter`], as if nothing had happened.
 //!
@@ -13,18 +13,19 @@
 use super::cpu::{CPU, Cpu, USER_CODE, USER_DATA, current_root, load_root, this_cpu};
 use super::frame;
 use super::space::AddressSpace;
+use super::transfer::Link;
 use super::vector::Vectors;
 use super::{apic, idle};
 use crate::event::{Event, Fault, FaultUpcall, Registers};
 use crate::memory::FrameNumber;
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::Ordering::{self, Relaxed};
 
 /// Carry, parity, adjust, zero, sign, direction, overflow.
-const FLAGS_ALLOWED: u64 = 0xcd5;
+pub(super) const FLAGS_ALLOWED: u64 = 0xcd5;
 /// Interrupts on, and the bit that is always one.
-const FLAGS_FORCED: u64 = 0x202;
+pub(super) const FLAGS_FORCED: u64 = 0x202;
 /// What `syscall` clears: everything but the bit that is always one.
 pub(super) const SYSCALL_MASK: u64 = 0x3f_7fd5;
 /// The outcome of a system call; smaller ones are vectors.
@@ -38,10 +39,12 @@ const GENERAL_PROTECTION: u8 = 13;
 const STACK_FAULT: u8 = 12;
 
 /// A ring-3 program's processor state.
+#[repr(C)]
 pub struct UserContext {
-    /// Its registers while it is not running.
+    /// Its registers while it is not running. First, so that both have one address.
     pub registers: Registers,
-    vectors: Vectors,
+    pub(super) link: Link,
+    pub(super) vectors: Vectors,
     /// Where the last system call returns to, if that was how ring 3 was left; otherwise [`NEVER`].
     returns_to: u64,
     reflection: Option<Reflection>,
@@ -89,7 +92,8 @@ impl UserContext {
             rflags: FLAGS_FORCED,
             ..Registers::default()
         };
-        Self { registers, vectors: Vectors::new(), returns_to: NEVER, reflection: None }
+        let (link, vectors) = (Link::new(), Vectors::new());
+        Self { registers, link, vectors, returns_to: NEVER, reflection: None }
     }
 
     /// Where the trap entry takes ring 3's faults from now on; `None`: they come out as events.
@@ -115,7 +119,10 @@ impl UserContext {
     ///
     /// An interrupt that arrived while the kernel was idle and was not reported yet is reported
     /// first, without running.
+    ///
+    /// The one that stops may be another one than was entered: [`Cpu::running`] says which.
     pub fn enter(&mut self, space: &AddressSpace) -> Event {
+        this_cpu().running.store(self.link.tag(), Ordering::Relaxed);
         if let Some(event) = idle::pending() {
             return event;
         }
@@ -126,19 +133,23 @@ impl UserContext {
             // SAFETY: every address space shares the kernel's half.
             unsafe { load_root(space.root()) };
         }
-        if self.vectors.load() {
+        let without = this_cpu().upcall.first().is_some_and(|area| area.load(Relaxed) == 0);
+        if self.vectors.load() || (without && self.reflection.is_some()) {
             self.install();
         }
         let fast = self.returns_to == self.registers.rip;
         // SAFETY: the registers are exclusive and stay where they are until the call returns; they
         // are sanitised; ring 3 can touch only what its tables map for it.
         let outcome = unsafe { enter(&raw mut self.registers, u64::from(fast)) };
-        if outcome.vector == SYSCALL {
-            self.returns_to = self.registers.rip;
-            return Event::Syscall;
+        let ran = this_cpu().context.load(Ordering::Relaxed) as *mut UserContext;
+        // SAFETY: the entry code left there the context that it stored the registers into: this
+        // one, or one that is linked, and so alive where it was, with no reference to it.
+        unsafe {
+            this_cpu().running.store((*ran).link.tag(), Ordering::Relaxed);
+            let system_call = outcome.vector == SYSCALL;
+            (*ran).returns_to = if system_call { (*ran).registers.rip } else { NEVER };
         }
-        self.returns_to = NEVER;
-        event(outcome)
+        if outcome.vector == SYSCALL { Event::Syscall } else { event(outcome) }
     }
 
     /// Makes the registers fit to be loaded, or says which fault they amount to.
@@ -183,7 +194,7 @@ pub(super) fn fault_address() -> u64 {
 /// Offsets in the per-CPU record, for the entry code.
 pub(super) const CONTEXT: usize = offset_of!(Cpu, context);
 pub(super) const KERNEL_STACK: usize = offset_of!(Cpu, kernel_stack);
-const USER_STACK: usize = offset_of!(Cpu, user_stack);
+pub(super) const USER_STACK: usize = offset_of!(Cpu, user_stack);
 pub(super) const UPCALL_AREA: usize = offset_of!(Cpu, upcall);
 pub(super) const UPCALL_COUNT: usize = offset_of!(Cpu, upcall_count);
 
@@ -258,16 +269,15 @@ unsafe extern "C" fn enter(registers: *mut Registers, fast: u64) -> Outcome {
     )
 }
 
-/// Where `syscall` arrives: still on the user's stack, `rcx` the return address, `r11` the flags.
+/// A system call that is the kernel's: `rsp` is the context, the user's stack is in the per-CPU
+/// record, `rcx` the return address, `r11` the flags.
 ///
 /// # Safety
 ///
-/// Not to be called: only the processor comes here, from ring 3.
+/// Not to be called: `syscall_entry` jumps here.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn syscall_entry() {
+pub(super) unsafe extern "C" fn syscall_store() {
     naked_asm!(
-        "mov [rip + {cpu} + {user_stack}], rsp",
-        "mov rsp, [rip + {cpu} + {context}]",
         "mov [rsp + {rax}], rax",
         "mov [rsp + {rbx}], rbx",
         "mov [rsp + {rdx}], rdx",
@@ -295,7 +305,6 @@ pub(super) unsafe extern "C" fn syscall_entry() {
         "mov eax, {syscall}",
         "ret",
         cpu = sym CPU,
-        context = const CONTEXT,
         kernel_stack = const KERNEL_STACK,
         user_stack = const USER_STACK,
         syscall = const SYSCALL,

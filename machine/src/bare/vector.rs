@@ -52,6 +52,11 @@ impl Vectors {
         owner != mine
     }
 
+    /// Where it is while the registers do not hold it.
+    pub(super) fn state(&self) -> *mut VectorState {
+        self.0.get()
+    }
+
     /// Whether the registers hold this state.
     pub(super) fn are_loaded(&self) -> bool {
         this_cpu().vector_owner.load(Ordering::Relaxed) == self.0.get()

@@ -17,6 +17,7 @@ mod memory;
 mod script;
 mod space;
 pub mod time;
+mod transfer;
 
 pub use boot::{Boot, CodeWindow, Cpu, serial, symbols, this_cpu};
 pub use devices::{Console, Nic, Received, Wire};

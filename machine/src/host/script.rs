@@ -2,6 +2,7 @@
 
 use super::space::AddressSpace;
 use super::time;
+use super::transfer::Transfers;
 use crate::event::{Event, FaultUpcall, Registers};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -61,6 +62,7 @@ pub fn raise_nic() {
 pub struct UserContext {
     /// Its registers while it is not running.
     pub registers: Registers,
+    pub(super) link: Transfers,
 }
 
 impl UserContext {
@@ -73,7 +75,7 @@ impl UserContext {
             rflags: 0x202,
             ..Default::default()
         };
-        Self { registers }
+        Self { registers, link: Transfers::default() }
     }
 
     /// On bare metal faults go to ring 3 by the trap entry; here all of them come out as events.
@@ -81,6 +83,7 @@ impl UserContext {
 
     /// Plays the next turn of the script. Unwinds with [`ScriptEnded`] when there is none.
     pub fn enter(&mut self, space: &AddressSpace) -> Event {
+        self.is_running();
         let turn = SCRIPT.with_borrow_mut(VecDeque::pop_front);
         match turn {
             Some(Turn(act)) => act(&mut self.registers, space),
