@@ -101,7 +101,7 @@ impl Extraction {
             values: Values::new(budget.values),
             rules: Rules::new(budget),
             nodes: Nodes::new(budget.nodes),
-            tasks: Vec::new(),
+            tasks: Vec::with_capacity(2 * program.len()),
             steps: 0,
             owed: 0,
         }

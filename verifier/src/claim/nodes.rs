@@ -41,11 +41,12 @@ pub(super) const fn heap_bytes(limit: usize) -> usize {
 }
 
 impl Nodes {
-    /// A table of at most `limit` nodes.
+    /// A table of at most `limit` nodes. It never grows: moving thousands of nodes would be a long
+    /// step.
     pub(super) fn new(limit: usize) -> Nodes {
         Nodes {
-            nodes: Vec::new(),
-            numbers: HashTable::new(),
+            nodes: Vec::with_capacity(limit),
+            numbers: HashTable::with_capacity(limit),
             limit,
             hasher: DefaultHashBuilder::default(),
         }

@@ -59,12 +59,15 @@ pub(super) const fn heap_bytes(limit: usize) -> usize {
 impl Values {
     /// A table of at most `limit` values and as many cells.
     pub(super) fn new(limit: usize) -> Values {
+        // Room for all, and for the first, so that no step has to move thousands of them.
+        let mut values = Vec::with_capacity(limit + 1);
+        values.push(Value::Unknown(UndecidedReason::Address, 0));
         Values {
             limit,
-            values: alloc::vec![Value::Unknown(UndecidedReason::Address, 0)],
-            numbers: HashTable::new(),
-            cells: Vec::new(),
-            cell_numbers: HashTable::new(),
+            values,
+            numbers: HashTable::with_capacity(limit),
+            cells: Vec::with_capacity(limit),
+            cell_numbers: HashTable::with_capacity(limit),
             hasher: DefaultHashBuilder::default(),
         }
     }
