@@ -41,8 +41,8 @@ pub const TAIL_LINES: usize = 25;
 
 /// Default memory of the machine in MiB.
 pub const MEMORY_MIB: u32 = 256;
-/// Least memory that is worth booting, in MiB.
-pub const MEMORY_MIB_MIN: u32 = 64;
+/// Least memory in which the whole cast fits, the squatter included, in MiB.
+pub const MEMORY_MIB_MIN: u32 = 96;
 /// Most memory in MiB: below the hole for devices, so that one range of RAM exists.
 pub const MEMORY_MIB_MAX: u32 = 2048;
 

@@ -166,13 +166,16 @@ fn socket(path: &Path) -> std::io::Result<UnixDatagram> {
     Ok(socket)
 }
 
+/// Whether a frame is passed on.
+type Rule = Box<dyn Fn(&[u8]) -> bool + Send>;
+
 /// One direction of the switch.
 struct Switch {
     from: UnixDatagram,
     side: Side,
     onward: UnixDatagram,
     to: PathBuf,
-    passes: Box<dyn Fn(&[u8]) -> bool + Send>,
+    passes: Rule,
 }
 
 impl Switch {

@@ -56,3 +56,32 @@ fn halting_gives_the_code_and_leaves_nobody_behind() {
     let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
     assert!(line.is_empty(), "QEMU was left behind");
 }
+
+#[test]
+fn a_tap_device_carries_real_clients_or_says_what_is_missing() {
+    use sluice::machine::{Net, tap::Tap};
+    let _turn = turn();
+    if let Err(error) = Tap::up() {
+        // Not root, or no such devices here: the message names the option and what failed.
+        assert!(error.to_string().contains("--net tap"), "{error}");
+        return;
+    }
+    let options = Options { net: Net::Tap, words: "log=info".to_owned(), ..Options::default() };
+    let machine = Machine::boot(image(), &options).unwrap();
+    machine.wait_ready().unwrap();
+    demo::wait_bound(&machine, &image().manifest).unwrap();
+    let address = machine.address(7).unwrap();
+    let tap = machine.tap().unwrap();
+    let namespace = tap.namespace().to_owned();
+    let answer = tap.inside(|| -> std::io::Result<Vec<u8>> {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+        socket.set_read_timeout(Some(sluice::limits::REPLY))?;
+        socket.send_to(b"through the tap", address)?;
+        let mut bytes = [0; 64];
+        let (count, _) = socket.recv_from(&mut bytes)?;
+        Ok(bytes[..count].to_vec())
+    });
+    assert_eq!(answer.unwrap().unwrap(), b"through the tap");
+    drop(machine);
+    assert!(!std::path::Path::new("/run/netns").join(namespace).exists());
+}
