@@ -137,8 +137,7 @@ pub const REQUESTS_MAX: usize = 4;
 
 const _: () = assert!(size_of::<Entry>() == ENTRY_BYTES);
 const _: () = assert!(ENTRIES.is_power_of_two());
-const _: () =
-    assert!(ENTRY_FIRST + ENTRIES as usize * ENTRY_BYTES <= crate::limits::PAGE_BYTES);
+const _: () = assert!(ENTRY_FIRST + ENTRIES as usize * ENTRY_BYTES <= crate::limits::PAGE_BYTES);
 
 #[cfg(test)]
 mod tests {

@@ -68,9 +68,11 @@ impl Kernel {
         let recalls: Vec<Request> = open.filter(|it| it.asked().is_none()).copied().collect();
         for Request { number, by, subject, .. } in recalls {
             let Subject::Grant(grant) = subject else { continue };
-            let others = self.network.bindings.values().any(|binding| {
-                binding.owner != by && self.is_under(binding.grant, grant)
-            });
+            let others = self
+                .network
+                .bindings
+                .values()
+                .any(|binding| binding.owner != by && self.is_under(binding.grant, grant));
             if !others {
                 self.revoke_grant(grant, Some(by));
                 self.conclude_recall(number);

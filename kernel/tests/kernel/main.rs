@@ -25,6 +25,8 @@ mod packets;
 #[cfg(test)]
 mod reservations;
 #[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod scheduling;
 #[cfg(test)]
 mod transmit;
