@@ -19,11 +19,6 @@ pub enum EngineError {
     Check(CheckError),
     /// No pages for the code.
     Pages(CodeError),
-    /// Not a program that runs on packets.
-    WrongKind {
-        /// What it is.
-        kind: Kind,
-    },
     /// A grant's rules have more mask shapes than one grant may.
     GrantShapes {
         /// `SHAPES_PER_GRANT`.
@@ -61,7 +56,6 @@ impl fmt::Display for EngineError {
             Self::Compile(error) => write!(f, "{error}"),
             Self::Check(error) => write!(f, "emitted code refused: {error}"),
             Self::Pages(error) => write!(f, "{error}"),
-            Self::WrongKind { kind } => write!(f, "{kind:?} programs do not run on packets"),
             Self::GrantShapes { limit } => {
                 write!(f, "the grant's rules test more than {limit} sets of fields")
             }

@@ -4,14 +4,15 @@
 
 use ebpf::Kind;
 use runtime::PacketBuffer;
-use runtime::native::{Code, Filter, Packet};
+use runtime::effects::{Effects, NoEffects};
+use runtime::native::{Code, Filter, Memory, Packet};
 use runtime::pages::CodePages;
 use verifier::Verified;
 
 use crate::error::EngineError;
 use crate::{check, compile};
 
-/// A packet program in native code.
+/// A program in native code.
 ///
 /// Give it back with [`NativeProgram::free`]; dropping it leaks its pages.
 #[derive(Debug)]
@@ -23,9 +24,10 @@ pub struct NativeProgram {
 enum Body {
     Filter(Code<Filter>),
     Ash(Code<Packet>),
+    Memory(Code<Memory>),
 }
 
-/// Compiles, checks and seals a verified filter or handler.
+/// Compiles, checks and seals a verified program.
 ///
 /// # Errors
 /// [`EngineError`]; no page is in use then.
@@ -34,26 +36,33 @@ pub fn load(verified: &Verified, pages: &mut dyn CodePages) -> Result<NativeProg
     let body = match verified.kind() {
         Kind::Filter => Body::Filter(Code::seal(check::filter(verified, emitted)?, pages)?),
         Kind::Ash => Body::Ash(Code::seal(check::handler(verified, emitted)?, pages)?),
-        kind @ Kind::Memory => return Err(EngineError::WrongKind { kind }),
+        Kind::Memory => Body::Memory(Code::seal(check::memory(verified, emitted)?, pages)?),
     };
     Ok(NativeProgram { body })
 }
 
 impl NativeProgram {
-    /// Runs the program on a frame in place: its `r0` (an XDP action, or a filter's verdict).
+    /// Runs the program on a frame in place: its `r0` (an XDP action, or a filter's verdict). A
+    /// memory program has the frame as its memory.
     pub fn run(&self, packet: &mut PacketBuffer<'_>) -> u64 {
+        self.run_with(packet, &mut NoEffects)
+    }
+
+    /// The same; what a handler does besides goes to `effects`.
+    pub fn run_with(&self, packet: &mut PacketBuffer<'_>, effects: &mut dyn Effects) -> u64 {
         match &self.body {
             Body::Filter(code) => code.run_filter(packet.data()),
-            Body::Ash(code) => code.run_packet(packet),
+            Body::Ash(code) => code.run_packet_with(packet, effects),
+            Body::Memory(code) => code.run_memory(packet.data_mut()),
         }
     }
 
-    /// A filter's verdict on a frame. A handler accepts nothing.
+    /// A filter's verdict on a frame. Other programs accept nothing.
     #[must_use]
     pub fn accepts(&self, frame: &[u8]) -> bool {
         match &self.body {
             Body::Filter(code) => code.run_filter(frame) != 0,
-            Body::Ash(_) => false,
+            Body::Ash(_) | Body::Memory(_) => false,
         }
     }
 
@@ -63,6 +72,7 @@ impl NativeProgram {
         match &self.body {
             Body::Filter(code) => code.bytes(),
             Body::Ash(code) => code.bytes(),
+            Body::Memory(code) => code.bytes(),
         }
     }
 
@@ -71,6 +81,7 @@ impl NativeProgram {
         match self.body {
             Body::Filter(code) => code.release(pages),
             Body::Ash(code) => code.release(pages),
+            Body::Memory(code) => code.release(pages),
         }
     }
 }

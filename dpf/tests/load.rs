@@ -5,6 +5,8 @@
 use ebpf::interp::{self, NoHelpers};
 use ebpf::{Kind, asm};
 use runtime::PacketBuffer;
+use runtime::effects::Effects;
+use runtime::helpers::WithEffects;
 use runtime::native::HostPages;
 use runtime::pages::CodeError;
 use sluice_dpf::fuzzing::verified;
@@ -73,15 +75,84 @@ fn a_filter_says_natively_what_it_says_interpreted() {
 }
 
 #[test]
-fn refusals_are_named() {
-    let memory = program(Kind::Memory, "mov %r0, 0\nexit");
+fn a_memory_program_runs_on_its_block() {
+    let text = "mov %r0, 0\njlt %r2, 16, out\nldxdw %r3, [%r1+8]\njlt %r3, 5, out\n\
+                mov %r0, 1\nout:\nexit";
+    let predicate = program(Kind::Memory, text);
     let mut pages = HostPages::default();
-    let error = load(&memory, &mut pages).unwrap_err();
-    assert_eq!(error, EngineError::WrongKind { kind: Kind::Memory });
-    let mut none = HostPages::new(0);
-    let error = load(&program(Kind::Ash, ECHO), &mut none).unwrap_err();
-    assert!(matches!(error, EngineError::Pages(CodeError::NoMemory { limit: 0, .. })));
-    assert!(error.to_string().contains("no room"), "{error}");
+    let native = load(&predicate, &mut pages).unwrap();
+    for (value, bytes, expected) in [(4_u64, 16, 0), (5, 16, 1), (u64::MAX, 16, 1), (5, 15, 0)] {
+        let mut block = [0; 16];
+        block[8..].copy_from_slice(&value.to_le_bytes());
+        let block = &mut block[..bytes];
+        assert_eq!(native.run(&mut PacketBuffer::whole(block)), expected, "{value} {bytes}");
+    }
+    native.free(&mut pages);
+    assert_eq!(pages.used(), 0);
+}
+
+/// Writes down what a handler did.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Recorder {
+    woken: Vec<u64>,
+    copies: Vec<Vec<u8>>,
+}
+
+impl Effects for Recorder {
+    fn wake(&mut self, argument: u64) {
+        self.woken.push(argument);
+    }
+
+    fn send_copy(&mut self, frame: &[u8]) -> bool {
+        self.copies.push(frame.to_vec());
+        self.copies.len() < 2
+    }
+}
+
+/// Sends a copy, changes a byte, sends another, wakes the owner with both results.
+const EFFECTS: &str = "
+    mov %r6, %r1
+    call 0x10001
+    mov %r7, %r0
+    ldxw %r2, [%r6+0]
+    ldxw %r3, [%r6+4]
+    mov %r4, %r2
+    add %r4, 14
+    jgt %r4, %r3, out
+    stb [%r2+3], 0x77
+    mov %r1, %r6
+    call 0x10001
+    lsh %r0, 1
+    or %r7, %r0
+    mov %r1, %r6
+    mov %r2, %r7
+    call 0x10000
+out:
+    mov %r0, 1
+    exit
+";
+
+#[test]
+fn what_a_handler_does_besides_is_the_same_natively_and_interpreted() {
+    let ash = program(Kind::Ash, EFFECTS);
+    let mut pages = HostPages::default();
+    let native = load(&ash, &mut pages).unwrap();
+    for length in [14, 15, 1522] {
+        let frame: Vec<u8> = (0..length).map(|at| at as u8).collect();
+        let (mut by_native, mut by_interpreter) = (Recorder::default(), Recorder::default());
+        let mut copy = frame.clone();
+        let mut helpers = WithEffects(&mut by_interpreter);
+        let result = interp::run_packet(ash.program(), &mut copy, &mut helpers, 100);
+        let mut frame = frame;
+        let mut packet = PacketBuffer::whole(&mut frame);
+        assert_eq!(Ok(native.run_with(&mut packet, &mut by_native)), result);
+        assert_eq!(by_native, by_interpreter);
+        assert_eq!(by_native.woken, [2]);
+        assert_eq!((by_native.copies[0][3], by_native.copies[1][3]), (3, 0x77));
+        assert_eq!(by_native.copies[1].len(), length);
+    }
+    assert_eq!(native.run(&mut PacketBuffer::whole(&mut [0; 14])), 1, "nobody to wake");
+    native.free(&mut pages);
 }
 
 #[test]
@@ -90,4 +161,12 @@ fn a_filter_s_code_has_no_frame_that_it_does_not_need() {
     let mut pages = HostPages::default();
     let native = load(&filter, &mut pages).unwrap();
     assert_eq!(native.bytes(), [0xb8, 0, 0, 0, 0, 0xc3]);
+}
+
+#[test]
+fn refusals_are_named() {
+    let mut none = HostPages::new(0);
+    let error = load(&program(Kind::Ash, ECHO), &mut none).unwrap_err();
+    assert!(matches!(error, EngineError::Pages(CodeError::NoMemory { limit: 0, .. })));
+    assert!(error.to_string().contains("no room"), "{error}");
 }

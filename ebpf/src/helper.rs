@@ -1,11 +1,16 @@
 //! The helper functions that exist, as signatures.
 //!
-//! Names and numbers are Linux's (`include/uapi/linux/bpf.h`); Sluice's own will start at
+//! Names and numbers are Linux's (`include/uapi/linux/bpf.h`); Sluice's own start at
 //! [`SLUICE_FIRST`]. Bodies live in `runtime`; the interpreter reaches them through
 //! [`crate::interp::Helpers`]. The verifier holds a call's registers against [`Helper::args`].
 
 /// First number of Sluice's own helpers (design decision 1).
 pub const SLUICE_FIRST: u32 = 0x1_0000;
+
+/// Number of `sluice_wake`.
+pub const WAKE: u32 = SLUICE_FIRST;
+/// Number of `sluice_send_copy`.
+pub const SEND_COPY: u32 = SLUICE_FIRST + 1;
 
 /// What a helper expects in an argument register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +51,22 @@ pub const TABLE: &[Helper] = &[
     Helper { id: 7, name: "get_prandom_u32", args: &[], returns: Return::Scalar32 },
     // The CPU that runs the program.
     Helper { id: 8, name: "get_smp_processor_id", args: &[], returns: Return::Scalar32 },
+    // (context, argument) -> 0: control initiation. Once the program has ended, its owner's message
+    // handler is started with the argument, or the owner is woken. Once per run, however often.
+    Helper {
+        id: WAKE,
+        name: "sluice_wake",
+        args: &[Arg::Context, Arg::Scalar],
+        returns: Return::Scalar,
+    },
+    // (context) -> 0 if sent: message initiation. A copy of the packet as it is now, if the guard of
+    // the program's grant lets it out; bounded per run.
+    Helper {
+        id: SEND_COPY,
+        name: "sluice_send_copy",
+        args: &[Arg::Context],
+        returns: Return::Scalar,
+    },
 ];
 
 /// The helper with this number.

@@ -250,6 +250,35 @@ fn tracing_sees_each_instruction_with_its_registers() {
 }
 
 #[test]
+fn a_helper_gets_the_context_or_is_not_called() {
+    struct Seen(Vec<(u64, usize)>);
+    impl interp::Helpers for Seen {
+        fn call(&mut self, _: u32, _: [u64; 5]) -> Option<u64> {
+            None
+        }
+        fn call_on(&mut self, _: u32, args: [u64; 5], packet: &[u8]) -> Option<u64> {
+            self.0.push((args[1], packet.len()));
+            Some(3)
+        }
+    }
+    let run = |kind, text: &str| {
+        let mut seen = Seen(Vec::new());
+        let result = interp::run_packet(&program(kind, text), &mut [0; 14], &mut seen, 100);
+        (result, seen.0)
+    };
+    let good = run(Kind::Ash, "mov %r2, 5\ncall helper 0x10000\nexit");
+    assert_eq!(good, (Ok(3), vec![(5, 14)]));
+    let trap = |pc| (Err(Trap::HelperArgument { pc, reg: Reg::R1 }), vec![]);
+    assert_eq!(run(Kind::Ash, "mov %r1, 5\ncall helper 0x10001\nexit"), trap(1));
+    // A buffer is no context, wherever it lies.
+    assert_eq!(run(Kind::Memory, "call helper 0x10001\nexit"), trap(0));
+    assert_eq!(
+        run(Kind::Memory, "mov %r1, 0x10000000\ncall helper 0x10001\nexit"),
+        trap(1)
+    );
+}
+
+#[test]
 fn tracing_may_have_helpers() {
     let ash = program(Kind::Ash, "call helper 7\nexit");
     assert_eq!(

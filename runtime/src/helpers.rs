@@ -6,10 +6,14 @@
 //! functions for the interpreter, so that the two cannot drift apart.
 //!
 //! Numbers are Linux's (`include/uapi/linux/bpf.h`); Sluice's own start at 0x10000.
-//! Every body here is bounded, touches no caller memory and cannot fail.
+//! Every body here is bounded, touches no caller memory and cannot fail. Helpers that take the
+//! context have their bodies in `native::effects`, and for the interpreter in [`WithEffects`].
 
+use ebpf::helper;
 use ebpf::interp::Helpers;
 
+use crate::effects::{Effects, NoEffects, copy_result};
+use crate::native::effects;
 use crate::{clock, random};
 
 /// The type of every helper body.
@@ -28,7 +32,11 @@ pub fn body(id: u32) -> Option<Body> {
 /// The address that generated code calls for helper `id`.
 #[must_use]
 pub fn address(id: u32) -> Option<u64> {
-    body(id).map(|body| body as usize as u64)
+    let with_context = effects::TABLE.iter().find(|(known, _)| *known == id);
+    match with_context {
+        Some((_, body)) => Some(*body as usize as u64),
+        None => body(id).map(|body| body as usize as u64),
+    }
 }
 
 /// The same bodies for the reference interpreter.
@@ -38,6 +46,30 @@ pub struct Standard;
 impl Helpers for Standard {
     fn call(&mut self, id: u32, [a, b, c, d, e]: [u64; 5]) -> Option<u64> {
         body(id).map(|body| body(a, b, c, d, e))
+    }
+
+    fn call_on(&mut self, id: u32, args: [u64; 5], packet: &[u8]) -> Option<u64> {
+        WithEffects(&mut NoEffects).call_on(id, args, packet)
+    }
+}
+
+/// The same bodies, and those with an effect, for the reference interpreter.
+pub struct WithEffects<'a>(pub &'a mut dyn Effects);
+
+impl Helpers for WithEffects<'_> {
+    fn call(&mut self, id: u32, args: [u64; 5]) -> Option<u64> {
+        Standard.call(id, args)
+    }
+
+    fn call_on(&mut self, id: u32, args: [u64; 5], packet: &[u8]) -> Option<u64> {
+        match id {
+            helper::WAKE => {
+                self.0.wake(args[1]);
+                Some(0)
+            }
+            helper::SEND_COPY => Some(copy_result(self.0.send_copy(packet))),
+            _ => self.call(id, args),
+        }
     }
 }
 
@@ -64,10 +96,13 @@ mod tests {
     #[test]
     fn every_known_helper_has_a_body_and_no_other() {
         for helper in ebpf::helper::TABLE {
-            assert!(body(helper.id).is_some(), "{}", helper.name);
-            assert_ne!(address(helper.id), Some(0));
+            assert!(address(helper.id).is_some_and(|at| at != 0), "{}", helper.name);
+            let context = helper.args.contains(&ebpf::helper::Arg::Context);
+            assert_eq!(body(helper.id).is_none(), context, "{}", helper.name);
+            assert!(Standard.call_on(helper.id, [0; 5], &[]).is_some(), "{}", helper.name);
         }
-        assert_eq!(super::TABLE.len(), ebpf::helper::TABLE.len());
+        let bodies = super::TABLE.len() + crate::native::effects::TABLE.len();
+        assert_eq!(bodies, ebpf::helper::TABLE.len());
         assert_eq!(Standard.call(6, [0; 5]), None);
         assert_eq!(Standard.call(8, [1; 5]), Some(0));
     }

@@ -17,6 +17,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod clock;
+pub mod effects;
 pub mod helpers;
 // The one exception to the workspace's `unsafe_code = "deny"`: design.md, "Style".
 #[allow(unsafe_code)]

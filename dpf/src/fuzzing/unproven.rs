@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
+use ebpf::helper::{self, Arg};
 use ebpf::interp::{self, Trap};
-use ebpf::{Kind, Program};
+use ebpf::{CallTarget, Insn, Kind, Program, Reg};
 use runtime::PacketBuffer;
 use runtime::helpers::Standard;
 use runtime::native::{Code, Filter, HostPages, Memory, Packet};
@@ -31,6 +32,15 @@ pub(crate) enum NativeError {
 /// # Errors
 /// [`NativeError`]
 pub(crate) fn run_native(program: &Program, data: &[u8]) -> Result<(u64, Vec<u8>), NativeError> {
+    // A helper follows the context that it is given, and only a proof says that it is the context.
+    let with_context = |id| helper::by_id(id).is_some_and(|it| it.args.contains(&Arg::Context));
+    for (pc, insn) in (0_u32..).zip(program.insns()) {
+        if let Insn::Call { target: CallTarget::Helper(id) } = *insn
+            && with_context(id)
+        {
+            return Err(NativeError::Trapped(Trap::HelperArgument { pc, reg: Reg::R1 }));
+        }
+    }
     let mut copy = data.to_vec();
     interp::run_packet(program, &mut copy, &mut Standard, BUDGET).map_err(NativeError::Trapped)?;
     let mut data = data.to_vec();

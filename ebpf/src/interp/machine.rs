@@ -9,7 +9,7 @@ use super::arith;
 use super::memory::{Access, CONTEXT_BASE, DATA_BASE, Data, Memory};
 use super::trap::Trap;
 use super::{Helpers, Watch};
-use crate::helper;
+use crate::helper::{self, Arg};
 use crate::insn::{AtomicOp, CallTarget, Imm64, Insn, Operand, Reg, Size, Width};
 use crate::limits::{CALL_DEPTH, DATA_BYTES};
 use crate::program::{Kind, Program};
@@ -174,12 +174,16 @@ impl<'a> Machine<'a> {
     fn call_helper(&mut self, pc: u32, id: u64) -> Result<Next, Trap> {
         let unknown = Trap::UnknownHelper { pc, id };
         let number = u32::try_from(id).map_err(|_| unknown)?;
-        let declared = helper::by_id(number).map_or(0, |helper| helper.args.len());
-        for reg in Reg::ALL.into_iter().skip(1).take(declared) {
-            self.get(pc, reg)?;
+        let declared = helper::by_id(number).map_or(&[][..], |helper| helper.args);
+        for (reg, arg) in Reg::ALL.into_iter().skip(1).zip(declared) {
+            let value = self.get(pc, reg)?;
+            if *arg == Arg::Context && !self.memory.is_context(value) {
+                return Err(Trap::HelperArgument { pc, reg });
+            }
         }
         let [_, a, b, c, d, e, ..] = self.registers;
-        let result = self.helpers.call(number, [a, b, c, d, e]).ok_or(unknown)?;
+        let packet = self.memory.bytes();
+        let result = self.helpers.call_on(number, [a, b, c, d, e], packet).ok_or(unknown)?;
         self.forget(ARGUMENTS);
         self.set(Reg::R0, result);
         Ok(Next::At(pc + 1))

@@ -90,6 +90,16 @@ impl<'a> Memory<'a> {
         memory
     }
 
+    /// The packet or buffer.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.data.bytes()
+    }
+
+    /// Whether a value is the address of the context that the program was given.
+    pub(super) fn is_context(&self, value: u64) -> bool {
+        self.has_context && value == u64::from(CONTEXT_BASE)
+    }
+
     /// Makes the stack frame of a function that is entered.
     pub(super) fn push_frame(&mut self) {
         self.frames.push(Frame { bytes: [0; STACK_BYTES], written: [false; STACK_BYTES] });

@@ -32,6 +32,11 @@ pub trait Helpers {
     /// Calls helper `id` with `r1` to `r5`, unwritten ones 0. `None` if there is no such helper:
     /// the program then traps.
     fn call(&mut self, id: u32, args: [u64; 5]) -> Option<u64>;
+
+    /// The same, for helpers that look at the packet or buffer as it is now.
+    fn call_on(&mut self, id: u32, args: [u64; 5], _packet: &[u8]) -> Option<u64> {
+        self.call(id, args)
+    }
 }
 
 /// Without any helper.

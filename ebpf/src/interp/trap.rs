@@ -58,6 +58,13 @@ pub enum Trap {
         /// The helper's number.
         id: u64,
     },
+    /// A helper's argument is not the context that it wants.
+    HelperArgument {
+        /// Slot.
+        pc: u32,
+        /// The argument's register.
+        reg: Reg,
+    },
     /// A call of a kernel function.
     KernelFunction {
         /// Slot.
@@ -102,6 +109,7 @@ impl Trap {
             | Self::UninitialisedRegister { pc, .. }
             | Self::UninitialisedStack { pc, .. }
             | Self::UnknownHelper { pc, .. }
+            | Self::HelperArgument { pc, .. }
             | Self::KernelFunction { pc, .. }
             | Self::Imm64Kind { pc, .. }
             | Self::CallDepth { pc }
@@ -131,6 +139,9 @@ impl fmt::Display for Trap {
                 write!(f, "the stack at {address:#x} is read before anything is written to it")
             }
             Self::UnknownHelper { id, .. } => write!(f, "there is no helper {id}"),
+            Self::HelperArgument { reg, .. } => {
+                write!(f, "r{} is not the context that the helper wants", reg.number())
+            }
             Self::KernelFunction { id, .. } => write!(f, "there is no kernel function {id}"),
             Self::Imm64Kind { kind, .. } => write!(f, "there is no 64-bit load of kind {kind}"),
             Self::CallDepth { .. } => write!(f, "calls nest too deep"),

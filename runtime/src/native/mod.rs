@@ -17,6 +17,7 @@
 
 pub mod code;
 pub mod dispatch;
+pub(crate) mod effects;
 #[cfg(feature = "std")]
 pub mod host;
 pub mod pages;

@@ -14,6 +14,7 @@ use ebpf::context::ABORTED;
 use ebpf::limits::PACKET_MAX;
 
 use super::code::{Code, Convention, sealed};
+use crate::effects::{Effects, NoEffects};
 use crate::packet::PacketBuffer;
 
 /// What a packet program sees behind r1, in native layout.
@@ -30,6 +31,8 @@ pub struct NativeContext {
     pub ingress_ifindex: u32,
     /// Receive queue that the frame came from.
     pub rx_queue_index: u32,
+    /// Address of the `&mut dyn Effects` of this run, or 0. No program can load it.
+    pub effects: u64,
 }
 
 // The engine emits these offsets and its checker compares them: they are an interface.
@@ -91,14 +94,28 @@ impl Code<Packet> {
     /// is not run: `ABORTED`.
     #[must_use]
     pub fn run_packet(&self, packet: &mut PacketBuffer<'_>) -> u64 {
+        self.run_packet_with(packet, &mut NoEffects)
+    }
+
+    /// The same; what the handler does besides goes to `effects`.
+    #[must_use]
+    pub fn run_packet_with(
+        &self,
+        packet: &mut PacketBuffer<'_>,
+        effects: &mut dyn Effects,
+    ) -> u64 {
         let frame = packet.data_mut();
         if frame.len() > PACKET_MAX {
             return u64::from(ABORTED);
         }
         let start = frame.as_mut_ptr().expose_provenance() as u64;
-        let context = context(start, frame.len());
+        let mut slot = effects;
+        let effects = (&raw mut slot).expose_provenance() as u64;
+        let context = NativeContext { effects, ..context(start, frame.len()) };
+        let _ = (&raw const context).expose_provenance();
         // SAFETY: as for a filter; under `Packet` it also writes the frame, which is borrowed
-        // exclusively for the time of the call.
+        // exclusively for the time of the call, and calls helpers with the context, which carries
+        // the address of `slot`: both outlive the call.
         let entry = unsafe { transmute::<*const (), PacketEntry>(self.entry()) };
         entry(&raw const context)
     }
@@ -125,5 +142,6 @@ fn context(start: u64, len: usize) -> NativeContext {
         data_meta: start,
         ingress_ifindex: 0,
         rx_queue_index: 0,
+        effects: 0,
     }
 }
