@@ -2,8 +2,8 @@
 //!
 //! The machine counts instructions: its clock is its work, so the kernel's "cycles from the receive
 //! interrupt to the transmit kick" are guest instructions, other environments' slices included.
-//! With
-//! 1, 4 and 16 environments that loop beside it, a library OS waits for its turn; an ASH does not.
+//! With 1, 4 and 16 environments that loop beside it, a library OS waits for its turn; an ASH does
+//! not.
 
 use std::io::Write;
 
@@ -26,7 +26,8 @@ const SETTLING: u32 = 4;
 /// One row of the table: medians over [`limits::COUNTED_REQUESTS`] requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Environments that looped at the time, as the kernel counted them.
+    /// Environments that were runnable beside it at least: the fewest that the kernel counted
+    /// (`init` or a server may have been on their way to sleep as well).
     pub runnable: u32,
     /// Instructions until the ASH's answer was on its way.
     pub ash: u64,
@@ -69,7 +70,7 @@ fn row(wanted: u32, ash: Vec<(u64, u32)>, library: Vec<(u64, u32)>) -> Row {
     // The library OS is itself runnable when it answers, so only the ASH's samples tell how many
     // there were beside it.
     let library = library.into_iter().map(|(cycles, _)| cycles).collect();
-    let runnable = median(ash_counts).unwrap_or(wanted);
+    let runnable = ash_counts.into_iter().min().map_or(0, |fewest| fewest.min(wanted));
     let (ash, library) = (median(ash).unwrap_or(0), median(library).unwrap_or(0));
     Row { runnable, ash, library, samples }
 }
