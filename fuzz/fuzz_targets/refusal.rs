@@ -1,0 +1,4 @@
+//! See `abi::fuzzing::refusal_any`.
+#![no_main]
+use sluice_abi::fuzzing::refusal_any;
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| _ = refusal_any(bytes));
