@@ -2,7 +2,6 @@
 
 use core::fmt;
 
-use ebpf::Kind;
 use runtime::pages::CodeError;
 
 use crate::check::CheckError;

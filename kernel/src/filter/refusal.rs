@@ -108,7 +108,7 @@ impl Trouble {
             }
             EngineError::Pages(_) | EngineError::NoMemory => (Code::NoMemory, None),
             EngineError::NoSuchGrant => (Code::Stale, None),
-            EngineError::WrongKind { .. } | EngineError::Compile(_) => (Code::Malformed, None),
+            EngineError::Compile(_) => (Code::Malformed, None),
         };
         let limit = limit.map(|(name, value)| (String::from(name), value as u64));
         Trouble::Refused(Box::new(Refusal {
