@@ -96,6 +96,18 @@ pub struct BindingStats {
     pub dropped: u64,
     /// Frames sent from the ring.
     pub transmitted: u64,
-    /// Frames refused by the transmit guard.
+    /// Frames refused by the transmit guard, copies that its ASH wanted to send included.
     pub refused: u64,
+    /// Packets that the ASH did not see because its owner's allowance was spent.
+    pub fell_back: u64,
+    /// Instructions charged to the owner for this binding's ASH.
+    pub charged: u64,
+    /// Copies that the ASH sent.
+    pub initiated: u64,
+    /// Packets at which the ASH woke its owner.
+    pub woken: u64,
+    /// Packets that went through the binding's pipe.
+    pub piped: u64,
+    /// Cycles spent in that pipe.
+    pub pipe_cycles: u64,
 }

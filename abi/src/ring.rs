@@ -37,3 +37,5 @@ pub const EVENT_REVOKE: u64 = 16;
 pub const EVENT_REPOSSESS: u64 = 32;
 /// `Wait` returned because a request for resources that the caller made is over.
 pub const EVENT_REVOKED: u64 = 64;
+/// `Wait` returned because the caller's own ASH called `sluice_wake`.
+pub const EVENT_MESSAGE: u64 = 256;

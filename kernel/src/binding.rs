@@ -15,6 +15,8 @@ pub(crate) struct Binding {
     pub(crate) owner: EnvironmentId,
     pub(crate) grant: GrantId,
     pub(crate) ash: Option<NativeProgram>,
+    /// The most instructions that one run of the ASH takes: what each run is charged.
+    pub(crate) ash_cost: u32,
     pub(crate) rings: Option<Rings>,
     pub(crate) stats: BindingStats,
     /// When the last packet that was delivered was picked up, in cycles; none once answered.

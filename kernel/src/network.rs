@@ -24,6 +24,8 @@ pub(crate) struct Network {
     pub(crate) sending: Vec<Sending>,
     /// When the card's last interrupt came, in cycles, until its packets are picked up.
     interrupted: Option<u64>,
+    /// The period of the clock that packets are charged in ([`crate::charge`]).
+    pub(crate) period: u64,
     /// Where a transmission's header is copied to. Beyond the header it is always zero.
     pub(crate) header: Box<[u8; FRAME_BYTES_MAX]>,
 }
@@ -53,6 +55,7 @@ impl Network {
             grants: BTreeMap::from([(GrantId::ROOT, root)]),
             sending: Vec::with_capacity(machine::limits::TRANSMIT_SLOTS),
             interrupted: None,
+            period: 0,
             header: Box::new([0; FRAME_BYTES_MAX]),
         }
     }

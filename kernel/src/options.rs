@@ -15,6 +15,8 @@ pub struct Options {
     pub latency: bool,
     /// `fail_reservation=N`: the N-th reservation, counted from 1, fails.
     pub fail_reservation: Option<u64>,
+    /// `allowance=N`: instructions of downloaded code per environment and period.
+    pub allowance: Option<u32>,
     /// `crash=test`: the kernel panics once `init` is loaded, to show what that looks like.
     pub crash: bool,
 }
@@ -28,6 +30,7 @@ impl Options {
             trace: false,
             latency: false,
             fail_reservation: None,
+            allowance: None,
             crash: false,
         };
         line.split_ascii_whitespace().for_each(|word| options.word(word));
@@ -40,6 +43,7 @@ impl Options {
             ("trace", "") => (self.trace, self.latency) = (true, true),
             ("latency", "") => self.latency = true,
             ("fail_reservation", n) => self.fail_reservation = n.parse().ok(),
+            ("allowance", n) => self.allowance = n.parse().ok(),
             ("crash", "test") => self.crash = true,
             _ => {}
         }

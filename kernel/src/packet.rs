@@ -13,14 +13,17 @@ use machine::Received;
 use verifier::BindingId;
 
 use crate::Kernel;
+use crate::charge;
 use crate::fragment::{self, Fragment};
 use crate::limits::BATCH_MAX;
-use crate::ring::is_frame_length;
+use crate::ring::{Rings, is_frame_length};
 
 /// What a binding's ASH, or its absence, says about a packet.
 enum Action {
     Reply,
     Deliver,
+    /// No ASH saw it: its owner's allowance is spent.
+    FallBack,
     Drop(Reason),
 }
 
@@ -31,6 +34,7 @@ impl Kernel {
             return self.network.quiet();
         }
         let picked_up = self.network.pick_up();
+        self.network.period = charge::period_of(machine::time::now_ns());
         let mut answered = [None; BATCH_MAX];
         for slot in &mut answered {
             let Some(packet) = self.network.nic.as_mut().and_then(|nic| nic.receive()) else {
@@ -56,6 +60,7 @@ impl Kernel {
             Ok(owner) => match self.run_ash(owner, &mut packet) {
                 Action::Reply => self.reply(owner, packet),
                 Action::Deliver => self.deliver(owner, packet, picked_up),
+                Action::FallBack => self.fall_back(owner, packet, picked_up),
                 Action::Drop(reason) => self.drop_packet(packet, Some(owner), reason),
             },
         };
@@ -85,12 +90,20 @@ impl Kernel {
         Ok(id)
     }
 
-    /// Runs the owner's ASH in place, whether or not the owner is running.
+    /// Runs the owner's ASH in place, whether or not the owner is running, if the owner can pay.
     fn run_ash(&mut self, owner: BindingId, packet: &mut Received) -> Action {
         let binding = self.network.bindings.get(&owner);
-        let Some(ash) = binding.and_then(|binding| binding.ash.as_ref()) else {
+        let Some(payer) = binding.filter(|it| it.ash.is_some()).map(|it| (it.owner, it.ash_cost))
+        else {
             return Action::Deliver;
         };
+        let affordable = self.charge(payer.0, payer.1);
+        let Some(binding) = self.network.bindings.get_mut(&owner) else { return Action::Deliver };
+        if !affordable {
+            return Action::FallBack;
+        }
+        binding.stats.charged += u64::from(binding.ash_cost);
+        let Some(ash) = &binding.ash else { return Action::Deliver };
         match u32::try_from(ash.run(&mut packet.buffer())) {
             Ok(ebpf::context::TX) => Action::Reply,
             Ok(ebpf::context::PASS) => Action::Deliver,
@@ -139,6 +152,20 @@ impl Kernel {
         self.recycle(packet);
         self.post(owner, EVENT_PACKET);
         Verdict::Delivered(id.to_raw())
+    }
+
+    /// The owner is broke: its ring takes the packet, as if there were no ASH.
+    fn fall_back(&mut self, id: BindingId, packet: Received, picked_up: u64) -> Verdict {
+        self.counters.rx.fell_back += 1;
+        let ring = self.network.bindings.get_mut(&id).is_some_and(|binding| {
+            binding.stats.fell_back += 1;
+            binding.rings.as_ref().is_some_and(Rings::receives)
+        });
+        if ring {
+            self.deliver(id, packet, picked_up)
+        } else {
+            self.drop_packet(packet, Some(id), Reason::OwnerBroke)
+        }
     }
 
     fn drop_packet(

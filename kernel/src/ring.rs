@@ -64,6 +64,11 @@ impl Rings {
         }
     }
 
+    /// Whether there is a receive ring.
+    pub(crate) fn receives(&self) -> bool {
+        !self.receive.is_empty()
+    }
+
     /// Every frame, once per use.
     pub(crate) fn frames(&self) -> impl Iterator<Item = u64> {
         let pages = self.receive.iter().chain(&self.transmit).copied();

@@ -151,6 +151,7 @@ impl Kernel {
         let cost = BINDING_COST + 64 * (filter_slots + ash_slots) as u64;
         self.reserve_for_publication(owner, filter_slots + ash_slots, cost)?;
         let rings = self.check_rings(owner, rings)?;
+        let ash_cost = ash.as_ref().map_or(0, Verified::worst_case);
         let ash = match &ash {
             Some(verified) => Some(self.load(verified, Blame::Ash)?),
             None => None,
@@ -159,6 +160,7 @@ impl Kernel {
             owner,
             grant: placed.grant(),
             ash,
+            ash_cost,
             rings,
             stats: BindingStats::default(),
             picked_up: None,
