@@ -22,6 +22,9 @@ struct Group {
     bits: u32,
     /// From the lowest: number of the byte's bit, and whether it is inverted.
     sources: [(u8, bool); 64],
+    /// The byte's bit that is the lowest, if the others follow it and none is inverted: nearly
+    /// always, and quick to work with.
+    straight: Option<u8>,
 }
 
 impl Group {
@@ -32,6 +35,9 @@ impl Group {
 
     /// The group's value when the byte is `byte`.
     fn value(&self, byte: u8) -> u64 {
+        if let Some(first) = self.straight {
+            return u64::from(byte) >> first & low_mask(self.bits);
+        }
         let mut value = 0;
         for (at, &(bit, inverted)) in self.sources.iter().enumerate().take(self.bits as usize) {
             value |= u64::from((byte >> bit & 1 == 1) != inverted) << at;
@@ -165,9 +171,15 @@ fn groups(values: &Values, bits: &[Bit; 64]) -> Vec<Group> {
             None => {
                 let mut sources = [(0, false); 64];
                 sources[0] = source;
-                groups.push(Group { cell, low: at, bits: 1, sources });
+                groups.push(Group { cell, low: at, bits: 1, sources, straight: None });
             }
         }
+    }
+    for group in &mut groups {
+        let (first, _) = group.sources[0];
+        let mut sources = (first..).zip(&group.sources).take(group.bits as usize);
+        let straight = sources.all(|(bit, &source)| source == (bit, false));
+        group.straight = straight.then_some(first);
     }
     groups.reverse();
     groups
