@@ -84,7 +84,10 @@ const fn ask_units(rules: usize) -> u32 {
     64 + (rules * rules / 8) as u32
 }
 
-const _: () = assert!(FOLLOW_UNITS <= ITEM_UNITS);
+/// Fuel for one thing that is given back: a few blocks of memory.
+const CLEAR_UNITS: u32 = 4;
+
+const _: () = assert!(FOLLOW_UNITS <= ITEM_UNITS && CLEAR_UNITS <= ITEM_UNITS);
 
 /// The most heap that the work list for a program of `slots` slots holds, in bytes: two tasks for
 /// each branch on a path.
@@ -137,6 +140,19 @@ impl Extraction {
                     }
                 }
                 Stage::Work => return self.work(program, fuel),
+            }
+        }
+    }
+
+    /// Gives memory back piece by piece, until nothing is left whose freeing takes long.
+    pub(super) fn clear(&mut self, fuel: &mut Fuel) -> Poll<()> {
+        loop {
+            if fuel.is_empty() {
+                return Poll::Pending;
+            }
+            fuel.spend(CLEAR_UNITS);
+            if self.tasks.pop().is_none() && !self.nodes.forget_one() && !self.rules.forget_one() {
+                return Poll::Ready(());
             }
         }
     }

@@ -51,6 +51,8 @@ use extract::Extraction;
 pub struct ClaimProof {
     verified: Verified,
     work: Option<Box<Extraction>>,
+    /// What the work came to, while its memory is given back.
+    answer: Option<Result<Space, Refusal>>,
 }
 
 /// A filter and exactly the frames that it accepts: made by [`ClaimProof`] only.
@@ -76,7 +78,7 @@ impl ClaimProof {
     #[must_use]
     pub fn new(verified: Verified) -> ClaimProof {
         let work = Some(Box::new(Extraction::new(verified.program())));
-        ClaimProof { verified, work }
+        ClaimProof { verified, work, answer: None }
     }
 
     /// Works until the fuel is spent or the answer is there.
@@ -87,12 +89,20 @@ impl ClaimProof {
         let Some(work) = &mut self.work else {
             return Poll::Ready(Err(Refusal::new(RefusalCode::Finished)));
         };
-        let answer = match self.verified.kind() {
-            Kind::Filter => work.step(self.verified.program(), fuel),
-            _ => Poll::Ready(Err(Refusal::new(RefusalCode::NotAFilter))),
-        };
-        let Poll::Ready(answer) = answer else { return Poll::Pending };
+        if self.answer.is_none() {
+            let answer = match self.verified.kind() {
+                Kind::Filter => work.step(self.verified.program(), fuel),
+                _ => Poll::Ready(Err(Refusal::new(RefusalCode::NotAFilter))),
+            };
+            let Poll::Ready(answer) = answer else { return Poll::Pending };
+            self.answer = Some(answer);
+        }
+        if work.clear(fuel).is_pending() {
+            return Poll::Pending;
+        }
         self.work = None;
+        let finished = || Err(Refusal::new(RefusalCode::Finished));
+        let answer = self.answer.take().unwrap_or_else(finished);
         let verified = self.verified.clone();
         Poll::Ready(answer.map(|space| Claim { verified, space: Arc::new(space) }))
     }

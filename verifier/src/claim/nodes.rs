@@ -91,4 +91,9 @@ impl Nodes {
             node.accepted = Some(Arc::from(accepted));
         }
     }
+
+    /// Gives the memory of one node back; the table is of no use then. `false`: there is none.
+    pub(super) fn forget_one(&mut self) -> bool {
+        self.nodes.pop().is_some()
+    }
 }

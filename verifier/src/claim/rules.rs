@@ -101,6 +101,11 @@ impl Rules {
         Ok(id)
     }
 
+    /// Gives the memory of one rule back; the table is of no use then. `false`: there is none.
+    pub(super) fn forget_one(&mut self) -> bool {
+        self.rules.pop().is_some()
+    }
+
     /// Accounts for a list of so many numbers.
     ///
     /// # Errors
