@@ -121,4 +121,6 @@ pub struct EnvironmentSpec {
     pub at_boot: bool,
     /// Whether the page of addresses is writable for it (`netd`) or read-only.
     pub owns_addresses: bool,
+    /// Positions of the vector of slices that it gets; 0 is taken as 1.
+    pub slices: u32,
 }

@@ -16,6 +16,7 @@ pub mod capability;
 pub mod clock;
 pub mod environment;
 pub mod exposed;
+pub mod ipc;
 pub mod layout;
 pub mod loader;
 pub mod logger;
@@ -23,7 +24,10 @@ pub mod paging;
 pub mod print;
 pub mod program;
 pub mod rings;
+pub mod slice;
+pub mod stride;
 pub mod sys;
+pub mod transfer;
 pub mod upcall;
 
 pub use abi::{Handle, Rights, Status};

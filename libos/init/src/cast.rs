@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use abi::limits::PAGE_BYTES;
 use abi::start::{EnvironmentSpec, Manifest, Start, State};
 use abi::{Handle, Rights, Status};
+use libos::slice::Vector;
 use libos::addresses::{AddressPage, Addresses};
 use libos::capability::{drop_handle, grant_handle, state_name};
 use libos::loader::{LoadError, Loaded, load};
@@ -24,6 +25,7 @@ pub(crate) const INSTANCES_MAX: u64 = 64;
 pub(crate) struct Cast {
     own: Env,
     debug: Handle,
+    vector: Vector,
     mac: [u8; 6],
     archive: Archive,
     manifest: Manifest,
@@ -44,6 +46,8 @@ impl Cast {
     ) -> Result<Cast, String> {
         let own = environment.own().map_err(|missing| format!("{missing}"))?;
         let debug = environment.handle("debug").map_err(|missing| format!("{missing}"))?;
+        let vector = environment.handle("slices").map_err(|missing| format!("{missing}"))?;
+        let vector = Vector(vector);
         let (window, addresses) = publish_addresses(own, environment.mac(), &manifest)
             .map_err(|status| format!("page of addresses: {status:?}"))?;
         if environment.mac() == [0; 6] {
@@ -51,7 +55,7 @@ impl Cast {
         }
         let alive = Vec::new();
         let mac = environment.mac();
-        Ok(Cast { own, debug, mac, archive, manifest, grants, addresses, _window: window, alive })
+        Ok(Cast { own, debug, vector, mac, archive, manifest, grants, addresses, _window: window, alive })
     }
 
     /// Starts everybody whom the manifest wants at boot.
@@ -159,6 +163,18 @@ impl Cast {
         let own = grant_handle(env.0, env, Rights::CONTROL | Rights::GRANT)?;
         let debug = grant_handle(self.debug, env, Rights::WRITE)?;
         let mut handles = alloc::vec![("self".to_string(), own), ("debug".to_string(), debug)];
+        for number in 0..spec.slices.max(1) {
+            let slice = match self.vector.allocate(env, None) {
+                // It runs in what the owners of positions leave.
+                Err(Status::Limit) => break,
+                slice => slice?,
+            };
+            let there = grant_handle(slice.0, env, Rights::CONTROL | Rights::GRANT)?;
+            // The position is the environment's; its name here is not needed.
+            drop_handle(slice.0)?;
+            let name = if number == 0 { "slice".to_string() } else { format!("slice:{number}") };
+            handles.push((name, there));
+        }
         for wanted in &spec.grants {
             // A grant that was refused is missing from the start block, as its line above said.
             let Some(grant) = self.grants.find(wanted) else { continue };

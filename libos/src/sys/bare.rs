@@ -39,6 +39,14 @@ pub(super) fn perform(request: Request<'_>) -> (u64, u64) {
             registers(Call::GrantDerive as u64, [grant.0, at, 0, 0, 0, 0])
         }
         Request::Bind(bind) => self::bind(bind),
+        Request::Words { call, first, into } => {
+            let at = into.as_mut_ptr() as u64;
+            let args = match first {
+                Some(first) => [first.0, at, 0, 0, 0, 0],
+                None => [at, into.len() as u64, 0, 0, 0, 0],
+            };
+            registers(call as u64, args)
+        }
         Request::Batch { own, entries } => {
             let count = entries.len() as u64;
             registers(Call::PageBatch as u64, [own.0, address(entries), count, 0, 0, 0])

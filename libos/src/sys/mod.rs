@@ -16,9 +16,12 @@ mod heap;
 #[cfg(not(target_os = "none"))]
 pub mod host;
 pub mod hostile;
+pub mod measure;
 pub mod paged;
 #[cfg(target_os = "none")]
 mod start;
+pub mod transfer;
+pub mod twin;
 pub mod upcall;
 mod vector;
 mod window;
@@ -84,6 +87,15 @@ pub enum Request<'a> {
     },
     /// `Bind`.
     Bind(Bind<'a>),
+    /// The kernel writes words: `(address, count)`, or `(first, address)`.
+    Words {
+        /// Which call.
+        call: Call,
+        /// The argument before the address, if there is one.
+        first: Option<Handle>,
+        /// Where to.
+        into: &'a mut [u32],
+    },
     /// `PageBatch`.
     Batch {
         /// In which environment.
