@@ -1,4 +1,6 @@
 //! See `abi::fuzzing::records_any`.
 #![no_main]
 use sluice_abi::fuzzing::records_any;
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| _ = records_any(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = records_any(bytes);
+});
