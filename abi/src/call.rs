@@ -102,6 +102,15 @@ calls! {
     /// `(binding, &mut BindingStats)`.
     BindingStats = 45,
 
+    /// `(binding, passes, count)`: packets for the binding's ring go through these passes
+    /// ([`crate::download`]) on their way; a count of zero takes them back.
+    PipeSet = 80,
+    /// `(&PredicateRequest)`: the caller's wake-up predicate from now on.
+    PredicateSet = 81,
+    /// `(deadline_ns)` → what the predicate returned, or 0. Sleeps until the caller's predicate
+    /// returns something else than 0 or the deadline passes; no event ends it.
+    WaitUntil = 82,
+
     /// `(buffer, length)` → bytes written: a `postcard` [`crate::books::Books`].
     Books = 50,
     /// `()` → 0 if the books add up, otherwise the failing check's number

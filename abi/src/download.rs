@@ -47,6 +47,9 @@ pub const BLOCK_CLOCK: usize = 0;
 /// Word of the block: event bits that no `Wait` has returned yet.
 pub const BLOCK_EVENTS: usize = 1;
 
+/// What `WaitUntil` returns when a page that its predicate looks at has gone.
+pub const WORD_GONE: u64 = u64::MAX;
+
 /// What [`crate::Call::PredicateSet`] reads.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,

@@ -47,6 +47,8 @@ pub enum Blame {
     Ash,
     /// No program: the request or the kernel's own limits.
     Request,
+    /// A wake-up predicate.
+    Predicate,
 }
 
 /// The record.

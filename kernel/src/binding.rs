@@ -4,6 +4,7 @@ use abi::bind::BindingStats;
 use abi::record::Record;
 use alloc::vec::Vec;
 use dpf::NativeProgram;
+use dpf::dilp::NativePipe;
 use verifier::{BindingId, GrantId};
 
 use crate::Kernel;
@@ -18,6 +19,8 @@ pub(crate) struct Binding {
     /// The most instructions that one run of the ASH takes: what each run is charged.
     pub(crate) ash_cost: u32,
     pub(crate) rings: Option<Rings>,
+    /// What delivery does to a packet besides moving it.
+    pub(crate) pipe: Option<NativePipe>,
     pub(crate) stats: BindingStats,
     /// When the last packet that was delivered was picked up, in cycles; none once answered.
     pub(crate) picked_up: Option<u64>,
@@ -46,6 +49,9 @@ impl Kernel {
         let Some(binding) = network.bindings.remove(&id) else { return };
         if let Some(ash) = binding.ash {
             ash.free(&mut network.code);
+        }
+        if let Some(pipe) = binding.pipe {
+            pipe.free(&mut network.code);
         }
         if let Some(owner) = self.environments.get_mut(binding.owner) {
             owner.bindings = owner.bindings.saturating_sub(1);

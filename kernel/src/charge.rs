@@ -14,8 +14,12 @@
 use abi::limits::SLICE_NS;
 use abi::slice::POSITIONS;
 
+use ebpf::Insn;
+use verifier::Verified;
+
 use crate::Kernel;
 use crate::environment::EnvironmentId;
+use crate::limits::HELPER_COST;
 
 /// One environment's allowance.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +46,7 @@ impl Allowance {
     }
 
     /// Takes so many instructions, if they are left.
-    fn take(&mut self, cost: u32) -> bool {
+    pub(crate) fn take(&mut self, cost: u32) -> bool {
         let Some(left) = self.left.checked_sub(u64::from(cost)) else { return false };
         self.left = left;
         self.debt += u64::from(cost);
@@ -63,6 +67,13 @@ const PERIOD_NS: u64 = POSITIONS as u64 * SLICE_NS;
 /// The period that an instant belongs to.
 pub(crate) fn period_of(now_ns: u64) -> u64 {
     now_ns / PERIOD_NS
+}
+
+/// What a run of a program is charged: its longest path, and what helpers cost beyond the call.
+pub(crate) fn cost_of(verified: &Verified) -> u32 {
+    let insns = verified.program().insns();
+    let calls = insns.iter().filter(|insn| matches!(insn, Insn::Call { .. })).count() as u32;
+    verified.worst_case().saturating_add(calls.saturating_mul(HELPER_COST))
 }
 
 impl Kernel {

@@ -14,10 +14,12 @@ use crate::books::Counters;
 use crate::channel::Channel;
 use crate::environment::{Ended, EnvironmentId, Environments};
 use crate::exposed::Exposed;
+use crate::initiate::Staging;
 use crate::limits::BATCHES_MAX;
 use crate::network::Network;
 use crate::options::Options;
 use crate::pages::Memory;
+use crate::predicate::Predicates;
 use crate::reserve::{Need, Reservations};
 use crate::revocation::Revocations;
 use crate::scheduler::Scheduler;
@@ -34,6 +36,7 @@ pub struct Kernel {
     pub(crate) reservations: Reservations,
     pub(crate) revocations: Revocations,
     pub(crate) counters: Counters,
+    pub(crate) predicates: Predicates,
     /// What every address space shows; nothing on a machine too small for it.
     pub(crate) exposed: Option<Exposed>,
 }
@@ -46,7 +49,8 @@ impl Kernel {
         log::set_max_level(options.log);
         let mut memory = Memory::new(boot.frames);
         let exposed = Exposed::new(&mut memory, boot.wall_clock_ns);
-        let network = Network::new(boot.nic, boot.code, boot.entropy);
+        let staging = Staging::new(&mut memory, boot.nic.is_some());
+        let network = Network::new(boot.nic, boot.code, staging, boot.entropy);
         let mut kernel = Kernel {
             options,
             memory,
@@ -57,6 +61,7 @@ impl Kernel {
             reservations: Reservations::new(options.fail_reservation),
             revocations: Revocations::new(),
             counters: Counters::default(),
+            predicates: Predicates::default(),
             exposed,
         };
         let (frames, mac) = (kernel.memory.books().total, kernel.network.mac());
@@ -71,6 +76,7 @@ impl Kernel {
         self.serve();
         let now = machine::time::now_ns();
         self.end_slice(now);
+        self.look_at_predicates(now);
         match self.choose(now) {
             Some(id) => self.run(id),
             None => self.sleep(),
@@ -123,7 +129,7 @@ impl Kernel {
             // More than one serving takes: its interrupt may have been acknowledged already.
             return;
         }
-        let deadline = self.scheduler.next_deadline;
+        let deadline = self.scheduler.next_deadline.min(self.predicates_due());
         self.scheduler.disarmed();
         let event = machine::idle((deadline != u64::MAX).then_some(deadline));
         self.interrupt(event);

@@ -33,6 +33,25 @@ pub const ENVIRONMENT_COST: u64 = 4096;
 /// Kernel heap that a binding costs besides its programs.
 pub const BINDING_COST: u64 = 8192;
 
+/// Kernel heap and code that a pipe costs the owner of its binding.
+pub const PIPE_COST: u64 = 8192;
+
+/// The same for a predicate, besides its program's slots.
+pub const PREDICATE_COST: u64 = 12 * 1024;
+
+/// Nanoseconds between two looks at predicates while somebody runs or the machine idles.
+pub const PREDICATE_NS: u64 = SLICE_NS / 8;
+
+/// Instructions charged for each helper call that a program contains.
+pub const HELPER_COST: u32 = 64;
+
+/// Instructions charged for a copy that a handler sends, besides the handler's own: guard, copy and
+/// queueing of the longest frame.
+pub const COPY_COST: u32 = 2048;
+
+/// Frames for the bytes of such copies behind their headers, two copies to a frame.
+pub const STAGING_FRAMES: usize = 4;
+
 /// Kernel heap that must be free before a call may allocate its few hundred bytes, so that the
 /// small allocations between two reservations never meet an empty heap.
 pub const HEAP_HEADROOM: usize = 128 * 1024;

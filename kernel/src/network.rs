@@ -10,6 +10,7 @@ use verifier::{BindingId, GrantId, Registry};
 
 use crate::binding::Binding;
 use crate::grant::GrantRecord;
+use crate::initiate::Staging;
 
 /// The network side of the kernel.
 pub(crate) struct Network {
@@ -20,6 +21,8 @@ pub(crate) struct Network {
     pub(crate) engine: Engine,
     pub(crate) bindings: BTreeMap<BindingId, Binding>,
     pub(crate) grants: BTreeMap<GrantId, GrantRecord>,
+    /// Copies that handlers sent.
+    pub(crate) staging: Staging,
     /// Transmissions with the card; never more than it has room for.
     pub(crate) sending: Vec<Sending>,
     /// When the card's last interrupt came, in cycles, until its packets are picked up.
@@ -42,7 +45,12 @@ pub(crate) struct Sending {
 }
 
 impl Network {
-    pub(crate) fn new(nic: Option<Nic>, code: CodeWindow, entropy: [u64; 4]) -> Network {
+    pub(crate) fn new(
+        nic: Option<Nic>,
+        code: CodeWindow,
+        staging: Staging,
+        entropy: [u64; 4],
+    ) -> Network {
         let [key, ..] = entropy;
         let root = GrantRecord { guard: None, holders: 0, payer: None, cost: 0 };
         Network {
@@ -53,6 +61,7 @@ impl Network {
             engine: Engine::new(HashKey::new(key)),
             bindings: BTreeMap::new(),
             grants: BTreeMap::from([(GrantId::ROOT, root)]),
+            staging,
             sending: Vec::with_capacity(machine::limits::TRANSMIT_SLOTS),
             interrupted: None,
             period: 0,
@@ -95,7 +104,7 @@ impl Network {
 
     /// Transmissions with the card.
     pub(crate) fn in_flight(&self) -> usize {
-        self.sending.len()
+        self.sending.len() + self.staging.in_flight()
     }
 
     /// Buffers that the card returned with a wrong id or length.

@@ -15,7 +15,8 @@ use verifier::BindingId;
 use crate::Kernel;
 use crate::charge;
 use crate::fragment::{self, Fragment};
-use crate::limits::BATCH_MAX;
+use crate::initiate::{Done, Outbox};
+use crate::limits::{BATCH_MAX, HEAP_HEADROOM};
 use crate::ring::{Rings, is_frame_length};
 
 /// What a binding's ASH, or its absence, says about a packet.
@@ -97,14 +98,29 @@ impl Kernel {
         else {
             return Action::Deliver;
         };
-        let affordable = self.charge(payer.0, payer.1);
-        let Some(binding) = self.network.bindings.get_mut(&owner) else { return Action::Deliver };
-        if !affordable {
+        if !self.charge(payer.0, payer.1) {
             return Action::FallBack;
         }
+        let keep = self.options.trace && machine::heap::free_bytes() > HEAP_HEADROOM;
+        let network = &mut self.network;
+        let Some(binding) = network.bindings.get_mut(&owner) else { return Action::Deliver };
         binding.stats.charged += u64::from(binding.ash_cost);
         let Some(ash) = &binding.ash else { return Action::Deliver };
-        match u32::try_from(ash.run(&mut packet.buffer())) {
+        let payer = self.environments.get_mut(payer.0);
+        let mut outbox = Outbox {
+            nic: network.nic.as_mut(),
+            staging: &mut network.staging,
+            grant: network.grants.get(&binding.grant),
+            payer: payer.map(|it| &mut it.downloads),
+            keep,
+            done: Done::default(),
+        };
+        let result = ash.run_with(&mut packet.buffer(), &mut outbox);
+        let (done, payer) = (outbox.done, binding.owner);
+        if done.is_something() {
+            self.settle(owner, payer, done);
+        }
+        match u32::try_from(result) {
             Ok(ebpf::context::TX) => Action::Reply,
             Ok(ebpf::context::PASS) => Action::Deliver,
             Ok(ebpf::context::DROP) => Action::Drop(Reason::AshDrop),
@@ -136,7 +152,17 @@ impl Kernel {
     fn deliver(&mut self, id: BindingId, packet: Received, picked_up: u64) -> Verdict {
         let delivered = match self.network.bindings.get_mut(&id) {
             Some(binding) => match &mut binding.rings {
-                Some(rings) => rings.deliver(&self.memory, packet.frame()).map(|()| binding),
+                Some(rings) => {
+                    let before = binding.pipe.as_ref().map(|_| machine::time::cycles());
+                    let delivered =
+                        rings.deliver(&self.memory, packet.frame(), binding.pipe.as_ref());
+                    if let Some(before) = before.filter(|_| delivered.is_ok()) {
+                        let after = machine::time::cycles();
+                        binding.stats.piped += 1;
+                        binding.stats.pipe_cycles += after.saturating_sub(before);
+                    }
+                    delivered.map(|()| binding)
+                }
                 None => Err(Reason::NoRing),
             },
             None => Err(Reason::Unbound),
@@ -190,6 +216,9 @@ impl Kernel {
     /// Advances the rings of whatever the card has finished sending.
     fn complete_transmissions(&mut self) {
         while let Some(id) = self.network.nic.as_mut().and_then(|nic| nic.completed()) {
+            if self.network.staging.complete(id) {
+                continue;
+            }
             let known = self.network.sending.iter().position(|sending| sending.id == id);
             let Some(at) = known else { continue };
             let sending = self.network.sending.swap_remove(at);
@@ -225,7 +254,7 @@ impl Kernel {
 
     /// A copy of a frame for the channel, if it is asked for and there is room.
     pub(crate) fn copy_for_trace(&self, frame: &[u8]) -> Option<Vec<u8>> {
-        let room = machine::heap::free_bytes() > crate::limits::HEAP_HEADROOM;
+        let room = machine::heap::free_bytes() > HEAP_HEADROOM;
         (self.options.trace && room).then(|| frame.to_vec())
     }
 

@@ -72,6 +72,13 @@ impl Memory {
         self.kernel = (self.kernel + after as u64).saturating_sub(before as u64);
     }
 
+    /// Takes a frame for the kernel, for good.
+    pub(crate) fn take_one(&mut self) -> Option<machine::Frame> {
+        let frame = self.pool.take()?;
+        self.kernel += 1;
+        Some(frame)
+    }
+
     /// Takes frames in a row for the kernel.
     pub(crate) fn take_run(&mut self, frames: usize) -> Option<FrameRun> {
         let run = self.pool.take_run(frames)?;

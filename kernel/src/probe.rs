@@ -42,6 +42,11 @@ impl Kernel {
         self.environments.iter().map(|(id, _)| id)
     }
 
+    /// Looks at the predicates that environments wait for, as before a choice.
+    pub fn evaluate_predicates(&mut self) {
+        self.look_at_predicates(machine::time::now_ns());
+    }
+
     /// Works on an environment's proof for one step, if it has one; whether it still has.
     pub fn step_proof(&mut self, id: EnvironmentId) -> bool {
         if self.state(id) == Some(State::Proving) {

@@ -6,6 +6,7 @@
 
 use abi::Status;
 use abi::books::Reason;
+use abi::download::{SLOT_FLAGS, SLOT_PIPED, SLOT_SUMS};
 use abi::limits::{FRAME_BYTES_MAX, GUARDED_BYTES_MAX, PAGE_BYTES, SLOT_BYTES};
 use abi::ring::{
     RX_CONSUMED, RX_DROPPED, RX_PRODUCED, SLOT_DATA, SLOT_LENGTH, SLOTS_PER_PAGE, TX_COMPLETED,
@@ -13,6 +14,7 @@ use abi::ring::{
 };
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use dpf::dilp::{NativePipe, fold};
 
 use crate::pages::Memory;
 
@@ -84,11 +86,16 @@ impl Rings {
         }
     }
 
-    /// Copies a frame into the next receive slot.
+    /// Moves a frame into the next receive slot: as it is, or through a pipe.
     ///
     /// # Errors
     /// [`Reason::NoRing`], [`Reason::RingFull`], [`Reason::RingCorrupt`].
-    pub(crate) fn deliver(&mut self, memory: &Memory, frame: &[u8]) -> Result<(), Reason> {
+    pub(crate) fn deliver(
+        &mut self,
+        memory: &Memory,
+        frame: &[u8],
+        pipe: Option<&NativePipe>,
+    ) -> Result<(), Reason> {
         let capacity = slots(&self.receive);
         let control = memory.frame(self.control).ok_or(Reason::NoRing)?;
         let waiting = self.produced.wrapping_sub(control.load_u32(RX_CONSUMED));
@@ -104,7 +111,19 @@ impl Rings {
         let slot = slot(&self.receive, self.produced).ok_or(Reason::NoRing)?;
         let page = memory.frame(slot.frame).ok_or(Reason::NoRing)?;
         let bytes = frame.get(..frame.len().min(FRAME_BYTES_MAX)).unwrap_or_default();
-        page.write(slot.offset + SLOT_DATA, bytes);
+        match pipe {
+            Some(pipe) => {
+                let sums = page.pipe(slot.offset + SLOT_DATA, bytes, pipe.code());
+                for (place, sum) in sums.into_iter().enumerate() {
+                    page.store_u32(slot.offset + SLOT_SUMS + 4 * place, fold(sum).into());
+                }
+                page.store_u32(slot.offset + SLOT_FLAGS, SLOT_PIPED);
+            }
+            None => {
+                page.write(slot.offset + SLOT_DATA, bytes);
+                page.store_u32(slot.offset + SLOT_FLAGS, 0);
+            }
+        }
         page.store_u32(slot.offset + SLOT_LENGTH, bytes.len() as u32);
         self.produced = self.produced.wrapping_add(1);
         control.store_u32(RX_PRODUCED, self.produced);

@@ -14,6 +14,7 @@ use verifier::BindingId;
 
 use crate::Kernel;
 use crate::fragment::{self, Fragment};
+use crate::grant::GrantRecord;
 use crate::limits::TRANSMIT_BATCH_MAX;
 use crate::network::Sending;
 use crate::ring::Outgoing;
@@ -131,15 +132,21 @@ impl Kernel {
     /// # Errors
     /// [`Reason::Fragment`], [`Reason::Guard`].
     pub(crate) fn guard(&self, id: BindingId, frame: &[u8]) -> Result<(), Reason> {
-        if fragment::of(frame) != Fragment::No {
-            return Err(Reason::Fragment);
-        }
         let binding = self.network.bindings.get(&id).ok_or(Reason::Guard)?;
         let grant = self.network.grants.get(&binding.grant).ok_or(Reason::Guard)?;
-        match &grant.guard {
-            Some(guard) if !guard.accepts(frame) => Err(Reason::Guard),
-            _ => Ok(()),
-        }
+        let_out(grant, frame)
+    }
+}
+
+/// Whether a frame may leave under a grant.
+///
+/// # Errors
+/// [`Reason::Fragment`], [`Reason::Guard`].
+pub(crate) fn let_out(grant: &GrantRecord, frame: &[u8]) -> Result<(), Reason> {
+    match &grant.guard {
+        _ if fragment::of(frame) != Fragment::No => Err(Reason::Fragment),
+        Some(guard) if !guard.accepts(frame) => Err(Reason::Guard),
+        _ => Ok(()),
     }
 }
 

@@ -87,7 +87,7 @@ impl Kernel {
     }
 
     /// An argument block.
-    fn read_block<T: FromBytes + IntoBytes + Default>(
+    pub(super) fn read_block<T: FromBytes + IntoBytes + Default>(
         &self,
         caller: EnvironmentId,
         address: u64,
@@ -98,7 +98,12 @@ impl Kernel {
     }
 
     /// A program in the caller's memory.
-    fn source(&self, caller: EnvironmentId, address: u64, bytes: u64) -> Result<Source, Status> {
+    pub(super) fn source(
+        &self,
+        caller: EnvironmentId,
+        address: u64,
+        bytes: u64,
+    ) -> Result<Source, Status> {
         let bytes = bounded(bytes, PROGRAM_BYTES_MAX).unwrap_or(PROGRAM_BYTES_MAX);
         if self.reaches(caller, (address, bytes as u64), false) {
             Ok(Source { address, bytes })
@@ -122,7 +127,7 @@ impl Kernel {
     }
 
     /// Where a refusal record may go: nowhere, or into memory that is writable now.
-    fn refusal_buffer(
+    pub(super) fn refusal_buffer(
         &self,
         caller: EnvironmentId,
         address: u64,

@@ -6,14 +6,15 @@
 //! [`Kernel::copy_out`]; and it changes nothing before all of that has succeeded.
 
 mod capabilities;
+mod downloads;
 mod environments;
 mod flows;
 mod output;
 mod pages;
 mod process;
+mod revocation;
 mod slices;
 mod transfers;
-mod revocation;
 mod upcalls;
 
 use abi::{Call, Handle, Rights, Status};
@@ -124,6 +125,9 @@ impl Kernel {
             Call::RevokePending => self.revoke_pending(a),
             Call::GrantRecall => self.grant_recall(a),
             Call::FlowResidual => self.flow_residual(a),
+            Call::PipeSet => self.pipe_set(a),
+            Call::PredicateSet => self.predicate_set(a),
+            Call::WaitUntil => self.wait_until_call(a),
             Call::Books => self.books_call(a),
             Call::Audit => Ok(Done::Value(self.audit().map_or(0, |check| check as u64))),
             Call::Halt => self.halt(a),

@@ -38,6 +38,7 @@ impl Kernel {
         if deadline <= machine::time::now_ns() {
             return Ok(Done::Value(abi::ring::EVENT_DEADLINE));
         }
+        environment.let_go();
         environment.state = State::Waiting;
         environment.deadline = deadline;
         self.in_time(a.caller);

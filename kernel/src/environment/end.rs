@@ -12,7 +12,7 @@
 //! revokes it.
 
 use abi::record::Record;
-use abi::ring::EVENT_CHILD;
+use abi::ring::{EVENT_CHILD, EVENT_DEADLINE};
 use abi::start::State;
 
 use super::{Ended, Environment, EnvironmentId};
@@ -31,6 +31,7 @@ impl Kernel {
         self.scheduler.forget(id);
         self.scheduler.free_all_of(id);
         self.forget_upcalls(id);
+        self.set_predicate(id, None);
         self.forget_revocations(id);
         self.break_mappings_of(id);
         self.free_pages_of(id);
@@ -102,6 +103,13 @@ impl Kernel {
     /// queue: there is no boost for those that wake.
     pub(crate) fn post(&mut self, id: EnvironmentId, events: u64) {
         let Some(environment) = self.environments.get_mut(id) else { return };
+        if environment.is_held() {
+            environment.events |= events & !EVENT_DEADLINE;
+            if events & EVENT_DEADLINE != 0 {
+                self.release(id, 0);
+            }
+            return;
+        }
         environment.events |= events;
         if environment.state == State::Waiting {
             let events = core::mem::take(&mut environment.events);

@@ -18,6 +18,7 @@ use machine::{AddressSpace, UserContext};
 use crate::capability::Table;
 use crate::charge::Allowance;
 use crate::filter::Proof;
+use crate::predicate::Predicate;
 use crate::reserve::Account;
 use crate::revocation::Repossession;
 use crate::upcall::Upcalls;
@@ -56,6 +57,8 @@ pub(crate) struct Environment {
     pub(crate) quanta: u64,
     /// Slices that it kept to the end although it was told.
     pub(crate) excess: u32,
+    /// Says when it may run again, once it waits for that.
+    pub(crate) predicate: Option<alloc::boxed::Box<Predicate>>,
     /// Bindings that it owns.
     pub(crate) bindings: usize,
     /// The proof being worked on in its slices.
@@ -87,8 +90,21 @@ impl Environment {
             excess: 0,
             repossession: Repossession::default(),
             downloads: Allowance::default(),
+            predicate: None,
             bindings: 0,
             proof: None,
+        }
+    }
+
+    /// Whether only its predicate or its deadline wakes it.
+    pub(crate) fn is_held(&self) -> bool {
+        self.state == State::Waiting && self.predicate.as_ref().is_some_and(|it| it.awaited)
+    }
+
+    /// Its predicate holds it no longer.
+    pub(crate) fn let_go(&mut self) {
+        if let Some(predicate) = &mut self.predicate {
+            predicate.awaited = false;
         }
     }
 

@@ -15,6 +15,7 @@ use super::{Source, Trouble, decode, drive};
 use crate::Kernel;
 use crate::binding::Binding;
 use crate::capability::{Capability, Object};
+use crate::charge;
 use crate::environment::EnvironmentId;
 use crate::limits::{BINDING_COST, compile_heap};
 use crate::pages::PageId;
@@ -151,7 +152,7 @@ impl Kernel {
         let cost = BINDING_COST + 64 * (filter_slots + ash_slots) as u64;
         self.reserve_for_publication(owner, filter_slots + ash_slots, cost)?;
         let rings = self.check_rings(owner, rings)?;
-        let ash_cost = ash.as_ref().map_or(0, Verified::worst_case);
+        let ash_cost = ash.as_ref().map_or(0, charge::cost_of);
         let ash = match &ash {
             Some(verified) => Some(self.load(verified, Blame::Ash)?),
             None => None,
@@ -162,6 +163,7 @@ impl Kernel {
             ash,
             ash_cost,
             rings,
+            pipe: None,
             stats: BindingStats::default(),
             picked_up: None,
             cost,

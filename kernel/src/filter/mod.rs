@@ -18,6 +18,7 @@
 mod arena;
 mod bind;
 mod derive;
+mod predicate;
 mod refusal;
 
 use core::task::Poll;

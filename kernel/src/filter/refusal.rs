@@ -165,7 +165,7 @@ impl Kernel {
     fn program_at_fault(&self, caller: EnvironmentId, order: Order, blame: Blame) -> Vec<u8> {
         let (filter, other) = order.programs;
         let source = match blame {
-            Blame::Filter => Some(filter),
+            Blame::Filter | Blame::Predicate => Some(filter),
             Blame::Ash | Blame::Transmit => other,
             Blame::Request => None,
         };

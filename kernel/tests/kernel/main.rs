@@ -23,7 +23,15 @@ mod grants;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod initiate;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod packets;
+#[cfg(test)]
+mod pipes;
+#[cfg(test)]
+mod predicates;
 #[cfg(test)]
 mod reservations;
 #[cfg(test)]
@@ -32,3 +40,5 @@ mod revocation;
 mod scheduling;
 #[cfg(test)]
 mod transmit;
+#[cfg(test)]
+mod upcalls;

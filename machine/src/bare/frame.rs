@@ -18,6 +18,7 @@ use alloc::vec::Vec;
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use runtime::native::{Code, Pipe, pipe};
 
 /// A linear handle to one frame.
 #[derive(Debug)]
@@ -43,6 +44,14 @@ impl Frame {
         let to = self.at(offset, from.len());
         // SAFETY: `at` checked the range, and the kernel holds no reference into a frame.
         unsafe { copy(to, from.as_ptr(), from.len()) }
+    }
+
+    /// Moves bytes in through a pipe; its sums, as it made them. Panics when the range leaves the
+    /// frame: a kernel bug.
+    pub fn pipe(&self, offset: usize, from: &[u8], code: &Code<Pipe>) -> [u64; pipe::SUMS] {
+        let to = self.at(offset, from.len());
+        // SAFETY: `at` checked the range, and the kernel holds no reference into a frame.
+        unsafe { code.run_to(from, to) }
     }
 
     /// Reads an aligned little-endian word, with acquire ordering.

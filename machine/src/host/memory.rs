@@ -5,6 +5,7 @@ use crate::frames::FrameMap;
 use crate::memory::{FrameNumber, MapError, PAGE};
 use crate::owners::{self, Owners};
 use abi::exposed::{FRAME_FREE, FRAME_KERNEL};
+use runtime::native::{Code, Pipe, pipe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -46,6 +47,15 @@ impl Frame {
         for (to, from) in bytes.iter().zip(from) {
             to.store(*from, Ordering::Relaxed);
         }
+    }
+
+    /// Moves bytes in through a pipe; its sums, as it made them. Panics when the range leaves the
+    /// frame: a kernel bug.
+    pub fn pipe(&self, offset: usize, from: &[u8], code: &Code<Pipe>) -> [u64; pipe::SUMS] {
+        let mut copy = vec![0; from.len()];
+        let sums = code.run(from, &mut copy);
+        self.write(offset, &copy);
+        sums
     }
 
     /// Reads an aligned little-endian word, with acquire ordering.
