@@ -70,3 +70,25 @@ pub fn attempt(what: Attempt) -> Option<Status> {
     let (status, _) = platform::registers(number, args);
     Status::from_number(status)
 }
+
+/// A call about pages, capabilities or upcalls with whatever arguments, as an attacker makes it.
+///
+/// Panics for other calls, and where an address among the arguments could be that of an object of
+/// the program's own: it is for attacks on others.
+pub fn call(call: Call, args: [u64; 6]) -> (Option<Status>, u64) {
+    let [_, b, c, d, ..] = args;
+    let addresses: &[u64] = match call {
+        Call::PageMap => &[c],
+        Call::PageUnmap | Call::PageProtect => &[b],
+        Call::UpcallSet => &[d],
+        Call::PageBatch => &[],
+        Call::PageAlloc | Call::PageFree | Call::PageName | Call::PageRenew => &[],
+        Call::CapDrop | Call::CapDerive | Call::CapInspect => &[],
+        other => panic!("{other:?} is no call about pages"),
+    };
+    for &address in addresses {
+        assert!(super::paged::is_open(address), "{address:#x} may be an object's");
+    }
+    let (status, value) = platform::registers(call as u64, args);
+    (Status::from_number(status), value)
+}

@@ -103,6 +103,13 @@ fn is_nobodys(address: u64) -> bool {
     shown || address < USER_START || address >= USER_END
 }
 
+/// Whether the page of this address is in the range, is the start block's (read-only), or can
+/// have no Rust object for another reason.
+pub(super) fn is_open(address: u64) -> bool {
+    let start = crate::layout::START..crate::layout::START + PAGE_BYTES as u64;
+    (PAGED..PAGED_END).contains(&address) || start.contains(&address) || is_nobodys(address)
+}
+
 #[cfg(target_os = "none")]
 pub(super) use platform::failed as probe_failed;
 
@@ -112,7 +119,8 @@ mod platform {
 
     global_asm!(
         "    .text",
-        "    .global sluice_probe_load, sluice_probe_store",
+        "    .global sluice_probe_load, sluice_probe_load_at",
+        "    .global sluice_probe_store, sluice_probe_store_at, sluice_probe_failed",
         "sluice_probe_load:",
         "    xor edx, edx",
         "sluice_probe_load_at:",
