@@ -93,13 +93,11 @@ fn turn(rule: &Rule, identity: &Identity) -> Result<Option<Rule>, &'static str> 
 
 /// The tags and the ethertype of the rule's frames.
 fn link(rule: &Rule) -> Result<(Link, u16), &'static str> {
-    const TAGS: [u16; 3] =
-        [headers::ETHERTYPE_VLAN, headers::ETHERTYPE_QINQ, headers::ETHERTYPE_QINQ_OLD];
     let mut link = Link::PLAIN;
     loop {
         let fixed = link.ethertype().fixed(rule).and_then(|number| u16::try_from(number).ok());
         let ethertype = fixed.ok_or("it does not fix the ethertype")?;
-        if !TAGS.contains(&ethertype) {
+        if !headers::ETHERTYPE_TAGS.contains(&ethertype) {
             return Ok((link, ethertype));
         }
         if link.tags == VLAN_DEPTH_MAX {

@@ -6,10 +6,10 @@
 //! Looks through up to two VLAN tags (IEEE 802.1Q, 802.1ad); what is cut short is no fragment.
 
 /// EtherType, RFC 7042 B.1.
+use flow::headers::ETHERTYPE_TAGS;
+
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
-/// Tag protocol identifiers: customer and service VLAN.
-const TAGS: [u16; 2] = [0x8100, 0x88a8];
 const TAGS_MAX: usize = 2;
 /// Next-header number of the fragment header, RFC 8200 4.5.
 const FRAGMENT_HEADER: u8 = 44;
@@ -32,7 +32,7 @@ pub(crate) fn of(frame: &[u8]) -> Fragment {
     let mut at = 12;
     let mut kind = word(frame, at);
     for _ in 0..TAGS_MAX {
-        if kind.is_some_and(|kind| TAGS.contains(&kind)) {
+        if kind.is_some_and(|kind| ETHERTYPE_TAGS.contains(&kind)) {
             at += 4;
             kind = word(frame, at);
         }
@@ -74,12 +74,17 @@ fn word(frame: &[u8], at: usize) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fragment, of};
+    use super::{ETHERTYPE_TAGS, Fragment, of};
     use alloc::vec::Vec;
 
     fn ipv4(tags: usize, field: u16) -> Vec<u8> {
+        tagged(ETHERTYPE_TAGS[0], tags, field)
+    }
+
+    fn tagged(protocol: u16, tags: usize, field: u16) -> Vec<u8> {
         let mut frame = alloc::vec![0; 12];
-        frame.extend([0x81, 0x00, 0, 5].repeat(tags));
+        let [high, low] = protocol.to_be_bytes();
+        frame.extend([high, low, 0, 5].repeat(tags));
         frame.extend([0x08, 0x00, 0x45, 0, 0, 40, 0, 0]);
         frame.extend(field.to_be_bytes());
         frame
@@ -101,6 +106,10 @@ mod tests {
             assert_eq!(of(&ipv4(tags, 0x2000)), Fragment::First);
             assert_eq!(of(&ipv4(tags, 0x2001)), Fragment::Later);
             assert_eq!(of(&ipv4(tags, 0x1fff)), Fragment::Later);
+        }
+        // Whatever number announces the tag that flow expressions know.
+        for protocol in ETHERTYPE_TAGS {
+            assert_eq!(of(&tagged(protocol, 1, 0x2001)), Fragment::Later, "{protocol:#x}");
         }
         assert_eq!(of(&ipv6(17, 0xffff)), Fragment::No);
         assert_eq!(of(&ipv6(44, 0x0001)), Fragment::First);

@@ -66,9 +66,8 @@ fn ether(side: Side, address: u64) -> Space {
 }
 
 fn vlan(link: Link, id: Option<u16>) -> Space {
-    let protocols = [headers::ETHERTYPE_VLAN, headers::ETHERTYPE_QINQ, headers::ETHERTYPE_QINQ_OLD];
     let control = link.tag_control(link.tags);
-    let rules = protocols.into_iter().filter_map(|protocol| {
+    let rules = headers::ETHERTYPE_TAGS.into_iter().filter_map(|protocol| {
         let rule = carries(link, protocol);
         match id {
             Some(id) => is(rule, control, id.into(), headers::VLAN_ID.into()),

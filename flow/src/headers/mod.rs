@@ -29,6 +29,8 @@ pub const ETHERTYPE_VLAN: u16 = 0x8100;
 pub const ETHERTYPE_QINQ: u16 = 0x88a8;
 /// The service tag's number before it was standardised.
 pub const ETHERTYPE_QINQ_OLD: u16 = 0x9100;
+/// Every number that announces a VLAN tag: the one list of them.
+pub const ETHERTYPE_TAGS: [u16; 3] = [ETHERTYPE_VLAN, ETHERTYPE_QINQ, ETHERTYPE_QINQ_OLD];
 /// IPv6.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 

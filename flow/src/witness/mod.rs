@@ -82,8 +82,7 @@ impl Frame<'_> {
 }
 
 fn is_tag(ethertype: u16) -> bool {
-    [headers::ETHERTYPE_VLAN, headers::ETHERTYPE_QINQ, headers::ETHERTYPE_QINQ_OLD]
-        .contains(&ethertype)
+    headers::ETHERTYPE_TAGS.contains(&ethertype)
 }
 
 fn ethernet(frame: Frame<'_>, ethertype: u16) -> String {

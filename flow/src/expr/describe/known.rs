@@ -10,13 +10,10 @@ use crate::field::Field;
 use crate::headers::{self, Link};
 use crate::rule::Rule;
 
-const TAGS: [u16; 3] =
-    [headers::ETHERTYPE_VLAN, headers::ETHERTYPE_QINQ, headers::ETHERTYPE_QINQ_OLD];
-
 /// The protocol of the VLAN tag that follows `link` in all frames of `rule`.
 pub(super) fn tag(rule: &Rule, link: Link) -> Option<u16> {
     let protocol = link.ethertype().fixed(rule)?;
-    TAGS.into_iter().find(|&tag| protocol == tag.into())
+    headers::ETHERTYPE_TAGS.into_iter().find(|&tag| protocol == tag.into())
 }
 
 /// Whether a VLAN tag may follow `link`, and not any ethertype.
@@ -26,7 +23,7 @@ pub(super) fn may_be_tagged(rule: &Rule, link: Link) -> bool {
         let [first, last] = tag.to_be_bytes();
         high.contains(first) && low.contains(last)
     };
-    link.ethertype().is_tested(rule) && TAGS.into_iter().any(has)
+    link.ethertype().is_tested(rule) && headers::ETHERTYPE_TAGS.into_iter().any(has)
 }
 
 /// `ether[36] in 0x00-0x13`
