@@ -47,6 +47,26 @@ const ROLES: [Role; 8] = [
     Role { name: "sse", frames: TINY, grants: &[], at_boot: false },
 ];
 
+/// One line of the table of programs that are started when somebody asks, and hold no grant.
+struct Extra {
+    name: &'static str,
+    program: &'static str,
+    arguments: &'static str,
+    frames: u32,
+}
+
+/// Those that get more than one position of the vector of slices.
+const SLICES: &[(&str, u32)] = &[("ipc", 2), ("time-attacks", 3)];
+
+const EXTRAS: &[Extra] = &[
+    Extra { name: "stride", program: "stride", arguments: "", frames: 1024 },
+    Extra { name: "ipc", program: "ipc", arguments: "", frames: 1024 },
+    Extra { name: "time-attacks", program: "time-attacks", arguments: "", frames: 2048 },
+    Extra { name: "pager", program: "pager", arguments: "", frames: 512 },
+    Extra { name: "mem-attacks", program: "mem-attacks", arguments: "", frames: 512 },
+    Extra { name: "mem-nested", program: "mem-attacks", arguments: "nested", frames: 256 },
+];
+
 fn grants() -> [Grant; 4] {
     let [a, b, c, d] = GUEST_IP;
     let ours = format!("{a}.{b}.{c}.{d}");
@@ -86,7 +106,7 @@ pub fn manifest() -> Result<Manifest, BuildError> {
             expression: receive,
         });
     }
-    manifest.environments = ROLES.iter().map(environment).collect();
+    manifest.environments = ROLES.iter().map(environment).chain(EXTRAS.iter().map(extra)).collect();
     Ok(manifest)
 }
 
@@ -99,6 +119,19 @@ fn environment(role: &Role) -> EnvironmentSpec {
         grants: role.grants.iter().map(|&name| name.to_owned()).collect(),
         at_boot: role.at_boot,
         owns_addresses: role.name == "netd",
+        slices: 1,
+    }
+}
+
+fn extra(extra: &Extra) -> EnvironmentSpec {
+    let slices = SLICES.iter().find(|(name, _)| *name == extra.name).map_or(1, |(_, count)| *count);
+    EnvironmentSpec {
+        name: extra.name.to_owned(),
+        program: format!("bin/{}", extra.program),
+        frames: extra.frames,
+        arguments: extra.arguments.to_owned(),
+        slices,
+        ..EnvironmentSpec::default()
     }
 }
 

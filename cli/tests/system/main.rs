@@ -11,4 +11,8 @@ mod demo;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod residents;
+#[cfg(test)]
+mod time;

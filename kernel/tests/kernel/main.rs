@@ -42,3 +42,7 @@ mod scheduling;
 mod transmit;
 #[cfg(test)]
 mod upcalls;
+#[cfg(test)]
+mod slices;
+#[cfg(test)]
+mod transfers;
