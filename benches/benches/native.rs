@@ -1,7 +1,7 @@
 //! What does a handler cost in native code, interpreted, and elsewhere?
 //!
-//! The echo handler that the demo uploads, answering one frame in place again and again: the answer to an
-//! answer is a request.
+//! The echo handler that the demo uploads, answering one frame in place again and again: the answer
+//! to an answer is a request.
 
 use ebpf::interp::{NoHelpers, run_packet};
 use ebpf::{Kind, asm};

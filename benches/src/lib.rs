@@ -1,9 +1,9 @@
 //! What the benches share: worlds of filters, frames to classify, and the peers.
 //!
 //! One bench for each claim that `README.md` may make; each runs Sluice and what one would use
-//! otherwise in the same process, on the same data, and first insists that all of them give the same
-//! answers. Times are processor times ([`clock`]); on a shared machine only the ratios within one
-//! run mean something.
+//! otherwise in the same process, on the same data, and first insists that all of them give the
+//! same answers. Times are processor times ([`clock`]); on a shared machine only the ratios within
+//! one run mean something.
 //!
 //! | bench | asks |
 //! |---|---|

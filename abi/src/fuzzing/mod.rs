@@ -1,8 +1,8 @@
-//! Bodies of the fuzz targets: whatever bytes come, decoding answers, and what it takes in is sound.
+//! Bodies of the fuzz targets: decoding answers whatever comes, and what it takes in is sound.
 //!
-//! Each body is a plain function over arbitrary bytes that panics when a property does not hold, and
-//! says whether the bytes were taken in. The targets in `fuzz/` call them; a test runs each for a
-//! second on damaged encodings.
+//! Each body is a plain function over arbitrary bytes that panics when a property does not hold,
+//! and says whether the bytes were taken in. The targets in `fuzz/` call them; a test runs each for
+//! a second on damaged encodings.
 
 use alloc::vec::Vec;
 

@@ -2,7 +2,7 @@
 //!
 //! | peer | is |
 //! |---|---|
-//! | [`ByHand`] | parsing by hand for exactly this one shape, then a table: `hashbrown`'s, or an array with a place for every port |
+//! | [`ByHand`] | parsing by hand for this one shape, then `hashbrown`, or an array by port |
 //! | [`Rbpf`] | the `rbpf` crate: each program by itself, interpreted or by its compiler |
 //!
 //! A peer may be made faster here, never slower.
