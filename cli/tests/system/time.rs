@@ -61,7 +61,8 @@ fn time_is_shared_transferred_and_defended() {
         .collect();
     // Ring 3's part of the shortest transfer is ten instructions of the two ways together.
     assert!((40..=85).contains(&costs["transfer"]), "{costs:?}");
-    assert!(costs["lrpc"] < 2 * costs["transfer"] + 200, "{costs:?}");
+    // There and back, with both sides' registers saved and the procedure looked up.
+    assert!(costs["lrpc"] < 500, "{costs:?}");
     assert!(costs["shm"] > 0 && costs["pipe"] > costs["shm"], "{costs:?}");
 
     assert!(report_of(&machine, "time-attacks").starts_with("time-attacks "));

@@ -6,7 +6,7 @@
 //! beyond the boot heap yet: what lies in further pages is not copied.
 
 use abi::limits::PAGE_BYTES;
-use abi::{Rights, Status};
+use abi::{Handle, Rights, Status};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::{exit, new_window, with_scratch};
@@ -51,7 +51,8 @@ fn fill(
     prepare: impl FnOnce(Env) -> Result<[u64; WORDS], Status>,
 ) -> Result<(), Status> {
     let own_there = grant_handle(twin.0, twin, Rights::CONTROL | Rights::GRANT)?;
-    let debug_there = grant_handle(super::debug(), twin, Rights::WRITE)?;
+    // Without a channel that may be passed on it is silent.
+    let debug_there = grant_handle(super::debug(), twin, Rights::WRITE).unwrap_or(Handle::NONE);
     let words = prepare(twin)?;
     MAIN.store(main as usize, Ordering::Relaxed);
     for (place, word) in ARGUMENTS.iter().zip(words) {
@@ -120,8 +121,7 @@ pub fn remembered_page() -> super::Window {
 
 #[cfg(target_os = "none")]
 mod machine {
-    use super::{ARGUMENTS, HANDLES, MAIN, Main, Ordering, PAGE_BYTES, exit};
-    use abi::Handle;
+    use super::{ARGUMENTS, HANDLES, Handle, MAIN, Main, Ordering, PAGE_BYTES, exit};
 
     unsafe extern "C" {
         static __text: u8;
