@@ -173,8 +173,7 @@ fn one_that_serves_is_busy_and_chains_do_not_close() {
     let (first, first_handle) = server(&mut machine);
     let (second, second_handle) = server(&mut machine);
     let (other, other_handle, _) = machine.child(100);
-    let to_second = machine.ok(Call::CapGrant, &[second_handle, first_handle, 0])
-        ;
+    let to_second = machine.ok(Call::CapGrant, &[second_handle, first_handle, 0]);
     let own = machine.handle("self");
     let to_init = machine.ok(Call::CapGrant, &[own, second_handle, 0]);
     let to_first = machine.ok(Call::CapGrant, &[first_handle, other_handle, 0]);

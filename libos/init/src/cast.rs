@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use abi::limits::PAGE_BYTES;
 use abi::start::{EnvironmentSpec, Manifest, Start, State};
 use abi::{Handle, Rights, Status};
-use libos::slice::Vector;
 use libos::addresses::{AddressPage, Addresses};
 use libos::capability::{drop_handle, grant_handle, state_name};
 use libos::loader::{LoadError, Loaded, load};
+use libos::slice::Vector;
 use libos::sys::{Window, new_window};
 use libos::{Env, Environment, Page, layout, println};
 
@@ -55,7 +55,18 @@ impl Cast {
         }
         let alive = Vec::new();
         let mac = environment.mac();
-        Ok(Cast { own, debug, vector, mac, archive, manifest, grants, addresses, _window: window, alive })
+        Ok(Cast {
+            own,
+            debug,
+            vector,
+            mac,
+            archive,
+            manifest,
+            grants,
+            addresses,
+            _window: window,
+            alive,
+        })
     }
 
     /// Starts everybody whom the manifest wants at boot.
