@@ -1,15 +1,23 @@
 //! `sluice evidence NAME`: one measurement behind one claim, printed as a table.
 
-use crate::build::{self, BuildError};
+use crate::build::{self, BuildError, Image};
 use crate::demo;
 use crate::machine::{Machine, MachineError, Options};
 use crate::progress::Progress;
+use crate::starvation::{self, Outcome};
+use crate::{attacks, limits};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Name {
     /// Guest instructions for an echo by the ASH and by the library OS, with 1, 4 and 16 runnable.
     Instructions,
+    /// Every attack of the hostile library OS; written to `docs/evidence/attacks.md`.
+    Attacks,
+    /// Boots from the least memory that works up to 64 MiB; `docs/evidence/memory.md`.
+    Memory,
+    /// Boots in which the n-th reservation fails; `docs/evidence/reservations.md`.
+    Reservations,
 }
 
 /// Why there is no table.
@@ -21,6 +29,17 @@ pub enum EvidenceError {
     /// The machine did not do its part.
     #[error(transparent)]
     Machine(#[from] MachineError),
+    /// The report could not be written.
+    #[error("writing the report: {0}")]
+    Report(#[from] std::io::Error),
+    /// What was measured is not as it must be.
+    #[error("{count} of {what} did not end as they must")]
+    Failed {
+        /// How many.
+        count: usize,
+        /// Of what.
+        what: &'static str,
+    },
 }
 
 /// Measures and prints.
@@ -40,7 +59,62 @@ pub fn run(name: Name, machine: &Options, log: &str) -> Result<(), EvidenceError
                 println!("{line}");
             }
             machine.halt(0)?;
+            Ok(())
         }
+        Name::Attacks => attack(&image, machine, log),
+        Name::Memory => memory(&image, machine),
+        Name::Reservations => reservations(&image, machine),
     }
-    Ok(())
+}
+
+fn attack(image: &Image, options: &Options, log: &str) -> Result<(), EvidenceError> {
+    let progress = Progress::spinner("attacking");
+    let options = Options { words: format!("log={log}"), ..options.clone() };
+    let machine = Machine::boot(image, &options)?;
+    machine.wait_ready()?;
+    demo::wait_bound(&machine, &image.manifest)?;
+    let verdicts = attacks::run(&machine, "attacks", |verdict| {
+        progress.now(&verdict.name);
+        if !verdict.passed {
+            println!("FAIL {} ({}): {}", verdict.name, verdict.family, verdict.outcome);
+        }
+    })?;
+    progress.done("done");
+    for (family, all, stopped) in attacks::families(&verdicts) {
+        println!("{family:<14} {stopped:>4} of {all:>4} stopped");
+    }
+    let board = format!("{:?}", options.board).to_lowercase();
+    let path = attacks::write("attacks.md", &attacks::report(&verdicts, &board))?;
+    println!("{} attacks; {}", verdicts.len(), path.display());
+    machine.halt(0)?;
+    judged(verdicts.iter().filter(|verdict| !verdict.passed).count(), "attacks")
+}
+
+fn memory(image: &Image, options: &Options) -> Result<(), EvidenceError> {
+    let sizes = limits::STARVED_MIB;
+    let rows = starvation::sizes(image, options, sizes, |mib, outcome| {
+        println!("{mib:>4} MiB: {outcome}");
+    })?;
+    let title = "Boots with little memory, in MiB";
+    let text = starvation::report(title, "cargo run -- evidence memory", &rows);
+    finished("memory.md", &text, &rows)
+}
+
+fn reservations(image: &Image, options: &Options) -> Result<(), EvidenceError> {
+    let numbers = starvation::numbers(limits::RESERVATIONS_DENSE, limits::RESERVATIONS_PART);
+    let rows = starvation::reservations(image, options, numbers, |number, outcome| {
+        println!("{number:>6}: {outcome}");
+    })?;
+    let title = "Boots in which the n-th reservation fails";
+    let text = starvation::report(title, "cargo run -- evidence reservations", &rows);
+    finished("reservations.md", &text, &rows)
+}
+
+fn finished(name: &str, text: &str, rows: &[(u64, Outcome)]) -> Result<(), EvidenceError> {
+    println!("{}", attacks::write(name, text)?.display());
+    judged(rows.iter().filter(|(_, outcome)| !outcome.is_fine()).count(), "boots")
+}
+
+fn judged(count: usize, what: &'static str) -> Result<(), EvidenceError> {
+    if count == 0 { Ok(()) } else { Err(EvidenceError::Failed { count, what }) }
 }

@@ -7,6 +7,7 @@
 //! failure
 //! names what was being waited for and where the serial log is.
 
+pub mod attacks;
 pub mod build;
 pub mod capture;
 pub mod channel;
@@ -19,4 +20,5 @@ pub mod machine;
 pub mod progress;
 pub mod report;
 pub mod roster;
+pub mod starvation;
 pub mod wire;

@@ -43,6 +43,13 @@ pub const TAIL_LINES: usize = 25;
 pub const MEMORY_MIB: u32 = 256;
 /// Least memory in which the whole cast fits, the squatter included, in MiB.
 pub const MEMORY_MIB_MIN: u32 = 96;
+/// Sizes of the machines that are to be starved, in MiB.
+pub const STARVED_MIB: std::ops::RangeInclusive<u32> = 1..=64;
+/// Reservations of a boot that fail one after the other; from there on the step is one part in
+/// [`RESERVATIONS_PART`] of the number.
+pub const RESERVATIONS_DENSE: u64 = 40;
+/// See [`RESERVATIONS_DENSE`].
+pub const RESERVATIONS_PART: u64 = 20;
 /// Most memory in MiB: below the hole for devices, so that one range of RAM exists.
 pub const MEMORY_MIB_MAX: u32 = 2048;
 

@@ -42,7 +42,11 @@ impl Reservations {
         frames_free: u64,
     ) -> Result<(), Status> {
         self.made += 1;
-        let possible = Some(self.made) != self.fail
+        let asked = Some(self.made) == self.fail;
+        if asked {
+            log::warn!("reservation {} fails as asked on the command line", self.made);
+        }
+        let possible = !asked
             && need.frames.saturating_add(need.charge) <= account.available()
             && need.frames <= frames_free
             && need.heap.saturating_add(HEAP_HEADROOM) <= machine::heap::free_bytes();

@@ -107,6 +107,7 @@ pub fn manifest() -> Result<Manifest, BuildError> {
         });
     }
     manifest.environments = ROLES.iter().map(environment).chain(EXTRAS.iter().map(extra)).collect();
+    manifest.environments.extend(["all", "quick"].map(attacker));
     Ok(manifest)
 }
 
@@ -121,6 +122,13 @@ fn environment(role: &Role) -> EnvironmentSpec {
         owns_addresses: role.name == "netd",
         slices: 1,
     }
+}
+
+/// The hostile library OS, which shares a grant with its victim.
+fn attacker(selection: &str) -> EnvironmentSpec {
+    let name = if selection == "all" { "attacks".into() } else { format!("attacks-{selection}") };
+    let role = Role { name: "attacks", frames: 2 * WITH_STACK, grants: &["public"], at_boot: false };
+    EnvironmentSpec { name, arguments: format!("{selection} paced"), ..environment(&role) }
 }
 
 fn extra(extra: &Extra) -> EnvironmentSpec {

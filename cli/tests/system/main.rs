@@ -3,6 +3,8 @@
 //! Each file boots as few machines as it can. Times are never judged, only counts and outcomes.
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod boots;
 #[cfg(test)]
 mod counting;

@@ -20,6 +20,7 @@ pub mod measure;
 pub mod paged;
 #[cfg(target_os = "none")]
 mod start;
+pub mod stubs;
 pub mod transfer;
 pub mod twin;
 pub mod upcall;
