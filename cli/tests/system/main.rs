@@ -11,6 +11,8 @@ mod counting;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod downloads;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod memory;

@@ -71,7 +71,12 @@ type Verdict = Result<(), &'static str>;
 fn run(environment: &Environment) -> Verdict {
     let own = environment.own().map_err(|_| "no name of its own")?;
     let cost = measure::fault_cost(32).map_err(|_| "no measure of a fault")?;
-    say(&format!("fault to_handler={} back={}", cost.to_handler, cost.back));
+    let call = least(|| {
+        let begin = cycles();
+        core::hint::black_box(libos::clock::now_ns());
+        Ok(cycles() - begin)
+    })?;
+    say(&format!("fault to_handler={} back={} call={call}", cost.to_handler, cost.back));
     on_fault(handler).map_err(|_| "no fault handler")?;
     names(own)?;
     let memory = Own::new(own, SCRATCH);

@@ -84,6 +84,11 @@ impl Revocations {
         Revocations { requests, last: 0, forcing: None, stirred: false }
     }
 
+    /// Whether something is to be done now.
+    pub(crate) fn is_due(&self, now: u64) -> bool {
+        self.stirred || self.next_deadline() <= now
+    }
+
     /// When the next thing is to be done, in nanoseconds since boot.
     pub(crate) fn next_deadline(&self) -> u64 {
         let open = self.requests.iter().filter(|it| !it.progress.over);

@@ -184,7 +184,7 @@ fn everybody_sees_whose_each_frame_is_and_nobody_can_write_it() {
     }
     machine.ok(Call::EnvKill, &[handle]);
     let init = machine.init;
-    assert_eq!(machine.read_u32(init, at::FRAMES + found.unwrap() as u64 * 4), at::FRAME_FREE);
+    assert_eq!(machine.read_u32(init, at::FRAMES + found.unwrap() * 4), at::FRAME_FREE);
     machine.audit();
 }
 

@@ -100,7 +100,7 @@ fn is_word(address: u64) -> bool {
 fn is_nobodys(address: u64) -> bool {
     let shown = (exposed::SYSTEM..exposed::END).contains(&address)
         || (exposed::TABLES..exposed::TABLES_END).contains(&address);
-    shown || address < USER_START || address >= USER_END
+    shown || !(USER_START..USER_END).contains(&address)
 }
 
 /// Whether the page of this address is in the range, is the start block's (read-only), or can
