@@ -15,6 +15,7 @@ use libos::capability::{audit, grant_handle, report};
 use libos::clock::{NEVER, now_ns, wait, yield_now};
 use libos::slice::{Slice, Vector, give_back_in_time, stats, yield_to};
 use libos::sys::Window;
+use libos::sys::transfer::{set_vector, vector};
 use libos::sys::twin::{self, page_at, shared_page};
 use libos::sys::upcall;
 use libos::transfer::{Message, Served, call, send, serve};
@@ -26,6 +27,12 @@ const FRAMES: u64 = 160;
 /// The longest that an attack may take to be decided, and the victim to be seen counting.
 const PATIENCE_NS: u64 = 2_000_000_000;
 const MS: u64 = 1_000_000;
+
+/// First words by which the server is told what to do.
+const LOOK: u64 = 2;
+const INCREMENT: u64 = 1 << 32;
+/// In the caller's vector registers.
+const SECRET: u64 = 0x5ec2_e75e_c2e7_0000;
 
 /// Words of the shared page: the victim's counter, the attacker's, the server's.
 const VICTIM: usize = 0;
@@ -45,6 +52,8 @@ const ATTACKS: &[Attack] = &[
     ("transfer to one that ended", transfer_to_dead),
     ("callee ends with the caller's time", callee_dies),
     ("caller ends while it is served", caller_dies),
+    ("every word of a message arrives and comes back", message_passes),
+    ("vector registers seen through a transfer", vector_leak),
     ("transfer bomb", |judge| bomb(judge, sync_bomb)),
     ("asynchronous transfer bomb", |judge| bomb(judge, async_bomb)),
     ("transfer away during the grace period", |judge| bomb(judge, grace_transfer)),
@@ -204,6 +213,33 @@ fn callee_dies(judge: &Judge) -> Verdict {
     Ok(died && matches!(server.status()?, (State::Exited, 9)))
 }
 
+fn message_passes(judge: &Judge) -> Verdict {
+    let server = judge.server()?;
+    let mut right = true;
+    for round in 0..10 {
+        let words: [u64; 11] = core::array::from_fn(|at| INCREMENT + round * 100 + at as u64);
+        let mut message = Message(words);
+        call(server, &mut message)?;
+        right &= message.0 == words.map(|word| word + 1);
+    }
+    server.kill()?;
+    Ok(right)
+}
+
+/// The callee must not see the caller's vector registers, nor change them.
+fn vector_leak(judge: &Judge) -> Verdict {
+    let server = judge.server()?;
+    let mut safe = true;
+    for round in 0..10 {
+        set_vector(SECRET + round);
+        let mut message = Message([LOOK; 11]);
+        call(server, &mut message)?;
+        safe &= message.0[1] == 0 && vector() == SECRET + round;
+    }
+    server.kill()?;
+    Ok(safe)
+}
+
 fn caller_dies(judge: &Judge) -> Verdict {
     let server = judge.server()?;
     let caller = judge.attacker(call_slow, Some(server))?;
@@ -325,6 +361,8 @@ fn service(_: Served, message: &mut Message) {
     step(&page, SERVER);
     match message.0[0] {
         u64::MAX => libos::sys::exit(9),
+        LOOK => message.0[1] = vector(),
+        INCREMENT.. => message.0 = message.0.map(|word| word + 1),
         1 => {
             let until = now_ns() + 5 * MS;
             while now_ns() < until {}
@@ -407,8 +445,10 @@ fn sometimes([address, offset, ..]: [u64; twin::WORDS]) {
 
 fn keep(_: [u64; twin::WORDS]) {
     let kind = abi::upcall::Kind::SliceEnd;
-    let registered = upcall::register(kind, |_| loop {
-        core::hint::black_box(());
+    let registered = upcall::register(kind, |_| {
+        loop {
+            core::hint::black_box(());
+        }
     });
     while registered.is_ok() {
         core::hint::black_box(());

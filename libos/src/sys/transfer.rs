@@ -272,6 +272,20 @@ mod machine {
         (until.wrapping_sub(from), rax)
     }
 
+    /// Puts a value into `xmm0`, which compiled code of this target does not use.
+    pub fn set_vector(value: u64) {
+        // SAFETY: nothing else keeps anything there.
+        unsafe { core::arch::asm!("movq xmm0, {}", in(reg) value, options(nomem, nostack)) };
+    }
+
+    /// What is in `xmm0`.
+    pub fn vector() -> u64 {
+        let value: u64;
+        // SAFETY: as in `set_vector`.
+        unsafe { core::arch::asm!("movq {}, xmm0", out(reg) value, options(nomem, nostack)) };
+        value
+    }
+
     /// The time-stamp counter around `Null`.
     pub fn timed_null_call() -> u64 {
         let before = cycles();
@@ -287,7 +301,7 @@ mod machine {
 }
 
 #[cfg(target_os = "none")]
-pub use machine::{bounce, cycles, timed_null_call, timed_null_transfer};
+pub use machine::{bounce, cycles, set_vector, timed_null_call, timed_null_transfer, vector};
 #[cfg(target_os = "none")]
 pub(crate) use machine::{exchange, park, register};
 
