@@ -77,7 +77,7 @@ impl Exposed {
         self.system.store_u32(at::SEQUENCE, self.sequence);
     }
 
-    fn row(&self, row: usize, (id, it): (EnvironmentId, &Environment)) {
+    fn row(&self, row: usize, (id, it): (EnvironmentId, &Environment), slices: u64) {
         let Some(frame) = self.rows.get(row / ROWS_PER_FRAME) else { return };
         let start = row % ROWS_PER_FRAME * at::ROW_BYTES;
         for (place, word) in [
@@ -92,6 +92,8 @@ impl Exposed {
             (at::ROW_QUOTA, it.account.quota),
             (at::ROW_USED, it.account.used()),
             (at::ROW_PAGES, it.account.pages),
+            (at::ROW_SLICES, slices),
+            (at::ROW_EXCESS, u64::from(it.excess)),
         ] {
             frame.store_u64(start + place, word);
         }
@@ -125,7 +127,8 @@ impl Kernel {
         exposed.words(at::FAULT_UPCALLS, &[faults, books.records_lost]);
         exposed.words(at::DROPPED, &rx.dropped);
         for (row, environment) in self.environments.iter().enumerate() {
-            exposed.row(row, environment);
+            let (slices, _) = self.scheduler.share_of(environment.0);
+            exposed.row(row, environment, slices);
         }
         exposed.step_sequence();
     }

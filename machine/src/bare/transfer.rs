@@ -2,7 +2,7 @@
 //!
 //! The first transfer through a handle is the kernel's: it checks, and opens a *gate* in the
 //! sender's context. From then on `syscall_entry` itself moves control through the gate and
-//! back, 50 instructions each way by the count of the source, and leaves every general register
+//! back, in 50 instructions there and 43 back, and leaves every general register
 //! but `rax`, `rcx` and `r11` where it is. The contexts' [`Link`]s are the only record of who waits
 //! for whom, so that the kernel finds out by asking when it is entered next.
 //!
@@ -16,7 +16,7 @@ use super::user::{CONTEXT, FLAGS_ALLOWED, FLAGS_FORCED, UPCALL_AREA, UserContext
 use super::user::{USER_STACK, syscall_store};
 use super::vector::VectorState;
 use crate::event::{Link as State, Registers};
-use core::arch::naked_asm;
+use core::arch::global_asm;
 use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::Ordering;
@@ -210,117 +210,118 @@ impl Cpu {
 const LINK: usize = offset_of!(UserContext, link);
 const REGISTERS: usize = offset_of!(UserContext, registers);
 
-/// Where `syscall` arrives: still on the user's stack, `rcx` the return address, `r11` the flags.
-///
-/// # Safety
-///
-/// Not to be called: only the processor comes here, from ring 3.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn syscall_entry() {
-    naked_asm!(
-        "mov [rip + {cpu} + {user_stack}], rsp",
-        "mov rsp, [rip + {cpu} + {context}]",
-        "cmp rax, {transfer_sync}",
-        "jne {store}",
-        "test rdi, rdi",
-        "jz 2f",
-        // Through the gate, if it is the handle's and still open, into a context that is parked.
-        "cmp rdi, [rsp + {handle}]",
-        "jne {store}",
-        "mov rax, [rip + {cpu} + {now}]",
-        "cmp rax, [rsp + {epoch}]",
-        "jne 4f",
-        "mov rax, [rsp + {gate}]",
-        "cmp qword ptr [rax + {mode}], {PARKED}",
-        "jne 4f",
-        "mov qword ptr [rsp + {mode}], {AWAITING}",
-        "mov [rsp + {awaits}], rax",
-        "mov [rax + {donor}], rsp",
-        "mov [rsp + {rip}], rcx",
-        "and r11d, {allowed}",
-        "or r11d, {forced}",
-        "mov [rsp + {rflags}], r11",
-        "mov rcx, [rip + {cpu} + {user_stack}]",
-        "mov [rsp + {rsp_}], rcx",
-        "mov rcx, [rax + {stack}]",
-        "mov [rip + {cpu} + {user_stack}], rcx",
-        "mov rcx, [rax + {entry}]",
-        "mov r11d, {flags}",
-        "jmp 3f",
-        // Back to the donor.
-        "2:",
-        "mov rax, [rsp + {donor}]",
-        "test rax, rax",
-        "jz 4f",
-        "mov qword ptr [rsp + {mode}], {PARKED}",
-        "mov qword ptr [rsp + {donor}], 0",
-        "mov [rsp + {rip}], rcx",
-        "and r11d, {allowed}",
-        "or r11d, {forced}",
-        "mov [rsp + {rflags}], r11",
-        "mov rcx, [rip + {cpu} + {user_stack}]",
-        "mov [rsp + {rsp_}], rcx",
-        "mov rcx, [rax + {rsp_}]",
-        "mov [rip + {cpu} + {user_stack}], rcx",
-        "mov rcx, [rax + {rip}]",
-        "mov r11, [rax + {rflags}]",
-        // From rsp to rax; rcx, r11 and the stack are those to go on with.
-        "3:",
-        "mov qword ptr [rax + {mode}], {FREE}",
-        "mov qword ptr [rip + {cpu} + {upcall}], 0",
-        "mov [rax + {from}], rsp",
-        "mov rsp, [rsp + {vectors}]",
-        "fxsave64 [rsp]",
-        "mov rsp, [rax + {vectors}]",
-        "mov [rip + {cpu} + {vector_owner}], rsp",
-        "fxrstor64 [rsp]",
-        "xor esp, esp",
-        "mov ds, esp",
-        "mov es, esp",
-        "mov fs, esp",
-        "mov gs, esp",
-        "mov rsp, [rax + {root}]",
-        "mov cr3, rsp",
-        "mov [rip + {cpu} + {cpu_root}], rsp",
-        "mov [rip + {cpu} + {context}], rax",
-        "inc qword ptr [rip + {cpu} + {transfers}]",
-        "mov rax, [rax + {from}]",
-        "mov rax, [rax + {tag}]",
-        "mov rsp, [rip + {cpu} + {user_stack}]",
-        "sysretq",
-        "4:",
-        "mov eax, {transfer_sync}",
-        "jmp {store}",
-        cpu = sym CPU,
-        store = sym syscall_store,
-        context = const CONTEXT,
-        user_stack = const USER_STACK,
-        upcall = const UPCALL_AREA,
-        now = const offset_of!(Cpu, epoch),
-        cpu_root = const offset_of!(Cpu, root),
-        vector_owner = const offset_of!(Cpu, vector_owner),
-        transfers = const offset_of!(Cpu, transfers),
-        transfer_sync = const abi::Call::TransferSync as u64,
-        PARKED = const PARKED,
-        AWAITING = const AWAITING,
-        FREE = const FREE,
-        flags = const abi::upcall::FLAGS,
-        allowed = const FLAGS_ALLOWED,
-        forced = const FLAGS_FORCED,
-        handle = const LINK + offset_of!(Link, handle),
-        epoch = const LINK + offset_of!(Link, epoch),
-        gate = const LINK + offset_of!(Link, gate),
-        mode = const LINK + offset_of!(Link, mode),
-        awaits = const LINK + offset_of!(Link, awaits),
-        donor = const LINK + offset_of!(Link, donor),
-        stack = const LINK + offset_of!(Link, stack),
-        entry = const LINK + offset_of!(Link, entry),
-        from = const LINK + offset_of!(Link, from),
-        vectors = const LINK + offset_of!(Link, vectors),
-        root = const LINK + offset_of!(Link, root),
-        tag = const LINK + offset_of!(Link, tag),
-        rip = const REGISTERS + offset_of!(Registers, rip),
-        rflags = const REGISTERS + offset_of!(Registers, rflags),
-        rsp_ = const REGISTERS + offset_of!(Registers, rsp),
-    )
+unsafe extern "C" {
+    /// Where `syscall` arrives: still on the user's stack, `rcx` the return address, `r11` the
+    /// flags. Only the processor comes here, from ring 3.
+    pub(super) fn syscall_entry();
 }
+
+global_asm!(
+    r#"
+    .text
+    .balign 16
+    .global syscall_entry
+syscall_entry:
+    mov [rip + {cpu} + {user_stack}], rsp
+    mov rsp, [rip + {cpu} + {context}]
+    cmp rax, {transfer_sync}
+    jne {store}
+    test rdi, rdi
+    jz 2f
+    cmp rdi, [rsp + {handle}]         # the gate is this handle's,
+    jne {store}
+    mov rax, [rip + {cpu} + {now}]
+    cmp rax, [rsp + {epoch}]          # and still open,
+    jne 4f
+    mov rax, [rsp + {gate}]
+    cmp qword ptr [rax + {mode}], {PARKED}  # into a context that is parked
+    jne 4f
+    mov qword ptr [rsp + {mode}], {AWAITING}
+    mov [rsp + {awaits}], rax
+    mov [rax + {donor}], rsp
+    mov [rsp + {rip}], rcx
+    and r11d, {allowed}
+    or r11d, {forced}
+    mov [rsp + {rflags}], r11
+    mov rcx, [rip + {cpu} + {user_stack}]
+    mov [rsp + {rsp_}], rcx
+    mov rcx, [rax + {stack}]
+    mov [rip + {cpu} + {user_stack}], rcx
+    mov rcx, [rax + {entry}]
+    mov r11d, {flags}
+    jmp 3f
+2:
+    mov rax, [rsp + {donor}]          # back to the donor
+    test rax, rax
+    jz 4f
+    mov qword ptr [rsp + {mode}], {PARKED}
+    mov qword ptr [rsp + {donor}], 0
+    mov [rsp + {rip}], rcx
+    and r11d, {allowed}
+    or r11d, {forced}
+    mov [rsp + {rflags}], r11
+    mov rcx, [rip + {cpu} + {user_stack}]
+    mov [rsp + {rsp_}], rcx
+    mov rcx, [rax + {rsp_}]
+    mov [rip + {cpu} + {user_stack}], rcx
+    mov rcx, [rax + {rip}]
+    mov r11, [rax + {rflags}]
+3:
+    mov qword ptr [rax + {mode}], {FREE}    # from rsp to rax; rcx, r11: where to go on
+    mov qword ptr [rip + {cpu} + {upcall}], 0
+    mov [rax + {from}], rsp
+    mov rsp, [rsp + {vectors}]
+    fxsave64 [rsp]
+    mov rsp, [rax + {vectors}]
+    mov [rip + {cpu} + {vector_owner}], rsp
+    fxrstor64 [rsp]
+    xor esp, esp
+    mov ds, esp
+    mov es, esp
+    mov fs, esp
+    mov gs, esp
+    mov rsp, [rax + {root}]
+    mov cr3, rsp
+    mov [rip + {cpu} + {cpu_root}], rsp
+    mov [rip + {cpu} + {context}], rax
+    inc qword ptr [rip + {cpu} + {transfers}]
+    mov rax, [rax + {from}]
+    mov rax, [rax + {tag}]
+    mov rsp, [rip + {cpu} + {user_stack}]
+    sysretq
+4:
+    mov eax, {transfer_sync}
+    jmp {store}
+    "#,
+    cpu = sym CPU,
+    store = sym syscall_store,
+    context = const CONTEXT,
+    user_stack = const USER_STACK,
+    upcall = const UPCALL_AREA,
+    now = const offset_of!(Cpu, epoch),
+    cpu_root = const offset_of!(Cpu, root),
+    vector_owner = const offset_of!(Cpu, vector_owner),
+    transfers = const offset_of!(Cpu, transfers),
+    transfer_sync = const abi::Call::TransferSync as u64,
+    PARKED = const PARKED,
+    AWAITING = const AWAITING,
+    FREE = const FREE,
+    flags = const abi::upcall::FLAGS,
+    allowed = const FLAGS_ALLOWED,
+    forced = const FLAGS_FORCED,
+    handle = const LINK + offset_of!(Link, handle),
+    epoch = const LINK + offset_of!(Link, epoch),
+    gate = const LINK + offset_of!(Link, gate),
+    mode = const LINK + offset_of!(Link, mode),
+    awaits = const LINK + offset_of!(Link, awaits),
+    donor = const LINK + offset_of!(Link, donor),
+    stack = const LINK + offset_of!(Link, stack),
+    entry = const LINK + offset_of!(Link, entry),
+    from = const LINK + offset_of!(Link, from),
+    vectors = const LINK + offset_of!(Link, vectors),
+    root = const LINK + offset_of!(Link, root),
+    tag = const LINK + offset_of!(Link, tag),
+    rip = const REGISTERS + offset_of!(Registers, rip),
+    rflags = const REGISTERS + offset_of!(Registers, rflags),
+    rsp_ = const REGISTERS + offset_of!(Registers, rsp),
+);
