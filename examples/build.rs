@@ -12,16 +12,40 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     link();
     let address = format!("{:#x}", u32::from_le_bytes(ADDRESS));
-    for (file, kind) in [("port9", Kind::Filter), ("echo", Kind::Ash), ("unsafe", Kind::Ash)] {
+    for (file, kind) in [
+        ("port9", Kind::Filter),
+        ("echo", Kind::Ash),
+        ("unsafe", Kind::Ash),
+        ("wake", Kind::Ash),
+        ("amplify", Kind::Ash),
+        ("forged-context", Kind::Ash),
+        ("batch", Kind::Memory),
+        ("endless", Kind::Memory),
+    ] {
         let path = format!("ash/{file}.s");
         println!("cargo::rerun-if-changed={path}");
         let text = std::fs::read_to_string(&path)?.replace("{IP}", &address);
-        let program = ebpf::asm::program(kind, &text)
-            .map_err(|error| format!("{path}:{}: {:?}", error.line, error.reason))?;
-        let out = PathBuf::from(std::env::var("OUT_DIR")?).join(format!("{file}.bpf"));
-        std::fs::write(out, ebpf::encode(&program))?;
+        assemble(file, kind, &text)?;
+        if file == "echo" {
+            assemble("tee", kind, &tee(&text))?;
+        }
     }
     Ok(())
+}
+
+fn assemble(name: &str, kind: Kind, text: &str) -> Result<(), Box<dyn Error>> {
+    let program = ebpf::asm::program(kind, text)
+        .map_err(|error| format!("{name}.s:{}: {:?}", error.line, error.reason))?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?).join(format!("{name}.bpf"));
+    std::fs::write(out, ebpf::encode(&program))?;
+    Ok(())
+}
+
+/// The echo that sends its answer as a copy and then passes the packet on to its owner.
+fn tee(echo: &str) -> String {
+    let answer = "    mov32   %r0, 3\n";
+    let copy = "    mov     %r1, %r9\n    call    helper 0x10001\n    mov32   %r0, 2\n";
+    format!("    mov     %r9, %r1\n{}", echo.replace(answer, copy))
 }
 
 fn link() {

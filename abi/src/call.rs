@@ -102,8 +102,8 @@ calls! {
     /// `(binding, &mut BindingStats)`.
     BindingStats = 45,
 
-    /// `(binding, passes, count)`: packets for the binding's ring go through these passes
-    /// ([`crate::download`]) on their way; a count of zero takes them back.
+    /// `(binding, passes, bytes)`: packets for the binding's ring go through these passes, a word
+    /// each ([`crate::download`]), on their way; zero bytes take them back.
     PipeSet = 80,
     /// `(&PredicateRequest)`: the caller's wake-up predicate from now on.
     PredicateSet = 81,

@@ -2,14 +2,15 @@
 //!
 //! A handler runs at the packet's time, not in a slice of its owner's, so it is paid for ahead: its
 //! worst case, which the verifier knows, must be left in the owner's allowance and is taken out of
-//! it, however early the run ends. That figure is the same for every packet and on every machine; the
-//! cycles that were measured are not, and could only be charged after they were spent
+//! it, however early the run ends. That figure is the same for every packet and on every machine;
+//! the cycles that were measured are not, and could only be charged after they were spent
 //! (`docs/decisions/024-downloaded-code.md`). What is taken is also a debt: one instruction counts
 //! as one nanosecond, and a slice's worth of them passes one of the owner's slices by.
 //!
 //! A period is one round of the slice vector, and the allowance is the slices that the environment
-//! owns in it: all handlers together cannot take more than the processor, and an owner's cannot take
-//! more than its share. What a period does not use is lost, so that nobody saves up for a burst.
+//! owns in it: all handlers together cannot take more than the processor, and an owner's cannot
+//! take more than its share. What a period does not use is lost, so that nobody saves up for a
+//! burst.
 
 use abi::limits::SLICE_NS;
 use abi::slice::POSITIONS;

@@ -2,9 +2,9 @@
 //!
 //! A handler's helpers reach an [`Outbox`] that lives for one run. A copy is guarded and handed to
 //! the card at once, since the packet may change afterwards: its first bytes in the card's own
-//! buffer, the rest in a staging slot that is busy until the card is done. Waking is only noted, and
-//! done when the run is over. Both are bounded: [`COPIES_PER_RUN_MAX`] copies of a run, each charged
-//! beyond the run's own cost, and no more at a time than there are staging slots; one wake.
+//! buffer, the rest in a staging slot that is busy until the card is done. Waking is only noted,
+//! and done when the run is over. Both are bounded: [`COPIES_PER_RUN_MAX`] copies of a run, each
+//! charged beyond the run's own cost, and no more at a time than there are staging slots; one wake.
 //!
 //! A copy counts as a transmission that was asked for: sent, or refused with a reason.
 

@@ -1,8 +1,8 @@
 //! Wake-up predicates: a verified program that says when its environment may run again.
 //!
 //! The idea (Aegis, Xok): polling without being scheduled. The environment downloads a memory
-//! program and names words of pages; while it waits with [`Kernel::wait_until`], the kernel runs the
-//! program, natively, over a copy of those words whenever it chooses whom to run, and the
+//! program and names words of pages; while it waits with [`Kernel::wait_until`], the kernel runs
+//! the program, natively, over a copy of those words whenever it chooses whom to run, and the
 //! environment wakes with what the program returned once that is not zero. The copy is the
 //! kernel's: whatever the program writes there is forgotten.
 //!

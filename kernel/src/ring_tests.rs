@@ -36,9 +36,9 @@ fn set(memory: &Memory, rings: &Rings, offset: usize, value: u32) {
 fn frames_arrive_in_their_slots_until_the_ring_is_full() {
     let (memory, mut rings) = rings(2, 0);
     for n in 0..4u8 {
-        assert_eq!(rings.deliver(&memory, &[n; 60]), Ok(()));
+        assert_eq!(rings.deliver(&memory, &[n; 60], None), Ok(()));
     }
-    assert_eq!(rings.deliver(&memory, &[9; 60]), Err(Reason::RingFull));
+    assert_eq!(rings.deliver(&memory, &[9; 60], None), Err(Reason::RingFull));
     assert_eq!(control(&memory, &rings, RX_PRODUCED), 4);
     assert_eq!(control(&memory, &rings, RX_DROPPED), 1);
     let page = memory.frame(rings.receive[1]).unwrap();
@@ -46,7 +46,7 @@ fn frames_arrive_in_their_slots_until_the_ring_is_full() {
     page.read(2048 + SLOT_DATA, &mut byte);
     assert_eq!((page.load_u32(2048 + SLOT_LENGTH), byte), (60, [3]));
     set(&memory, &rings, RX_CONSUMED, 1);
-    assert_eq!(rings.deliver(&memory, &[9; 60]), Ok(()));
+    assert_eq!(rings.deliver(&memory, &[9; 60], None), Ok(()));
 }
 
 #[test]
@@ -54,16 +54,16 @@ fn a_receive_index_from_nowhere_is_corrupt_and_harmless() {
     let (memory, mut rings) = rings(1, 0);
     for index in [1, 2, 3, 1 << 31, u32::MAX - 2] {
         set(&memory, &rings, RX_CONSUMED, index);
-        assert_eq!(rings.deliver(&memory, &[1; 60]), Err(Reason::RingCorrupt), "{index}");
+        assert_eq!(rings.deliver(&memory, &[1; 60], None), Err(Reason::RingCorrupt), "{index}");
     }
     set(&memory, &rings, RX_CONSUMED, 0);
-    assert_eq!(rings.deliver(&memory, &[1; 60]), Ok(()));
+    assert_eq!(rings.deliver(&memory, &[1; 60], None), Ok(()));
 }
 
 #[test]
 fn without_slots_there_is_no_ring() {
     let (memory, mut rings) = rings(0, 0);
-    assert_eq!(rings.deliver(&memory, &[1; 60]), Err(Reason::NoRing));
+    assert_eq!(rings.deliver(&memory, &[1; 60], None), Err(Reason::NoRing));
     assert_eq!(rings.waiting(&memory), Err(Status::BadArgument));
 }
 

@@ -273,7 +273,9 @@ impl Default for RingPages<'_> {
     }
 }
 
-fn with_refusal(call: impl FnOnce(&mut [u8]) -> Result<u64, Status>) -> Result<u64, BindError> {
+pub(crate) fn with_refusal(
+    call: impl FnOnce(&mut [u8]) -> Result<u64, Status>,
+) -> Result<u64, BindError> {
     let mut buffer = vec![0; abi::limits::REFUSAL_BYTES_MAX];
     call(&mut buffer).map_err(|status| {
         let refusal = (status == Status::Refused).then(|| Record::decode(&buffer)).flatten();

@@ -14,6 +14,7 @@ extern crate std;
 pub mod addresses;
 pub mod capability;
 pub mod clock;
+pub mod download;
 pub mod environment;
 pub mod exposed;
 pub mod ipc;

@@ -5,6 +5,7 @@
 //! kernel shares is ever read back. An index or a length that makes no sense is an error here,
 //! never an access outside the window.
 
+use abi::download::{CHECKSUMS_MAX, SLOT_FLAGS, SLOT_PIPED, SLOT_SUMS};
 use abi::limits::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, RING_PAGES_MAX, SLOT_BYTES};
 use abi::ring::{
     RX_CONSUMED, RX_DROPPED, RX_PRODUCED, SLOT_DATA, SLOT_LENGTH, SLOTS_PER_PAGE, TX_COMPLETED,
@@ -79,6 +80,7 @@ impl RingMemory {
         let slots = |pages: &[Handle]| (pages.len() * SLOTS_PER_PAGE) as u32;
         Ok(Rings {
             binding,
+            control: self.control,
             rx_slots: slots(&self.rx),
             tx_slots: slots(&self.tx),
             windows: self.windows,
@@ -107,6 +109,7 @@ fn names(pages: &[Page]) -> Vec<Handle> {
 #[derive(Debug)]
 pub struct Rings {
     binding: Binding,
+    control: Handle,
     /// Control page, receive slots, transmit slots.
     windows: [Window; 3],
     rx_slots: u32,
@@ -134,6 +137,20 @@ impl Rings {
     /// The binding.
     pub fn binding(&self) -> Binding {
         self.binding
+    }
+
+    /// The page that the indices are in.
+    pub fn control_page(&self) -> Page {
+        Page(self.control)
+    }
+
+    /// What the pipe said of the frame that [`Rings::receive`] gives next: its sums; `None` if
+    /// there is none, or it went through no pipe.
+    pub fn sums(&self) -> Option<[u32; CHECKSUMS_MAX]> {
+        let slot = slot_offset(self.rx_consumed, self.rx_slots);
+        let piped = self.pending() && self.windows[1].load_u32(slot + SLOT_FLAGS) == SLOT_PIPED;
+        let at = |place: usize| self.windows[1].load_u32(slot + SLOT_SUMS + 4 * place);
+        piped.then(|| core::array::from_fn(at))
     }
 
     /// Slots whose length or index made no sense.

@@ -1,7 +1,7 @@
 //! What a handler may do to the world besides answering: wake its owner, send a copy.
 //!
-//! The idea: a helper with an effect is one call of this trait, whoever runs the program. The kernel
-//! hands its own implementation to each run; the interpreter's helpers take one as well
+//! The idea: a helper with an effect is one call of this trait, whoever runs the program. The
+//! kernel hands its own implementation to each run; the interpreter's helpers take one as well
 //! ([`crate::helpers::WithEffects`]); so what the helpers *do* exists once. Implementations bound
 //! what one run can do: a program may call as often as it likes.
 

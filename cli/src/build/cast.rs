@@ -36,12 +36,14 @@ const WITH_STACK: u32 = 3072;
 /// Frames of one that only loops, or only faults.
 const TINY: u32 = 128;
 
-const ROLES: [Role; 8] = [
+const ROLES: [Role; 10] = [
     Role { name: "netd", frames: WITH_STACK, grants: &["netd"], at_boot: true },
     Role { name: "echo", frames: WITH_STACK, grants: &["echo"], at_boot: true },
     Role { name: "talk", frames: WITH_STACK, grants: &["public"], at_boot: true },
     Role { name: "bare", frames: WITH_STACK, grants: &["bare"], at_boot: true },
     Role { name: "squatter", frames: WITH_STACK, grants: &["public"], at_boot: false },
+    Role { name: "downloads", frames: WITH_STACK, grants: &["public"], at_boot: false },
+    Role { name: "download-attacks", frames: WITH_STACK, grants: &["public"], at_boot: false },
     Role { name: "spin", frames: TINY, grants: &[], at_boot: false },
     Role { name: "faulter", frames: TINY, grants: &[], at_boot: false },
     Role { name: "sse", frames: TINY, grants: &[], at_boot: false },
@@ -132,7 +134,8 @@ fn attacker(selection: &str) -> EnvironmentSpec {
 }
 
 fn extra(extra: &Extra) -> EnvironmentSpec {
-    let slices = SLICES.iter().find(|(name, _)| *name == extra.name).map_or(1, |(_, count)| *count);
+    let found = SLICES.iter().find(|(name, _)| *name == extra.name);
+    let slices = found.map_or(1, |(_, count)| *count);
     EnvironmentSpec {
         name: extra.name.to_owned(),
         program: format!("bin/{}", extra.program),

@@ -18,18 +18,18 @@ use crate::predicate::{Predicate, Word};
 use crate::reserve::{Need, frames_of};
 
 impl Kernel {
-    /// `(binding, passes, count)`: what delivery does to a packet; a count of zero takes it back.
+    /// `(binding, passes, bytes)`: what delivery does to a packet; zero bytes take it back.
     pub(super) fn pipe_set(&mut self, a: &Arguments) -> Answer {
         let id = self.binding_of(a, Rights::REVOKE)?;
         let binding = self.network.bindings.get(&id).ok_or(Status::BadHandle)?;
         if binding.owner != a.caller {
             return Err(Status::MissingRight);
         }
-        let count = bounded(a.words[2], PASSES_MAX)?;
-        let pipe = match count {
+        let pipe = match bounded(a.words[2], PASSES_MAX * 8)? {
             0 => None,
-            _ => {
-                let bytes = self.copy_in(a.caller, a.words[1], count * 8)?;
+            bytes if !bytes.is_multiple_of(8) => return Err(Status::BadArgument),
+            bytes => {
+                let bytes = self.copy_in(a.caller, a.words[1], bytes)?;
                 let need = Need { charge: frames_of(PIPE_COST), heap: 64 * 1024, frames: 0 };
                 self.reserve(a.caller, need)?;
                 let pipeline = pipeline(&bytes).ok_or(Status::BadArgument)?;

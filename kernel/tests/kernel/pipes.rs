@@ -16,7 +16,7 @@ const AT: u64 = SCRATCH + 0x5000;
 fn set(machine: &mut Machine, binding: u64, passes: &[u64]) -> (Status, u64) {
     let bytes: Vec<u8> = passes.iter().flat_map(|pass| pass.to_le_bytes()).collect();
     machine.write(machine.init, AT, &bytes);
-    machine.call(Call::PipeSet, &[binding, AT, passes.len() as u64])
+    machine.call(Call::PipeSet, &[binding, AT, bytes.len() as u64])
 }
 
 #[test]
@@ -63,9 +63,11 @@ fn what_is_no_pipe_is_refused_and_changes_nothing() {
     assert_eq!(set(&mut machine, own, &[PASS_COPY]).0, Status::WrongKind);
     let weak = machine.ok(Call::CapDerive, &[binding, u64::from(Rights::READ.bits())]);
     assert_eq!(set(&mut machine, weak, &[PASS_COPY]).0, Status::MissingRight);
-    let nowhere = [binding, 0x7000_0000_0000, 2];
+    let nowhere = [binding, 0x7000_0000_0000, 16];
     assert_eq!(machine.call(Call::PipeSet, &nowhere).0, Status::BadAddress);
-    assert_eq!(machine.call(Call::PipeSet, &[binding, AT, u64::MAX]).0, Status::BadArgument);
+    for bytes in [1, 12, 63, 72, u64::MAX] {
+        assert_eq!(machine.call(Call::PipeSet, &[binding, AT, bytes]).0, Status::BadArgument);
+    }
     machine.receive(&udp(9, 7, b"x"));
     assert_eq!(stats(&mut machine, binding).piped, 1);
     machine.audit();
@@ -78,7 +80,7 @@ fn somebody_elses_binding_gets_no_pipe() {
     let rights = Rights::READ | Rights::TRANSMIT | Rights::REVOKE;
     let passed = machine.ok(Call::CapGrant, &[binding, handle, u64::from(rights.bits())]);
     machine.write(child, SCRATCH, &PASS_COPY.to_le_bytes());
-    let (status, _) = machine.call_as(child, Call::PipeSet, &[passed, SCRATCH, 1]);
+    let (status, _) = machine.call_as(child, Call::PipeSet, &[passed, SCRATCH, 8]);
     assert_eq!(status, Status::MissingRight);
     machine.audit();
 }

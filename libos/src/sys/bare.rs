@@ -6,6 +6,7 @@
 use core::arch::asm;
 
 use abi::bind::{BindRequest, BindingStats, GrantRequest};
+use abi::download::PredicateRequest;
 use abi::limits::PAGE_BYTES;
 use abi::{Call, Handle};
 
@@ -46,6 +47,18 @@ pub(super) fn perform(request: Request<'_>) -> (u64, u64) {
                 None => [at, into.len() as u64, 0, 0, 0, 0],
             };
             registers(call as u64, args)
+        }
+        Request::Predicate { program, words, refusal } => {
+            let block = PredicateRequest {
+                program: address(program),
+                program_bytes: program.len() as u64,
+                words: address(words),
+                word_count: words.len() as u64,
+                refusal: refusal.as_mut_ptr() as u64,
+                refusal_bytes: refusal.len() as u64,
+            };
+            let at = core::ptr::from_ref(&block) as u64;
+            registers(Call::PredicateSet as u64, [at, 0, 0, 0, 0, 0])
         }
         Request::Batch { own, entries } => {
             let count = entries.len() as u64;

@@ -97,6 +97,15 @@ pub enum Request<'a> {
         /// Where to.
         into: &'a mut [u32],
     },
+    /// `PredicateSet`.
+    Predicate {
+        /// The memory program; empty takes the predicate back.
+        program: &'a [u8],
+        /// What it looks at.
+        words: &'a [abi::download::WordRef],
+        /// Where a refusal goes.
+        refusal: &'a mut [u8],
+    },
     /// `PageBatch`.
     Batch {
         /// In which environment.
