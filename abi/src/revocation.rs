@@ -62,7 +62,7 @@ pub struct Entry {
     pub kind: u32,
     /// The request; 0 for a grant that was taken back without one.
     pub request: u32,
-    /// Its physical name: the frame's number, the binding's or the grant's.
+    /// Its physical name: the frame's number, the binding's, the grant's, or the position.
     pub name: u64,
     /// Pages: where it was mapped, an entry for each place; 0 if it was mapped nowhere.
     /// Bindings: transmissions with the card that are still finished, in bits 0–31, and packets

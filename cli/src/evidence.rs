@@ -2,6 +2,7 @@
 
 use crate::build::{self, BuildError, Image};
 use crate::demo;
+use crate::lifecycle::{self, Lives};
 use crate::machine::{Machine, MachineError, Options};
 use crate::progress::Progress;
 use crate::starvation::{self, Outcome};
@@ -18,6 +19,8 @@ pub enum Name {
     Memory,
     /// Boots in which the n-th reservation fails; `docs/evidence/reservations.md`.
     Reservations,
+    /// 10,000 lives and 1,000 kills in the middle of a call: the books are as they were.
+    Lifecycle,
 }
 
 /// Why there is no table.
@@ -64,6 +67,7 @@ pub fn run(name: Name, machine: &Options, log: &str) -> Result<(), EvidenceError
         Name::Attacks => attack(&image, machine, log),
         Name::Memory => memory(&image, machine),
         Name::Reservations => reservations(&image, machine),
+        Name::Lifecycle => lives(&Machine::boot(&image, machine)?),
     }
 }
 
@@ -108,6 +112,17 @@ fn reservations(image: &Image, options: &Options) -> Result<(), EvidenceError> {
     let title = "Boots in which the n-th reservation fails";
     let text = starvation::report(title, "cargo run -- evidence reservations", &rows);
     finished("reservations.md", &text, &rows)
+}
+
+fn lives(machine: &Machine) -> Result<(), EvidenceError> {
+    machine.wait_ready()?;
+    let outcome = lifecycle::run(machine, &lifecycle::ALL)?;
+    outcome.lines().iter().for_each(|line| println!("{line}"));
+    for Lives { program, lives, .. } in lifecycle::ALL {
+        println!("{lives} lives of `{program}`");
+    }
+    machine.halt(0)?;
+    judged(usize::from(!outcome.is_clean()), "the books")
 }
 
 fn finished(name: &str, text: &str, rows: &[(u64, Outcome)]) -> Result<(), EvidenceError> {

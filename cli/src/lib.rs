@@ -15,6 +15,7 @@ pub mod check;
 pub mod command;
 pub mod demo;
 pub mod evidence;
+pub mod lifecycle;
 pub mod limits;
 pub mod machine;
 pub mod progress;

@@ -25,6 +25,9 @@ pub const POLL: Duration = Duration::from_millis(5);
 pub const REQUESTS: usize = 200;
 /// Requests per row and path of the instruction table.
 pub const COUNTED_REQUESTS: usize = 11;
+/// Longest life of a program that is killed in the middle of a call, in microseconds: a proof takes
+/// a few milliseconds of them.
+pub const CALLER_MICROS: u64 = 8_000;
 /// Environments that loop beside the measured one, row by row of the instruction table.
 pub const RUNNABLE: [u32; 3] = [1, 4, 16];
 /// `max / min` of the ASH's figures up to which the table counts as flat, in thousandths.

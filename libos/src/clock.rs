@@ -1,7 +1,9 @@
 //! Time, and sleeping until something happens.
 
 use abi::Call;
-use abi::ring::{EVENT_CHILD, EVENT_DEADLINE, EVENT_PACKET, EVENT_TRANSMITTED};
+use abi::ring::{
+    EVENT_CHILD, EVENT_DEADLINE, EVENT_PACKET, EVENT_REPOSSESS, EVENT_REVOKE, EVENT_TRANSMITTED,
+};
 
 use crate::sys::plain;
 
@@ -26,6 +28,16 @@ impl Events {
     /// The deadline passed.
     pub fn deadline(self) -> bool {
         self.0 & EVENT_DEADLINE != 0
+    }
+
+    /// Somebody asks for resources back.
+    pub fn revoke(self) -> bool {
+        self.0 & EVENT_REVOKE != 0
+    }
+
+    /// Resources were taken.
+    pub fn repossess(self) -> bool {
+        self.0 & EVENT_REPOSSESS != 0
     }
 
     /// An environment that this program created ended.

@@ -12,6 +12,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod addresses;
+pub mod cache;
 pub mod capability;
 pub mod clock;
 pub mod download;
@@ -24,6 +25,7 @@ pub mod logger;
 pub mod paging;
 pub mod print;
 pub mod program;
+pub mod revocation;
 pub mod rings;
 pub mod slice;
 pub mod stride;

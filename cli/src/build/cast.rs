@@ -36,7 +36,10 @@ const WITH_STACK: u32 = 3072;
 /// Frames of one that only loops, or only faults.
 const TINY: u32 = 128;
 
-const ROLES: [Role; 10] = [
+/// Frames of one that holds pages which it can be asked for.
+const ROOMY: u32 = 320;
+
+const ROLES: [Role; 13] = [
     Role { name: "netd", frames: WITH_STACK, grants: &["netd"], at_boot: true },
     Role { name: "echo", frames: WITH_STACK, grants: &["echo"], at_boot: true },
     Role { name: "talk", frames: WITH_STACK, grants: &["public"], at_boot: true },
@@ -47,6 +50,9 @@ const ROLES: [Role; 10] = [
     Role { name: "spin", frames: TINY, grants: &[], at_boot: false },
     Role { name: "faulter", frames: TINY, grants: &[], at_boot: false },
     Role { name: "sse", frames: TINY, grants: &[], at_boot: false },
+    Role { name: "cache", frames: ROOMY, grants: &[], at_boot: false },
+    Role { name: "stubborn", frames: ROOMY, grants: &[], at_boot: false },
+    Role { name: "caller", frames: WITH_STACK, grants: &["public"], at_boot: false },
 ];
 
 /// One line of the table of programs that are started when somebody asks, and hold no grant.

@@ -19,4 +19,6 @@ mod memory;
 #[cfg(test)]
 mod residents;
 #[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod time;

@@ -18,9 +18,6 @@ impl Kernel {
         let kind = Kind::from_number(kind).ok_or(Status::BadArgument)?;
         let amount = amount.checked_sub(1).filter(|&n| n < AMOUNT_MAX).map(|n| n + 1);
         let amount = amount.and_then(|n| u16::try_from(n).ok()).ok_or(Status::BadArgument)?;
-        if kind == Kind::Slices {
-            return Err(Status::BadArgument);
-        }
         let number = self.ask(a.caller, (asked, kind), amount, deadline)?;
         Ok(Done::Value(u64::from(number)))
     }

@@ -39,7 +39,8 @@ impl Kernel {
         if self.slice_of(a)?.is_some_and(|slice| slice.position != position) {
             return Err(Status::BadArgument);
         }
-        self.scheduler.free(position).ok_or(Status::WrongState)?;
+        let owner = self.scheduler.free(position).ok_or(Status::WrongState)?;
+        self.returned(owner, abi::revocation::Kind::Slices);
         Ok(Done::Value(0))
     }
 

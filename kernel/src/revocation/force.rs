@@ -1,4 +1,4 @@
-//! Pages, taken by force.
+//! Pages and positions of the vector of slices, taken by force.
 //!
 //! Those that were allocated last go first: what an environment was started with, it keeps longest.
 //! One pass over its pages finds the newest few; the card is polled on the way. A page goes with
@@ -90,6 +90,19 @@ impl Kernel {
             self.note(owner, Entry { backing, ..entry });
         }
         self.free_page(id.frame);
+    }
+
+    /// Takes the last position of the vector of slices that is the environment's; whether there
+    /// may be another.
+    pub(super) fn take_last_slice(&mut self, id: EnvironmentId) -> bool {
+        let owners = self.scheduler.owners().enumerate();
+        let last = owners.filter(|&(_, owner)| owner == Some(id)).last();
+        let Some((position, _)) = last else { return false };
+        self.scheduler.free(position);
+        let kind = Kind::Slices as u32;
+        self.note(id, Entry { kind, name: position as u64, ..Entry::default() });
+        self.returned(id, Kind::Slices);
+        true
     }
 
     /// Whether a page is one of those that are never taken.

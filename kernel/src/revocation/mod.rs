@@ -288,7 +288,7 @@ impl Kernel {
             Subject::Environment(id, Kind::Pages) => self.take_pages(id, progress.short),
             Subject::Environment(id, Kind::Bindings) => self.take_newest_binding(id),
             Subject::Environment(id, Kind::Grants) => self.take_newest_grant(id),
-            Subject::Environment(_, Kind::Slices) => false,
+            Subject::Environment(id, Kind::Slices) => self.take_last_slice(id),
             Subject::Grant(grant) => {
                 self.revoke_grant(grant, Some(by));
                 false

@@ -9,7 +9,9 @@ use abi::start::{EnvironmentSpec, Manifest, Start, State};
 use abi::{Handle, Rights, Status};
 use libos::addresses::{AddressPage, Addresses};
 use libos::capability::{drop_handle, grant_handle, state_name};
+use libos::clock::{now_ns, wait};
 use libos::loader::{LoadError, Loaded, load};
+use libos::revocation::{Kind, Progress};
 use libos::slice::Vector;
 use libos::sys::{Window, new_window};
 use libos::{Env, Environment, Page, layout, println};
@@ -19,6 +21,8 @@ use crate::grants::Grants;
 
 /// Instances that one `start` may ask for.
 pub(crate) const INSTANCES_MAX: u64 = 64;
+/// Lives that one `cycle` may ask for.
+const CYCLES_MAX: u64 = 1000;
 
 /// Who lives, and what it takes to start more.
 #[derive(Debug)]
@@ -139,6 +143,57 @@ impl Cast {
         });
     }
 
+    /// Asks `NAME` for so many of a kind until that time; the request's number.
+    pub(crate) fn revoke(
+        &self,
+        name: &str,
+        (kind, amount): (Kind, u64),
+        deadline_ns: u64,
+    ) -> Result<u64, Status> {
+        self.find(name)?.revoke(kind, amount, deadline_ns)
+    }
+
+    /// What has become of that, as a register carries it.
+    pub(crate) fn revoked(&self, name: &str) -> Result<u64, Status> {
+        self.find(name)?.revoked().map(Progress::pack)
+    }
+
+    /// Calls a grant of the manifest's back until that time.
+    pub(crate) fn recall(&self, grant: &str, deadline_ns: u64) -> Result<u64, Status> {
+        self.grants.find(grant).ok_or(Status::BadArgument)?.recall(deadline_ns)
+    }
+
+    /// Makes and kills so many of `NAME`, one after the other, each after a part of `hold_ns` that
+    /// is another one each time: how many that were.
+    pub(crate) fn cycle(&mut self, name: &str, count: u64, hold_ns: u64) -> Result<u64, Status> {
+        let spec = self.manifest.environments.iter().find(|spec| spec.name == name);
+        let spec = spec.ok_or(Status::BadArgument)?.clone();
+        for round in 0..count.min(CYCLES_MAX) {
+            let made = self.make(&spec, &format!("{name}.cycle"));
+            let env = made.map_err(|why| {
+                println!("{name}, cycle {round}: {why}");
+                Status::NoMemory
+            })?;
+            if hold_ns > 0 {
+                // Any part of the time, another one each time.
+                let now = now_ns();
+                let part = now.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+                let until = now.saturating_add(hold_ns / 65_536 * part);
+                while now_ns() < until {
+                    wait(until);
+                }
+            }
+            env.kill()?;
+            drop_handle(env.0)?;
+        }
+        Ok(count.min(CYCLES_MAX))
+    }
+
+    fn find(&self, name: &str) -> Result<Env, Status> {
+        let found = self.alive.iter().find(|(alive, _)| alive == name);
+        found.map(|(_, env)| *env).ok_or(Status::BadArgument)
+    }
+
     /// How many live.
     pub(crate) fn alive(&self) -> u64 {
         self.alive.len() as u64
@@ -152,20 +207,25 @@ impl Cast {
         if self.lives(&name) {
             return Err(LoadError::Call { doing: "taking the name", status: Status::Occupied });
         }
+        let env = self.make(spec, &name)?;
+        println!("started {name}");
+        self.alive.push((name, env));
+        Ok(())
+    }
+
+    /// Loads, endows and starts, and says nothing.
+    fn make(&self, spec: &EnvironmentSpec, name: &str) -> Result<Env, LoadError> {
         let missing = LoadError::Call { doing: "finding the program", status: Status::BadArgument };
         let file = self.archive.file(&spec.program).ok_or(missing)?;
-        let loaded = load(self.own, &name, u64::from(spec.frames), file)?;
-        let start = match self.endow(spec, &name, &loaded) {
+        let loaded = load(self.own, name, u64::from(spec.frames), file)?;
+        let start = match self.endow(spec, name, &loaded) {
             Ok(start) => start,
             Err(status) => {
                 loaded.abandon();
                 return Err(LoadError::Call { doing: "passing capabilities on", status });
             }
         };
-        let env = loaded.start(self.own, &start)?;
-        println!("started {name}");
-        self.alive.push((name, env));
-        Ok(())
+        loaded.start(self.own, &start)
     }
 
     /// Gives an environment what the manifest says: its start block.

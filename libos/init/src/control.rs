@@ -5,7 +5,9 @@
 //! other, so that the channel obeys the rules that it serves to show. Anyone on the wire may speak:
 //! this is a machine for demonstrations and tests.
 //!
-//! `start NAME [COUNT]`, `kill NAME`, `alive`, `audit`, `books`, `halt CODE`.
+//! `start NAME [COUNT]`, `kill NAME`, `cycle NAME COUNT [MICROSECONDS]`, `alive`, `audit`, `books`,
+//! `revoke NAME pages|bindings|grants N MICROSECONDS`, `revoked NAME`, `recall GRANT MICROSECONDS`,
+//! `halt CODE`.
 
 use alloc::format;
 use alloc::string::String;
@@ -16,9 +18,9 @@ use abi::Status;
 use abi::limits::FRAME_BYTES_MAX;
 use ebpf::Kind;
 use libos::capability::{audit, books, halt};
-use libos::clock::{NEVER, wait};
+use libos::clock::{NEVER, now_ns, wait};
 use libos::program::{assemble, mac_words};
-use libos::{Environment, Rings, println};
+use libos::{Environment, Rings, println, revocation};
 
 use crate::cast::Cast;
 
@@ -134,6 +136,16 @@ fn obey(cast: &mut Cast, line: &str) -> Result<u64, Status> {
         ["start", name] => cast.start(name, None),
         ["start", name, count] => cast.start(name, Some(number(count)?)),
         ["kill", name] => Ok(cast.kill(name)),
+        ["revoke", name, kind, amount, micros] => {
+            cast.revoke(name, (self::kind(kind)?, number(amount)?), deadline(micros)?)
+        }
+        ["revoked", name] => cast.revoked(name),
+        ["recall", grant, micros] => cast.recall(grant, deadline(micros)?),
+        ["cycle", name, count] => cast.cycle(name, number(count)?, 0),
+        ["cycle", name, count, micros] => {
+            let hold = number(micros)?.checked_mul(1000).ok_or(Status::BadArgument)?;
+            cast.cycle(name, number(count)?, hold)
+        }
         ["alive"] => Ok(cast.alive()),
         ["audit"] => audit(),
         ["books"] => books().map(|books| books.rx.received),
@@ -143,6 +155,21 @@ fn obey(cast: &mut Cast, line: &str) -> Result<u64, Status> {
         }
         _ => Err(Status::BadArgument),
     }
+}
+
+fn kind(word: &str) -> Result<revocation::Kind, Status> {
+    match word {
+        "pages" => Ok(revocation::Kind::Pages),
+        "bindings" => Ok(revocation::Kind::Bindings),
+        "grants" => Ok(revocation::Kind::Grants),
+        _ => Err(Status::BadArgument),
+    }
+}
+
+/// So many microseconds from now.
+fn deadline(micros: &str) -> Result<u64, Status> {
+    let ns = number(micros)?.checked_mul(1000).ok_or(Status::BadArgument)?;
+    Ok(now_ns().saturating_add(ns))
 }
 
 fn number(word: &str) -> Result<u64, Status> {

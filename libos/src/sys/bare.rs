@@ -39,6 +39,12 @@ pub(super) fn perform(request: Request<'_>) -> (u64, u64) {
             let at = core::ptr::from_ref(&block) as u64;
             registers(Call::GrantDerive as u64, [grant.0, at, 0, 0, 0, 0])
         }
+        Request::List { call, first, handles } => {
+            behind(call, first, [address(handles), handles.len() as u64])
+        }
+        Request::Fill { call, first, into } => {
+            behind(call, first, [into.as_mut_ptr() as u64, into.len() as u64])
+        }
         Request::Bind(bind) => self::bind(bind),
         Request::Words { call, first, into } => {
             let at = into.as_mut_ptr() as u64;
@@ -64,6 +70,14 @@ pub(super) fn perform(request: Request<'_>) -> (u64, u64) {
             let count = entries.len() as u64;
             registers(Call::PageBatch as u64, [own.0, address(entries), count, 0, 0, 0])
         }
+    }
+}
+
+/// Two arguments, behind one that not every call has.
+fn behind(call: Call, first: Option<u64>, [at, count]: [u64; 2]) -> (u64, u64) {
+    match first {
+        Some(first) => registers(call as u64, [first, at, count, 0, 0, 0]),
+        None => registers(call as u64, [at, count, 0, 0, 0, 0]),
     }
 }
 

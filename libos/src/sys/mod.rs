@@ -106,6 +106,24 @@ pub enum Request<'a> {
         /// Where a refusal goes.
         refusal: &'a mut [u8],
     },
+    /// The kernel reads handles: `([first,] address, count)`.
+    List {
+        /// Which call.
+        call: Call,
+        /// The argument before them, if the call has one.
+        first: Option<u64>,
+        /// What the kernel reads.
+        handles: &'a [Handle],
+    },
+    /// The kernel writes bytes: `([first,] address, length)`.
+    Fill {
+        /// Which call.
+        call: Call,
+        /// The argument before them, if the call has one.
+        first: Option<u64>,
+        /// Where to.
+        into: &'a mut [u8],
+    },
     /// `PageBatch`.
     Batch {
         /// In which environment.

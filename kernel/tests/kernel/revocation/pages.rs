@@ -307,3 +307,36 @@ fn many_pages_go_in_batches_with_the_card_served_between() {
     assert_eq!(child.taken(&machine).len(), 64);
     assert_eq!(child.lost(&machine), 200 - 64);
 }
+
+#[test]
+fn positions_of_the_vector_are_given_back_or_taken() {
+    let mut machine = Machine::new();
+    let child = child(&mut machine, 500, 0);
+    let vector = machine.handle("slices");
+    let all: Vec<u64> = (0..3)
+        .map(|_| machine.ok(Call::SliceAllocate, &[vector, child.handle, u64::MAX]))
+        .collect();
+    let theirs = machine.ok(Call::CapGrant, &[all[0], child.handle, 64]);
+    let owned = |machine: &mut Machine| {
+        machine.ok(Call::SliceOwners, &[SCRATCH, 64]);
+        let bytes = machine.read(machine.init, SCRATCH, 64 * 4);
+        let owners = bytes.chunks_exact(4).map(|it| u32::from_le_bytes(it.try_into().unwrap()));
+        owners.enumerate().filter(|it| it.1 == child.id.0).map(|it| it.0 as u64).collect::<Vec<_>>()
+    };
+    let positions = owned(&mut machine);
+    // One it was started with.
+    assert_eq!(positions.len(), 4);
+    child.ask(&mut machine, Kind::Slices, 2, SOON);
+    machine.ok_as(child.id, Call::SliceFree, &[theirs, positions[1]]);
+    pass(&mut machine, SOON + 1);
+    let progress = child.status(&mut machine);
+    assert_eq!((progress.given, progress.taken, progress.over), (1, 1, true));
+    let taken = child.taken(&machine);
+    assert_eq!((taken[0].kind, taken[0].name), (Kind::Slices as u32, positions[3]));
+    assert_eq!(owned(&mut machine), [positions[0], positions[2]]);
+    // Without any it still runs when nobody else wants the time.
+    child.ask(&mut machine, Kind::Slices, 9, 0);
+    pass(&mut machine, 1);
+    assert_eq!(child.status(&mut machine).short, 7);
+    assert_eq!(machine.state(child.id), Some(State::Runnable));
+}
