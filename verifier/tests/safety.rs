@@ -144,11 +144,10 @@ struct AnyHelpers(Random);
 impl Helpers for AnyHelpers {
     fn call(&mut self, id: u32, _args: [u64; 5]) -> Option<u64> {
         let wide = self.0.next();
-        match id {
-            5 => Some(wide),
-            7 | 8 => Some(wide & 0xffff_ffff),
-            _ => None,
-        }
+        ebpf::helper::by_id(id).map(|helper| match helper.returns {
+            ebpf::helper::Return::Scalar => wide,
+            ebpf::helper::Return::Scalar32 => wide & 0xffff_ffff,
+        })
     }
 }
 
