@@ -103,3 +103,68 @@ impl Pipe {
         if filled <= CAPACITY { Ok((own, filled)) } else { Err(Status::RingCorrupt) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CAPACITY, Pipe, READ, WRITTEN};
+    use crate::capability::Env;
+    use crate::sys::host::{self, page_window};
+    use abi::{Handle, Status};
+    use std::vec::Vec;
+
+    const PAGE: Handle = Handle(70);
+    const PEER: Env = Env(Handle(5));
+
+    fn pipe() -> Pipe {
+        Pipe::new(page_window(PAGE), 0, PEER)
+    }
+
+    #[test]
+    fn bytes_come_out_in_order_and_the_ways_do_not_mix() {
+        let _guard = host::script(|_| (Status::WrongState as u64, 0));
+        let (to, from) = (pipe(), pipe().back());
+        to.write(b"there").unwrap();
+        from.write(b"back").unwrap();
+        let mut buffer = [0; 64];
+        assert_eq!(to.read(&mut buffer), Ok(5));
+        assert_eq!(&buffer[..5], b"there");
+        assert_eq!(from.read(&mut buffer), Ok(4));
+        assert_eq!(&buffer[..4], b"back");
+        assert_eq!(to.read(&mut []), Ok(0));
+        // Empty, and the writer is no more.
+        assert_eq!(to.read(&mut buffer), Err(Status::WrongState));
+    }
+
+    #[test]
+    fn a_full_pipe_waits_for_its_reader() {
+        let sent: Vec<u8> = (0..3 * CAPACITY).map(|at| at as u8).collect();
+        let got = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let sink = got.clone();
+        // Whenever the writer yields the reader takes an odd number of bytes.
+        let _guard = host::script(move |_| {
+            let mut buffer = [0; 333];
+            let count = pipe().read(&mut buffer).unwrap_or(0);
+            sink.borrow_mut().extend_from_slice(&buffer[..count]);
+            (0, 0)
+        });
+        pipe().write(&sent).unwrap();
+        let mut buffer = [0; 333];
+        while got.borrow().len() < sent.len() {
+            let count = pipe().read(&mut buffer).unwrap();
+            got.borrow_mut().extend_from_slice(&buffer[..count]);
+        }
+        assert_eq!(*got.borrow(), sent);
+    }
+
+    #[test]
+    fn indices_that_make_no_sense_end_it() {
+        let _guard = host::script(|_| (0, 0));
+        for (written, read) in [(CAPACITY as u32 + 1, 0), (0, 1), (5, u32::MAX - CAPACITY as u32)] {
+            let page = page_window(PAGE);
+            page.store_u32(WRITTEN, written);
+            page.store_u32(READ, read);
+            assert_eq!(pipe().read(&mut [0]), Err(Status::RingCorrupt));
+            assert_eq!(pipe().write(&[0]), Err(Status::RingCorrupt));
+        }
+    }
+}

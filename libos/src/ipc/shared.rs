@@ -42,3 +42,29 @@ impl Counter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Counter;
+    use crate::capability::Env;
+    use crate::sys::host::{self, page_window};
+    use abi::{Handle, Status};
+
+    #[test]
+    fn each_side_waits_for_its_parity() {
+        let page = || page_window(Handle(71));
+        let counter = move || Counter::new(page(), Env(Handle(5)));
+        let _guard = host::script(move |_| {
+            // The other side has one step to make, and then it ends.
+            if page().load_u32(0) == 1 {
+                return (counter().step(true).map_or(1, |_| 0), 0);
+            }
+            (Status::WrongState as u64, 0)
+        });
+        assert_eq!(counter().step(false), Ok(0));
+        assert_eq!(counter().step(false), Ok(2));
+        assert_eq!(counter().value(), 3);
+        page().store_u32(0, 4);
+        assert_eq!(counter().step(true), Err(Status::WrongState));
+    }
+}
