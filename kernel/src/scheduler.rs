@@ -127,7 +127,11 @@ impl Scheduler {
 
     /// The next position of the walk whose owner is not waiting, and that owner. A position that
     /// was forfeited is passed by once and noted in `forfeited`.
-    pub(crate) fn walk(&mut self, steps: &mut usize, forfeited: &mut bool) -> Option<EnvironmentId> {
+    pub(crate) fn walk(
+        &mut self,
+        steps: &mut usize,
+        forfeited: &mut bool,
+    ) -> Option<EnvironmentId> {
         while *steps > 0 {
             *steps -= 1;
             self.at = (self.at + 1) % POSITIONS;
