@@ -70,7 +70,9 @@ fn a_library_os_pages_its_own_memory_and_attacks_on_memory_are_stopped() {
 
     assert_eq!(machine.audit().unwrap(), None);
     let after = machine.books().unwrap();
-    assert_eq!((after.frames.free, after.environments), (before.frames.free, before.environments));
+    // Somebody's proof may have been under way before; nothing is lost since.
+    assert!(after.frames.free >= before.frames.free, "{before:?}\n{after:?}");
+    assert_eq!(after.environments, before.environments);
 }
 
 #[test]

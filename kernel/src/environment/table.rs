@@ -1,7 +1,8 @@
 //! The environments that live, and the last states of those that do not.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use abi::start::State;
 
@@ -17,32 +18,55 @@ pub(crate) struct Ended {
     pub(crate) detail: u64,
 }
 
+/// Slots of the table. A number's slot is the number modulo this: a look-up, of which every call
+/// makes several, is an index and a comparison.
+const SLOTS: usize = abi::limits::ENVIRONMENTS_MAX;
+
 /// All environments.
 pub(crate) struct Environments {
-    alive: BTreeMap<EnvironmentId, Box<Environment>>,
+    slots: Vec<Option<(EnvironmentId, Box<Environment>)>>,
+    /// Those that live, oldest first.
+    order: Vec<EnvironmentId>,
     ended: VecDeque<Ended>,
     last: u32,
 }
 
 impl Environments {
     pub(crate) fn new() -> Environments {
-        Environments { alive: BTreeMap::new(), ended: VecDeque::with_capacity(ENDED_MAX), last: 0 }
+        Environments {
+            slots: (0..SLOTS).map(|_| None).collect(),
+            order: Vec::with_capacity(SLOTS),
+            ended: VecDeque::with_capacity(ENDED_MAX),
+            last: 0,
+        }
     }
 
-    /// Takes one in and names it.
+    /// Takes one in and names it. Its number is the next one whose slot is free: the caller has
+    /// seen that there are fewer than `ENVIRONMENTS_MAX`.
     pub(crate) fn insert(&mut self, environment: Environment) -> EnvironmentId {
-        self.last += 1;
-        let id = EnvironmentId(self.last);
-        self.alive.insert(id, Box::new(environment));
+        assert!(self.order.len() < SLOTS, "an environment beyond the limit");
+        let id = loop {
+            self.last += 1;
+            let place = self.slots.get(self.last as usize % SLOTS);
+            if place.is_some_and(Option::is_none) {
+                break EnvironmentId(self.last);
+            }
+        };
+        if let Some(place) = self.slots.get_mut(id.0 as usize % SLOTS) {
+            *place = Some((id, Box::new(environment)));
+        }
+        self.order.push(id);
         id
     }
 
     pub(crate) fn get(&self, id: EnvironmentId) -> Option<&Environment> {
-        self.alive.get(&id).map(|environment| &**environment)
+        let (there, environment) = self.slots.get(id.0 as usize % SLOTS)?.as_ref()?;
+        (*there == id).then_some(environment)
     }
 
     pub(crate) fn get_mut(&mut self, id: EnvironmentId) -> Option<&mut Environment> {
-        self.alive.get_mut(&id).map(|environment| &mut **environment)
+        let (there, environment) = self.slots.get_mut(id.0 as usize % SLOTS)?.as_mut()?;
+        (*there == id).then_some(environment)
     }
 
     /// Two different ones at once.
@@ -51,20 +75,17 @@ impl Environments {
         first: EnvironmentId,
         second: EnvironmentId,
     ) -> Option<(&mut Environment, &mut Environment)> {
-        let (mut one, mut other) = (None, None);
-        for (&id, environment) in &mut self.alive {
-            if id == first {
-                one = Some(&mut **environment);
-            } else if id == second {
-                other = Some(&mut **environment);
-            }
-        }
-        one.zip(other)
+        let places = [first.0 as usize % SLOTS, second.0 as usize % SLOTS];
+        let [one, other] = self.slots.get_disjoint_mut(places).ok()?;
+        let ((one_id, one), (other_id, other)) = (one.as_mut()?, other.as_mut()?);
+        (*one_id == first && *other_id == second).then_some((one, other))
     }
 
     /// Takes one out for good and remembers how it ended.
     pub(crate) fn remove(&mut self, end: Ended) -> Option<Box<Environment>> {
-        let environment = self.alive.remove(&end.id)?;
+        let place = self.slots.get_mut(end.id.0 as usize % SLOTS)?;
+        let (_, environment) = place.take_if(|(there, _)| *there == end.id)?;
+        self.order.retain(|&id| id != end.id);
         if self.ended.len() == ENDED_MAX {
             self.ended.pop_front();
         }
@@ -79,14 +100,16 @@ impl Environments {
 
     /// How many live.
     pub(crate) fn len(&self) -> usize {
-        self.alive.len()
+        self.order.len()
     }
 
+    /// Those that live, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (EnvironmentId, &Environment)> {
-        self.alive.iter().map(|(&id, environment)| (id, &**environment))
+        self.order.iter().filter_map(|&id| Some((id, self.get(id)?)))
     }
 
+    /// The same, in no order.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (EnvironmentId, &mut Environment)> {
-        self.alive.iter_mut().map(|(&id, environment)| (id, &mut **environment))
+        self.slots.iter_mut().flatten().map(|(id, environment)| (*id, &mut **environment))
     }
 }
