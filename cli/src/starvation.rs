@@ -30,15 +30,20 @@ pub enum Outcome {
         /// The last line that the kernel said.
         reason: String,
     },
+    /// It was not tried: kernel and initrd do not fit beside each other.
+    TooSmall {
+        /// Bytes that both take, from address zero on.
+        bytes: u64,
+    },
     /// Neither.
     Hung,
 }
 
 impl Outcome {
-    /// Whether that is one of the two ways in which a boot may end.
+    /// Whether that is a way in which a boot may end.
     pub fn is_fine(&self) -> bool {
         match self {
-            Outcome::Ready { .. } => true,
+            Outcome::Ready { .. } | Outcome::TooSmall { .. } => true,
             Outcome::Stopped { code, reason } => {
                 code.is_some_and(|code| code != 0) && !reason.is_empty()
             }
@@ -54,6 +59,9 @@ impl std::fmt::Display for Outcome {
             Outcome::Ready { missing } => write!(f, "ready; {}", missing.join("; ")),
             Outcome::Stopped { code: Some(code), reason } => write!(f, "exit {code:#x}: {reason}"),
             Outcome::Stopped { code: None, reason } => write!(f, "QEMU gave up: {reason}"),
+            Outcome::TooSmall { bytes } => {
+                write!(f, "not booted: kernel and initrd take {} KiB", bytes.div_ceil(1024))
+            }
             Outcome::Hung => f.write_str("HUNG"),
         }
     }
@@ -64,10 +72,14 @@ impl std::fmt::Display for Outcome {
 /// # Errors
 /// What keeps QEMU from starting at all.
 pub fn boot(image: &Image, options: &Options) -> Result<(Outcome, String), MachineError> {
+    let bytes = loaded_bytes(image);
+    if bytes > u64::from(options.memory_mib) << 20 {
+        // The emulator puts the one over the other, and what then runs is neither.
+        return Ok((Outcome::TooSmall { bytes }, String::new()));
+    }
     let machine = Machine::boot(image, options)?;
-    let ready = machine.wait("a starved boot", PATIENCE, || {
-        machine.serial().contains(READY).then_some(())
-    });
+    let ready =
+        machine.wait("a starved boot", PATIENCE, || machine.serial().contains(READY).then_some(()));
     let outcome = match ready {
         Ok(()) => settled(&machine),
         Err(MachineError::Died { status, .. }) => {
@@ -77,6 +89,19 @@ pub fn boot(image: &Image, options: &Options) -> Result<(Outcome, String), Machi
         Err(other) => return Err(other),
     };
     Ok((outcome, machine.serial()))
+}
+
+/// Where the kernel ends in memory, and the initrd behind it; zero for what cannot be read.
+fn loaded_bytes(image: &Image) -> u64 {
+    use object::{Object, ObjectSegment};
+    // The kernel is linked at its physical address in the last 2 GiB.
+    const LINKED_AT: u64 = 0xffff_ffff_8000_0000;
+    let bytes = std::fs::read(&image.kernel).unwrap_or_default();
+    let end = object::File::parse(bytes.as_slice()).map_or(0, |file| {
+        file.segments().map(|it| it.address() + it.size()).max().unwrap_or_default()
+    });
+    let initrd = std::fs::metadata(&image.initrd).map_or(0, |it| it.len());
+    end.saturating_sub(LINKED_AT) + initrd.next_multiple_of(4096)
 }
 
 /// A machine that is ready must stay: what was started may still end it.
@@ -95,8 +120,9 @@ fn missing(serial: &str) -> Vec<String> {
 }
 
 fn last_words(serial: &str) -> String {
+    let panic = serial.lines().map(clean).find(|line| line.starts_with("kernel panic"));
     let said = serial.lines().rev().map(clean).find(|line| !line.is_empty());
-    said.unwrap_or_default().to_owned()
+    panic.or(said).unwrap_or_default().to_owned()
 }
 
 fn clean(line: &str) -> &str {
@@ -150,7 +176,8 @@ pub fn reservations(
 /// One to `dense`, then in steps of one part in `part`.
 pub fn numbers(dense: u64, part: u64) -> impl Iterator<Item = u64> {
     std::iter::successors(Some(1u64), move |&n| {
-        Some(if n < dense { n + 1 } else { n + (n / part.max(1)).max(1) })
+        let step = if n < dense { 1 } else { (n / part.max(1)).max(1) };
+        n.checked_add(step)
     })
 }
 
@@ -164,9 +191,9 @@ pub fn report(title: &str, command: &str, rows: &[(u64, Outcome)]) -> String {
     let fine = rows.iter().filter(|(_, outcome)| outcome.is_fine()).count();
     let ready = |outcome: &Outcome| matches!(outcome, Outcome::Ready { .. });
     let least = rows.iter().find(|(_, outcome)| ready(outcome)).map(|(number, _)| *number);
-    let full = rows.iter().find(
-        |(_, outcome)| matches!(outcome, Outcome::Ready { missing } if missing.is_empty()),
-    );
+    let full = rows
+        .iter()
+        .find(|(_, outcome)| matches!(outcome, Outcome::Ready { missing } if missing.is_empty()));
     let mut text = format!("# {title}\n\nMade by `{command}`, commit {}.\n", commit());
     // Writing to a string never fails.
     let _ = writeln!(text, "{} boots, {fine} ended as they may. ", rows.len());

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use abi::Status;
+use abi::{Call, Status};
 use libos::sys::stubs::Stub;
 
 use crate::child::{Child, End, Step};
@@ -102,8 +102,12 @@ pub(crate) fn script(lab: &mut Lab, child: Child, steps: &[Step]) -> Outcome {
     let end = child.run(lab, Stub::Script, crate::child::SCRIPT)?;
     let mut said = String::new();
     for (step, (status, _)) in steps.iter().zip(lab.answers(steps.len())) {
-        let status = Status::from_number(status);
-        let known = status.is_some() || step.raw;
+        // A transfer's answer is not a status; a failed one is its negative.
+        let status = match step.raw {
+            true => Some(abi::transfer::failure(status).unwrap_or(Status::Ok)),
+            false => Status::from_number(status),
+        };
+        let known = status.is_some() || step.number == Call::Exit as u64;
         let wanted = step.expected.is_empty() || status.is_some_and(|s| step.expected.contains(&s));
         if !step.expected.is_empty() {
             said = format!("{said}{}{status:?}", if said.is_empty() { "" } else { ", " });

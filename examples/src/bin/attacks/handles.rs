@@ -49,7 +49,7 @@ const N: Argument = Number(0);
 const BUFFER: Argument = Number(SCRIPT + 0x1800);
 
 const ROWS: &[Row] = &[
-    Row { zero: true, ..row(Call::Yield, Wants::Environment, [Here, N, N, N]) },
+    Row { zero: true, right: false, ..row(Call::Yield, Wants::Environment, [Here, N, N, N]) },
     row(Call::Print, Wants::Other, [Here, BUFFER, Number(8), N]),
     row(Call::Report, Wants::Other, [Here, BUFFER, Number(8), N]),
     row(Call::Halt, Wants::Other, [Here, N, N, N]),
@@ -83,9 +83,13 @@ const ROWS: &[Row] = &[
     row(Call::SliceAllocate, Wants::Other, [Here, Own, Number(u64::MAX), N]),
     row(Call::SliceFree, Wants::Other, [Here, N, N, N]),
     row(Call::SliceGive, Wants::Other, [Here, Own, N, N]),
-    row(Call::SliceStats, Wants::Environment, [Here, BUFFER, N, N]),
-    Row { zero: true, ..row(Call::TransferSync, Wants::Environment, [Here, N, N, N]) },
-    row(Call::TransferAsync, Wants::Environment, [Here, N, N, N]),
+    Row { right: false, ..row(Call::SliceStats, Wants::Environment, [Here, BUFFER, N, N]) },
+    Row {
+        zero: true,
+        right: false,
+        ..row(Call::TransferSync, Wants::Environment, [Here, N, N, N])
+    },
+    Row { right: false, ..row(Call::TransferAsync, Wants::Environment, [Here, N, N, N]) },
     row(Call::Revoke, Wants::Environment, [Here, N, Number(1), N]),
     row(Call::RevokeStatus, Wants::Environment, [Here, N, N, N]),
     Row { zero: true, ..row(Call::RepossessionSet, Wants::Page, [Here, N, N, N]) },
@@ -187,5 +191,6 @@ fn steps(row: &Row, lie: Lie, child: &Child) -> Vec<Step> {
 
 /// A call of up to four arguments.
 pub(crate) fn step(call: Call, [a, b, c, d]: [u64; 4], expected: &'static [Status]) -> Step {
-    Step { number: call as u64, args: [a, b, c, d, 0, 0], expected, raw: false }
+    let raw = matches!(call, Call::TransferSync | Call::TransferAsync);
+    Step { number: call as u64, args: [a, b, c, d, 0, 0], expected, raw }
 }

@@ -15,6 +15,7 @@
 extern crate alloc;
 
 mod attack;
+mod bargain;
 mod bombs;
 mod child;
 mod handles;
@@ -79,6 +80,7 @@ fn all() -> Vec<Attack> {
     attacks.extend(programs::attacks());
     attacks.extend(rings::attacks());
     attacks.extend(bombs::attacks());
+    attacks.extend(bargain::attacks());
     attacks
 }
 

@@ -94,7 +94,7 @@ const FILTERS: &[(&str, &str, Code)] = &[
     ("code that nothing reaches", "mov %r0, 0\nexit\nmov %r0, 1\nexit", Code::Unsafe),
     ("a helper that there is not", "call helper 9999\nmov %r0, 0\nexit", Code::Unsafe),
     ("a kernel function", "call kernel 7\nmov %r0, 0\nexit", Code::Unsafe),
-    ("a map", "map_fd %r1, 3\nmov %r0, 0\nexit", Code::Unsafe),
+    ("a map", "lddw %r1, map_fd 3\nmov %r0, 0\nexit", Code::Unsafe),
     ("an indirect call", "mov %r2, 5\ncall %r2\nmov %r0, 0\nexit", Code::Unsafe),
     (
         "an atomic operation off its place",

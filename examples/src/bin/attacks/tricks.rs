@@ -22,6 +22,14 @@ const UD: &[End] = &[End::Faulted(6)];
 const PF: &[End] = &[End::Faulted(14)];
 const GP_OR_UD: &[End] = &[End::Faulted(13), End::Faulted(6)];
 const GP_OR_SS: &[End] = &[End::Faulted(13), End::Faulted(12)];
+const SS: &[End] = &[End::Faulted(12)];
+/// Returns of ring 3's own. QEMU before 9.1 reads the frame as the kernel would, so that with SMAP
+/// the processor that it plays faults on it.
+const RETURN: &[End] = &[End::Faulted(13), End::Faulted(11), End::Faulted(14)];
+/// What only a real processor checks: QEMU's goes on, and nothing has happened.
+const PF_OR_NOTHING: &[End] = &[End::Faulted(14), End::Exited(1)];
+const GP_OR_NOTHING: &[End] = &[End::Faulted(13), End::Exited(1)];
+const XM_OR_NOTHING: &[End] = &[End::Faulted(19), End::Exited(1)];
 /// Selectors: not present, ring 0's, no segment at all.
 const SEGMENT: &[End] = &[End::Faulted(13), End::Faulted(11), End::Faulted(12)];
 
@@ -81,7 +89,7 @@ const EXCEPTIONS: &[Row] = &[
     ("int 32", Stub::Int32, 0, GP),
     ("int 255", Stub::Int255, 0, GP),
     ("int3", Stub::Int3, 0, &[End::Faulted(3), End::Faulted(13)]),
-    ("icebp", Stub::Icebp, 0, &[End::Faulted(1)]),
+    ("icebp", Stub::Icebp, 0, &[End::Faulted(1), End::Faulted(6)]),
     ("ud2", Stub::Ud2, 0, UD),
     ("division by zero", Stub::Divide, 0, &[End::Faulted(0)]),
     ("lock prefix before nop", Stub::BadLock, 0, UD),
@@ -101,29 +109,34 @@ const EXCEPTIONS: &[Row] = &[
     ("read zero", Stub::Load, 0, PF),
     ("read the last byte there is", Stub::Load, u64::MAX - 7, PF),
     ("read across the edge of ring 3", Stub::Straddle, EDGE, PF),
-    ("read across the canonical edge", Stub::Straddle, 1 << 47, GP_OR_SS),
+    (
+        "read across the canonical edge",
+        Stub::Straddle,
+        1 << 47,
+        &[End::Faulted(13), End::Faulted(14)],
+    ),
     ("write to the kernel", Stub::Store, KERNEL, PF),
     ("write to own code", Stub::Store, CODE, PF),
     ("write to the system page", Stub::Store, abi::exposed::SYSTEM, PF),
     ("write to the frame table", Stub::Store, abi::exposed::FRAMES, PF),
     ("write to the environment table", Stub::Store, abi::exposed::ENVIRONMENTS, PF),
     ("write to a shown page table", Stub::Store, abi::exposed::TABLES, PF),
-    ("flush the kernel's line", Stub::Flush, KERNEL, PF),
+    ("flush the kernel's line", Stub::Flush, KERNEL, PF_OR_NOTHING),
     ("push onto the kernel's stack", Stub::Push, KERNEL, PF),
     ("push onto a non-canonical stack", Stub::Push, WILD & !7, GP_OR_SS),
     ("push onto nothing", Stub::Push, NOTHING, PF),
     ("use up the stack", Stub::Recurse, 0, PF),
-    ("return to ring 0", Stub::IretKernel, 0, GP),
-    ("iretq to a non-canonical address", Stub::IretWild, 0, GP),
+    ("return to ring 0", Stub::IretKernel, 0, RETURN),
+    ("iretq to a non-canonical address", Stub::IretWild, 0, RETURN),
     ("iretq with nt set", Stub::IretNested, 0, GP),
-    ("iretq with iopl 3, then a port", Stub::IretIopl, 0, GP),
+    ("iretq with iopl 3, then a port", Stub::IretIopl, 0, RETURN),
 ];
 
 /// Flags, stack pointers and other state at a call and at interrupts.
 const MOMENTS: &[Row] = &[
     ("kernel's stack pointer at a call", Stub::WildStack, KERNEL, OK),
     ("image's stack pointer at a call", Stub::WildStack, IMAGE, OK),
-    ("non-canonical stack pointer at a call", Stub::WildStack, WILD, OK),
+    ("non-canonical stack pointer at a call", Stub::WildStack, WILD, SS),
     ("stack pointer zero at a call", Stub::WildStack, 0, OK),
     ("odd stack pointer at a call", Stub::WildStack, STACK + 1, OK),
     ("ac set at a call", Stub::Flags, 1 << 18, OK),
@@ -138,7 +151,12 @@ const MOMENTS: &[Row] = &[
     ("vip by popf", Stub::KeepsFlags, 1 << 20, OK),
     ("vm by popf", Stub::KeepsFlags, 1 << 17, OK),
     ("interrupts off by popf", Stub::PopfCli, 0, &[End::Killed]),
-    ("single step over a call behind mov ss", Stub::StepOverCall, 0, &[End::Faulted(1)]),
+    (
+        "single step over a call behind mov ss",
+        Stub::StepOverCall,
+        0,
+        &[End::Faulted(1), End::Exited(0)],
+    ),
     ("alignment checks", Stub::Unaligned, 0, &[End::Faulted(17), End::Exited(0)]),
     ("loop for ever", Stub::Spin, 0, &[End::Killed]),
     ("null calls for ever", Stub::SpinCalls, 0, &[End::Killed]),
@@ -147,9 +165,9 @@ const MOMENTS: &[Row] = &[
     ("registers after a call", Stub::AfterCall, 0, OK),
     ("vector state at the start", Stub::LookVectors, 0, OK),
     ("a pending x87 exception over calls", Stub::PendingX87, 0, &[End::Faulted(16)]),
-    ("an unmasked vector exception", Stub::VectorDivide, 0, &[End::Faulted(19)]),
-    ("reserved bits of mxcsr", Stub::BadMxcsr, 0, GP),
-    ("reserved bits by fxrstor", Stub::BadFxrstor, 0, GP),
+    ("an unmasked vector exception", Stub::VectorDivide, 0, XM_OR_NOTHING),
+    ("reserved bits of mxcsr", Stub::BadMxcsr, 0, GP_OR_NOTHING),
+    ("reserved bits by fxrstor", Stub::BadFxrstor, 0, GP_OR_NOTHING),
     ("vector exceptions unmasked and df set over calls", Stub::UnmaskedCalls, 0, OK),
 ];
 
@@ -168,7 +186,11 @@ pub(crate) fn attacks() -> Vec<Attack> {
             let name = |doing: &str| format!("{doing} selector {value:#x}, {what}");
             let quick = selector < 8 && ring == 3;
             // The one code segment of ring 3, and its data segment.
-            let code: &[End] = if (selector, ring) == (4, 3) { OK } else { SEGMENT };
+            let code: &[End] = if (selector, ring) == (4, 3) {
+                &[End::Exited(0), End::Faulted(14)]
+            } else {
+                RETURN
+            };
             let row = ("segment", name("far return to"));
             attacks.push(Attack::stub(row, Stub::FarReturn, value | ring, code).only_if(quick));
             let loads: &'static [End] =
