@@ -40,7 +40,7 @@ pub const PIPE_COST: u64 = 8192;
 pub const PREDICATE_COST: u64 = 12 * 1024;
 
 /// Nanoseconds between two looks at predicates while somebody runs or the machine idles.
-pub const PREDICATE_NS: u64 = SLICE_NS / 8;
+pub const PREDICATE_NS: u64 = SLICE_NS / 4;
 
 /// Instructions charged for each helper call that a program contains.
 pub const HELPER_COST: u32 = 64;
