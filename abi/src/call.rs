@@ -132,8 +132,8 @@ calls! {
     RepossessionSet = 73,
     /// `(buffer, bytes)` → how many [`crate::revocation::Pending`] requests were written.
     RevokePending = 74,
-    /// `(grant, deadline_ns)` → the request's number. Its users are asked to unbind; at the deadline
-    /// it is revoked.
+    /// `(grant, deadline_ns)` → the request's number. Its users are asked to unbind; at the
+    /// deadline it is revoked.
     GrantRecall = 75,
     /// `(grant or 0, buffer, bytes)` → bytes written: a filter program that accepts what the
     /// caller's bindings (under that grant) still receive.

@@ -59,8 +59,8 @@ pub const TABLE: &[Helper] = &[
         args: &[Arg::Context, Arg::Scalar],
         returns: Return::Scalar,
     },
-    // (context) -> 0 if sent: message initiation. A copy of the packet as it is now, if the guard of
-    // the program's grant lets it out; bounded per run.
+    // (context) -> 0 if sent: message initiation. A copy of the packet as it is now, if the guard
+    // of the program's grant lets it out; bounded per run.
     Helper {
         id: SEND_COPY,
         name: "sluice_send_copy",

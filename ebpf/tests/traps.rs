@@ -272,10 +272,7 @@ fn a_helper_gets_the_context_or_is_not_called() {
     assert_eq!(run(Kind::Ash, "mov %r1, 5\ncall helper 0x10001\nexit"), trap(1));
     // A buffer is no context, wherever it lies.
     assert_eq!(run(Kind::Memory, "call helper 0x10001\nexit"), trap(0));
-    assert_eq!(
-        run(Kind::Memory, "mov %r1, 0x10000000\ncall helper 0x10001\nexit"),
-        trap(1)
-    );
+    assert_eq!(run(Kind::Memory, "mov %r1, 0x10000000\ncall helper 0x10001\nexit"), trap(1));
 }
 
 #[test]

@@ -33,7 +33,8 @@ fn echo(machine: &Machine, port: u16, text: &str) {
     assert!(answer.is_ok(), "{text}: {}\n{}", answer.unwrap_err(), machine.serial());
 }
 
-/// Wakes the program by its handler: what it reports. Asks again while the handler's owner is broke.
+/// Wakes the program by its handler: what it reports. Asks again while the handler's owner is
+/// broke.
 fn report(machine: &Machine) -> BTreeMap<String, u64> {
     let mark = machine.journal().mark();
     let said = || {

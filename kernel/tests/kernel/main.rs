@@ -39,10 +39,10 @@ mod revocation;
 #[cfg(test)]
 mod scheduling;
 #[cfg(test)]
-mod transmit;
-#[cfg(test)]
-mod upcalls;
-#[cfg(test)]
 mod slices;
 #[cfg(test)]
 mod transfers;
+#[cfg(test)]
+mod transmit;
+#[cfg(test)]
+mod upcalls;

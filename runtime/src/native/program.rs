@@ -99,11 +99,7 @@ impl Code<Packet> {
 
     /// The same; what the handler does besides goes to `effects`.
     #[must_use]
-    pub fn run_packet_with(
-        &self,
-        packet: &mut PacketBuffer<'_>,
-        effects: &mut dyn Effects,
-    ) -> u64 {
+    pub fn run_packet_with(&self, packet: &mut PacketBuffer<'_>, effects: &mut dyn Effects) -> u64 {
         let frame = packet.data_mut();
         if frame.len() > PACKET_MAX {
             return u64::from(ABORTED);
