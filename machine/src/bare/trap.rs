@@ -3,7 +3,7 @@
 //! A trap from ring 3 ends the call that entered it (`user`), whatever stack it came in on - unless
 //! it is an exception for which the context has a [`crate::FaultUpcall`]: that one is written into
 //! the save area and returned to ring 3's handler on the spot, 33 instructions for a page fault
-//! and 28 for any other, with no register but `rax` used (SOSP '95, Aegis, did it in 18). A trap
+//! and 29 or 30 for others, with no register but `rax` used (SOSP '95, Aegis, did it in 18). A trap
 //! from ring 0 is either an interrupt that woke [`super::idle`], or a debug exception that ring 3
 //! smuggled in (single-step over `syscall`; ignored), or the end: [`super::fault`] reports it.
 
