@@ -135,7 +135,8 @@ fn environment(role: &Role) -> EnvironmentSpec {
 /// The hostile library OS, which shares a grant with its victim.
 fn attacker(selection: &str) -> EnvironmentSpec {
     let name = if selection == "all" { "attacks".into() } else { format!("attacks-{selection}") };
-    let role = Role { name: "attacks", frames: 2 * WITH_STACK, grants: &["public"], at_boot: false };
+    let role =
+        Role { name: "attacks", frames: 2 * WITH_STACK, grants: &["public"], at_boot: false };
     EnvironmentSpec { name, arguments: format!("{selection} paced"), ..environment(&role) }
 }
 
