@@ -23,11 +23,14 @@ pub(crate) struct Attack {
     body: Body,
 }
 
+/// The calls that a child is to make.
+type Calls = dyn Fn(&mut Lab, &Child) -> Vec<Step>;
+
 enum Body {
     /// A child begins at a stub with an argument and must end so.
     Stub { stub: Stub, argument: u64, expected: Vec<End> },
     /// A child makes these calls; `Some` is what a call must answer, one of them.
-    Script(Box<dyn Fn(&mut Lab, &Child) -> Vec<Step>>),
+    Script(Box<Calls>),
     /// Anything else.
     Custom(Box<dyn Fn(&mut Lab) -> Outcome>),
 }

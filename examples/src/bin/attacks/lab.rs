@@ -17,6 +17,8 @@ use crate::child::SCRIPT_PAGES;
 /// How long the word to go on may take before the attack goes on by itself.
 const PATIENCE_NS: u64 = 120_000_000_000;
 
+/// After so long a line is repeated.
+const REPEAT_NS: u64 = 500_000_000;
 /// How long a frame that was asked for may take, and the time between two looks.
 const POKE_NS: u64 = 10_000_000_000;
 const LOOK_NS: u64 = 1_000_000;
@@ -78,14 +80,19 @@ impl Lab {
         }
     }
 
-    /// Waits for the word to go on after that attack.
-    pub(crate) fn pace(&mut self, number: usize) {
+    /// Waits for the word to go on after that attack; repeats the line that asks for it, since a
+    /// burst of records may have left no room for it.
+    pub(crate) fn pace(&mut self, number: usize, line: &str) {
         let Some(socket) = &mut self.socket else { return };
         let word = format!("go {number}");
         let deadline = now_ns().saturating_add(PATIENCE_NS);
         let mut buffer = [0; 64];
         while now_ns() < deadline {
-            let Some((length, _)) = socket.recv_from(&mut buffer, deadline) else { return };
+            let again = now_ns().saturating_add(REPEAT_NS);
+            let Some((length, _)) = socket.recv_from(&mut buffer, again) else {
+                let _ = report(line.as_bytes());
+                continue;
+            };
             if buffer.get(..length) == Some(word.as_bytes()) {
                 return;
             }

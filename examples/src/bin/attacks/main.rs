@@ -64,7 +64,7 @@ fn main(environment: Environment) -> i32 {
         escaped += i32::from(outcome.is_err());
         let line = format!("attack {number}|{}|{}|{verdict}|{text}", attack.family, attack.name);
         let _ = report(line.as_bytes());
-        lab.pace(number);
+        lab.pace(number, &line);
     }
     println!("{count} attacks, {escaped} escaped");
     let _ = report(format!("over {count} {escaped}").as_bytes());

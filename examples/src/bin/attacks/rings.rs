@@ -63,6 +63,20 @@ pub(crate) fn attacks() -> Vec<Attack> {
             })
         }));
     }
+    attacks.extend(indices());
+    for (name, counts) in [
+        ("three receive pages", (3usize, 1usize)),
+        ("the same page for all", (0, 0)),
+        ("no control page", (1, 1)),
+    ] {
+        attacks.push(Attack::custom("ring", name, move |lab| odd_pages(lab, name, counts)));
+    }
+    attacks
+}
+
+/// Words and pages that are the kernel's while the ring lives.
+fn indices() -> Vec<Attack> {
+    let mut attacks = Vec::new();
     attacks.push(Attack::custom("ring", "the kernel's index changed", |lab| {
         with(lab, |ring| {
             ring.control.store_u32(TX_COMPLETED, 77);
@@ -90,13 +104,6 @@ pub(crate) fn attacks() -> Vec<Attack> {
             verdict(fine, format!("{answers:?}"))
         })
     }));
-    for (name, counts) in [
-        ("three receive pages", (3usize, 1usize)),
-        ("the same page for all", (0, 0)),
-        ("no control page", (1, 1)),
-    ] {
-        attacks.push(Attack::custom("ring", name, move |lab| odd_pages(lab, name, counts)));
-    }
     attacks
 }
 
