@@ -109,7 +109,7 @@ fn reservations(image: &Image, options: &Options) -> Result<(), EvidenceError> {
     let rows = starvation::reservations(image, options, numbers, |number, outcome| {
         println!("{number:>6}: {outcome}");
     })?;
-    let title = "Boots in which the n-th reservation fails";
+    let title = "Boots in which the n-th reservation fails, n dense up to 40, then in steps of 5 %";
     let text = starvation::report(title, "cargo run -- evidence reservations", &rows);
     finished("reservations.md", &text, &rows)
 }
