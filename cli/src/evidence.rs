@@ -19,7 +19,7 @@ pub enum Name {
     Memory,
     /// Boots in which the n-th reservation fails; `docs/evidence/reservations.md`.
     Reservations,
-    /// 10,000 lives and 1,000 kills in the middle of a call: the books are as they were.
+    /// 10,000 lives, and 1,000 kills in the middle of a call: the books are as they were.
     Lifecycle,
 }
 
@@ -121,6 +121,8 @@ fn lives(machine: &Machine) -> Result<(), EvidenceError> {
     for Lives { program, lives, .. } in lifecycle::ALL {
         println!("{lives} lives of `{program}`");
     }
+    let (proving, waiting) = (outcome.proving, outcome.waiting);
+    println!("{proving} of them ended while they proved, {waiting} while they waited");
     machine.halt(0)?;
     judged(usize::from(!outcome.is_clean()), "the books")
 }

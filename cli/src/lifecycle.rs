@@ -23,10 +23,10 @@ pub struct Lives {
     pub micros: u64,
 }
 
-/// What `sluice evidence lifecycle` does.
+/// What `sluice evidence lifecycle` does: of the second row four in ten end in the middle of a call.
 pub const ALL: [Lives; 2] = [
     Lives { program: "spin", lives: 10_000, batch: 100, micros: 0 },
-    Lives { program: "caller", lives: 1_000, batch: 25, micros: limits::CALLER_MICROS },
+    Lives { program: "caller", lives: 2_500, batch: 25, micros: limits::CALLER_MICROS },
 ];
 
 /// The books before and after.
@@ -38,6 +38,10 @@ pub struct Outcome {
     pub after: Books,
     /// Whether the kernel's audit found nothing.
     pub audited: bool,
+    /// How many were ended while a proof of theirs was being worked on.
+    pub proving: u64,
+    /// How many while they waited in a call.
+    pub waiting: u64,
 }
 
 impl Outcome {
@@ -72,15 +76,19 @@ pub fn run(machine: &Machine, all: &[Lives]) -> Result<Outcome, MachineError> {
         machine.command(&format!("cycle {program} 2 {micros}"))?;
     }
     let before = machine.books()?;
+    let (mut proving, mut waiting) = (0, 0);
     for Lives { program, lives, batch, micros } in all {
         for done in (0..*lives).step_by(*batch as usize) {
             let count = (lives - done).min(*batch);
-            machine.command(&format!("cycle {program} {count} {micros}"))?;
+            let answer = machine.command(&format!("cycle {program} {count} {micros}"))?;
+            let ended: u64 = answer.parse().unwrap_or_default();
+            proving += ended >> 16 & 0xffff;
+            waiting += ended >> 32 & 0xffff;
             progress.now(&format!("{program}: {} of {lives}", done + count));
         }
     }
     let after = machine.books()?;
     let audited = machine.audit()?.is_none();
     progress.done("done");
-    Ok(Outcome { before, after, audited })
+    Ok(Outcome { before, after, audited, proving, waiting })
 }

@@ -27,7 +27,7 @@ pub const REQUESTS: usize = 200;
 pub const COUNTED_REQUESTS: usize = 11;
 /// Longest life of a program that is killed in the middle of a call, in microseconds: a proof takes
 /// a few milliseconds of them.
-pub const CALLER_MICROS: u64 = 8_000;
+pub const CALLER_MICROS: u64 = 4_000;
 /// Environments that loop beside the measured one, row by row of the instruction table.
 pub const RUNNABLE: [u32; 3] = [1, 4, 16];
 /// `max / min` of the ASH's figures up to which the table counts as flat, in thousandths.

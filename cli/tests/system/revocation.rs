@@ -112,6 +112,7 @@ fn lives_leave_nothing_behind(machine: &Machine) {
     });
     let outcome = lifecycle::run(machine, &few).unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_clean(), "{outcome:?}");
+    assert!(outcome.proving + outcome.waiting > 0, "{outcome:?}");
     is_well(machine, "66 lives");
 }
 

@@ -43,8 +43,10 @@ impl Kernel {
             state: end.state,
             detail: end.detail,
         });
+        let unstarted = self.unstarted_children(id);
         self.bequeath(id, environment.parent, environment.account.quota);
         self.bury_environment(*environment);
+        self.collect_orphans(unstarted);
         if self.environments.len() == 0 {
             log::error!("no environment is left");
             machine::exit(EXIT_DESERTED);

@@ -7,6 +7,7 @@
 
 mod end;
 mod memory;
+mod orphans;
 mod table;
 
 use alloc::collections::BTreeSet;

@@ -244,3 +244,28 @@ fn cycles_and_kills_in_the_middle_leave_the_books_as_they_were() {
     }
     machine.audit();
 }
+
+#[test]
+fn a_child_that_was_never_started_ends_with_its_creator_unless_somebody_else_holds_it() {
+    let mut machine = Machine::new();
+    for shared in [false, true] {
+        let before = machine.kernel.books();
+        let parent = child(&mut machine, 500, 0);
+        machine.write(parent.id, SCRATCH, b"grandchild");
+        let made = machine.ok_as(parent.id, Call::EnvCreate, &[50, SCRATCH, 10]);
+        // What it holds of itself does not count.
+        machine.ok_as(parent.id, Call::CapGrant, &[made, made, 64]);
+        let init = machine.handle("self");
+        let to = machine.ok(Call::CapGrant, &[init, parent.handle, 64]);
+        let held = shared.then(|| machine.ok_as(parent.id, Call::CapGrant, &[made, to, 64]));
+        machine.ok(Call::EnvKill, &[parent.handle]);
+        machine.audit();
+        let after = machine.kernel.books();
+        assert_eq!(after.environments, before.environments + u32::from(shared));
+        if let Some(held) = held {
+            machine.ok(Call::EnvKill, &[held]);
+        }
+        assert_eq!(machine.kernel.books().frames, before.frames);
+        machine.audit();
+    }
+}
