@@ -23,7 +23,7 @@ pub struct Lives {
     pub micros: u64,
 }
 
-/// What `sluice evidence lifecycle` does: of the second row four in ten end in the middle of a call.
+/// What `sluice evidence lifecycle` does. Of the second row four in ten end within a call.
 pub const ALL: [Lives; 2] = [
     Lives { program: "spin", lives: 10_000, batch: 100, micros: 0 },
     Lives { program: "caller", lives: 2_500, batch: 25, micros: limits::CALLER_MICROS },
