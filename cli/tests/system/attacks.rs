@@ -27,7 +27,7 @@ fn hostile_library_oses_are_stopped_and_nobody_else_notices() {
 fn a_starved_boot_is_ready_or_says_what_is_missing() {
     let _turn = turn();
     let options = Options { board: Board::Microvm, ..Options::default() };
-    let rows = starvation::sizes(image(), &options, [4, 16, 64], |mib, outcome| {
+    let rows = starvation::sizes(image(), &options, [8, 16, 64], |mib, outcome| {
         println!("{mib} MiB: {outcome}");
     });
     for (mib, outcome) in rows.unwrap_or_else(|error| panic!("{error}")) {
