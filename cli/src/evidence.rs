@@ -1,12 +1,14 @@
 //! `sluice evidence NAME`: one measurement behind one claim, printed as a table.
 
+use abi::start::State;
+
 use crate::build::{self, BuildError, Image};
 use crate::demo;
 use crate::lifecycle::{self, Lives};
 use crate::machine::{Machine, MachineError, Options};
 use crate::progress::Progress;
 use crate::starvation::{self, Outcome};
-use crate::{attacks, limits};
+use crate::{attacks, limits, papers};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -21,6 +23,8 @@ pub enum Name {
     Reservations,
     /// 10,000 lives, and 1,000 kills in the middle of a call: the books are as they were.
     Lifecycle,
+    /// The papers' tables: transfers, pipes, the memory primitives; `docs/evidence/papers.md`.
+    Papers,
 }
 
 /// Why there is no table.
@@ -67,6 +71,7 @@ pub fn run(name: Name, machine: &Options, log: &str) -> Result<(), EvidenceError
         Name::Attacks => attack(&image, machine, log),
         Name::Memory => memory(&image, machine),
         Name::Reservations => reservations(&image, machine),
+        Name::Papers => papers(&image, machine, log),
         Name::Lifecycle => lives(&Machine::boot(&image, machine)?),
     }
 }
@@ -125,6 +130,23 @@ fn lives(machine: &Machine) -> Result<(), EvidenceError> {
     println!("{proving} of them ended while they proved, {waiting} while they waited");
     machine.halt(0)?;
     judged(usize::from(!outcome.is_clean()), "the books")
+}
+
+fn papers(image: &Image, options: &Options, log: &str) -> Result<(), EvidenceError> {
+    let machine = Machine::boot(image, &demo::counting_options(options, log))?;
+    machine.wait_ready()?;
+    demo::wait_bound(&machine, &image.manifest)?;
+    let (mut reports, mut failed) = (Vec::new(), 0);
+    for who in papers::RESIDENTS {
+        let ending = papers::run(&machine, who)?;
+        failed += usize::from((ending.state, ending.detail) != (State::Exited, 0));
+        reports.extend(ending.reports);
+    }
+    reports.iter().for_each(|line| println!("{line}"));
+    let board = format!("{:?}", options.board).to_lowercase();
+    println!("{}", attacks::write("papers.md", &papers::report(&reports, &board))?.display());
+    machine.halt(0)?;
+    judged(failed, "programs that measure")
 }
 
 fn finished(name: &str, text: &str, rows: &[(u64, Outcome)]) -> Result<(), EvidenceError> {

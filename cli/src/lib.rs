@@ -18,6 +18,7 @@ pub mod evidence;
 pub mod lifecycle;
 pub mod limits;
 pub mod machine;
+pub mod papers;
 pub mod progress;
 pub mod report;
 pub mod roster;

@@ -1,29 +1,16 @@
 //! Memory and upcalls: a pager in ring 3, attacks on both, and what a fault costs.
 
-use abi::record::Record;
 use abi::start::State;
 use sluice::demo;
 use sluice::machine::{Board, Machine, Options};
+use sluice::papers;
 
 use super::boots::{image, ready, turn};
 
 /// Starts a program and waits for its end: state, detail, and the lines that it reported.
 fn run(machine: &Machine, who: &str) -> (State, u64, Vec<String>) {
-    let mark = machine.journal().mark();
-    machine.command(&format!("start {who}")).unwrap_or_else(|error| panic!("{who}: {error}"));
-    let end = machine.record(mark, &format!("the end of {who}"), |record| match record {
-        Record::Environment { name, state, detail, .. } if name == who => {
-            let over = matches!(state, State::Exited | State::Faulted | State::Killed);
-            over.then_some((*state, *detail))
-        }
-        _ => None,
-    });
-    let (state, detail) = end.unwrap_or_else(|error| panic!("{who}: {error}"));
-    let reports = machine.journal().collect(mark, |record| match record {
-        Record::User { bytes, .. } => Some(String::from_utf8_lossy(bytes).into_owned()),
-        _ => None,
-    });
-    (state, detail, reports)
+    let ending = papers::run(machine, who).unwrap_or_else(|error| panic!("{who}: {error}"));
+    (ending.state, ending.detail, ending.reports)
 }
 
 /// A number out of `name=number` in the reports whose line begins so.

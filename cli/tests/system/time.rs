@@ -4,32 +4,21 @@
 
 use std::collections::BTreeMap;
 
-use abi::record::Record;
 use abi::start::State;
 use sluice::demo;
 use sluice::machine::{Board, Machine, Options};
+use sluice::papers;
 
 use super::boots::{image, turn};
 
 /// Starts a program, waits until it exits with 0, and gives what it reported.
 fn report_of(machine: &Machine, name: &str) -> String {
-    let mark = machine.journal().mark();
-    machine.command(&format!("start {name}")).unwrap();
-    let during = format!("waiting for the end of {name}");
-    let code = machine.record(mark, &during, |record| match record {
-        Record::Environment { name: who, state: State::Exited, detail, .. } if who == name => {
-            Some(*detail)
-        }
-        _ => None,
-    });
-    let code = code.unwrap_or_else(|error| panic!("{error}\n{}", machine.serial()));
-    assert_eq!(code, 0, "{name}: {}", machine.serial());
-    let reports = machine.journal().collect(mark, |record| match record {
-        Record::User { bytes, .. } => String::from_utf8(bytes.clone()).ok(),
-        _ => None,
-    });
+    let ending = papers::run(machine, name);
+    let ending = ending.unwrap_or_else(|error| panic!("{error}\n{}", machine.serial()));
+    let end = (ending.state, ending.detail);
+    assert_eq!(end, (State::Exited, 0), "{name}: {}", machine.serial());
     assert_eq!(machine.audit().unwrap(), None, "{name}");
-    reports.last().cloned().unwrap_or_default()
+    ending.reports.last().cloned().unwrap_or_default()
 }
 
 #[test]
