@@ -130,6 +130,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let interrupted = || {
         machine::kill_all();
+        machine::tap::sweep();
         std::process::exit(130);
     };
     if let Err(error) = ctrlc::set_handler(interrupted) {

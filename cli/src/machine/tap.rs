@@ -47,7 +47,7 @@ impl Tap {
         if !rustix::process::geteuid().is_root() {
             return Err(TapError::NotRoot);
         }
-        let namespace = format!("sluice-{}", std::process::id());
+        let namespace = name();
         let tap = Tap { namespace: namespace.clone() };
         run(&["netns", "add", &namespace])?;
         run(&["-n", &namespace, "tuntap", "add", "dev", DEVICE, "mode", "tap"])?;
@@ -80,8 +80,21 @@ impl Tap {
 
 impl Drop for Tap {
     fn drop(&mut self) {
+        sweep();
+    }
+}
+
+/// The namespace of this process.
+fn name() -> String {
+    format!("sluice-{}", std::process::id())
+}
+
+/// Removes this process's namespace, if there is one: also for ways out that drop nothing.
+pub fn sweep() {
+    let name = name();
+    if std::path::Path::new("/run/netns").join(&name).exists() {
         // Nothing more can be done about a failure here; the name carries our process id.
-        let _ = run(&["netns", "del", &self.namespace]);
+        let _ = run(&["netns", "del", &name]);
     }
 }
 
@@ -96,4 +109,22 @@ fn run(arguments: &[&str]) -> Result<(), TapError> {
         return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Tap, name, sweep};
+
+    #[test]
+    fn a_way_out_that_drops_nothing_leaves_no_namespace() {
+        let Ok(tap) = Tap::up() else {
+            println!("skipped: only root, with iproute2, can make a namespace");
+            return;
+        };
+        let made = std::path::Path::new("/run/netns").join(name());
+        assert!(made.exists());
+        sweep();
+        assert!(!made.exists());
+        std::mem::forget(tap);
+    }
 }
