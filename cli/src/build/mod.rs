@@ -90,13 +90,21 @@ pub enum BuildError {
     },
 }
 
+/// Looks for the Rust target and QEMU, and installs what is missing where that is allowed.
+///
+/// # Errors
+/// [`BuildError::Missing`] with the exact command to run.
+pub fn ensure_tools() -> Result<(), BuildError> {
+    tools::ensure_target()?;
+    tools::ensure_qemu()
+}
+
 /// Builds everything that `cargo run` needs.
 ///
 /// # Errors
 /// [`BuildError`] names the first step that failed.
 pub fn image() -> Result<Image, BuildError> {
-    tools::ensure_target()?;
-    tools::ensure_qemu()?;
+    ensure_tools()?;
     let progress = Progress::parts("building kernel and library OSes", 0);
     let artifacts = cargo::build(&progress)?;
     progress.done("done");

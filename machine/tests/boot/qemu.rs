@@ -127,9 +127,7 @@ impl Qemu {
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .expect("qemu-system-x86_64 does not start; Debian: apt-get install qemu-system-x86");
+        let mut child = command.spawn().expect("qemu-system-x86_64 does not start");
         let (sender, lines) = channel();
         let output = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
@@ -206,6 +204,7 @@ impl Wire {
 fn kernel() -> &'static Path {
     static KERNEL: OnceLock<PathBuf> = OnceLock::new();
     KERNEL.get_or_init(|| {
+        sluice::build::ensure_tools().unwrap_or_else(|missing| panic!("{missing}"));
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let built = Command::new(env!("CARGO"))
