@@ -1,5 +1,8 @@
 //! Links ring-3 programs by libos's script, and assembles the eBPF of the one without libraries.
 
+#[path = "../libos/link.rs"]
+mod link;
+
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -10,7 +13,7 @@ const ADDRESS: [u8; 4] = [10, 0, 2, 15];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
-    link();
+    link::main();
     let address = format!("{:#x}", u32::from_le_bytes(ADDRESS));
     for (file, kind) in [
         ("port9", Kind::Filter),
@@ -46,24 +49,4 @@ fn tee(echo: &str) -> String {
     let answer = "    mov32   %r0, 3\n";
     let copy = "    mov     %r1, %r9\n    call    helper 0x10001\n    mov32   %r0, 2\n";
     format!("    mov     %r9, %r1\n{}", echo.replace(answer, copy))
-}
-
-fn link() {
-    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
-        return;
-    }
-    let Ok(script) = std::env::var("DEP_SLUICE_USER_SCRIPT") else { return };
-    println!("cargo::rerun-if-changed={script}");
-    for argument in [
-        "--no-pie",
-        "-T",
-        &script,
-        "--build-id=none",
-        "-z",
-        "max-page-size=0x1000",
-        "--strip-debug",
-    ] {
-        println!("cargo::rustc-link-arg-bins={argument}");
-    }
-    println!("cargo::rustc-link-arg-bins=--gc-sections");
 }

@@ -48,8 +48,6 @@ pub(crate) struct Upcalls {
     raised: u32,
 }
 
-// Part of it is used only by what is built beside this.
-#[allow(dead_code)]
 impl Upcalls {
     /// Whether this kind is registered.
     pub(crate) fn has(&self, kind: Kind) -> bool {
@@ -125,7 +123,6 @@ impl Kernel {
 
     /// The same, but what cannot be delivered now waits until it can be; a later cause takes the
     /// place of an earlier one that still waits. `false`: that kind is not registered.
-    #[allow(dead_code)]
     pub(crate) fn raise(&mut self, id: EnvironmentId, kind: Kind, cause: Cause) -> bool {
         if self.upcall(id, kind, cause) {
             return true;

@@ -21,6 +21,7 @@ mod frames;
 pub mod limits;
 mod memory;
 mod owners;
+mod pool;
 // Device memory is shared with the device; on the host only the tests use it.
 #[allow(unsafe_code)]
 #[cfg(any(test, target_os = "none"))]

@@ -1,9 +1,8 @@
 //! Frames as heap pages, shared with the address spaces that map them.
 
-use super::exposed::Exposed;
 use crate::frames::FrameMap;
-use crate::memory::{FrameNumber, MapError, PAGE};
-use crate::owners::{self, Owners};
+use crate::memory::{FrameNumber, PAGE};
+use crate::owners::Owners;
 use abi::exposed::{FRAME_FREE, FRAME_KERNEL};
 use runtime::native::{Code, Pipe, pipe};
 use std::sync::Arc;
@@ -117,8 +116,8 @@ impl FrameRun {
 
 /// The free frames.
 pub struct FramePool {
-    map: FrameMap<Vec<u64>>,
-    owners: Owners,
+    pub(crate) map: FrameMap<Vec<u64>>,
+    pub(crate) owners: Owners,
 }
 
 impl FramePool {
@@ -164,46 +163,6 @@ impl FramePool {
         let range = run.first.0..run.first.0 + run.count as u64;
         self.map.put_run(range.clone());
         self.owners.set_run(range, true);
-    }
-
-    /// Free frames now.
-    pub fn free(&self) -> usize {
-        self.map.free()
-    }
-
-    /// Frames that this pool was made with.
-    pub fn total(&self) -> usize {
-        self.map.total()
-    }
-
-    /// Whether this frame is free.
-    pub fn is_free(&self, number: FrameNumber) -> bool {
-        self.map.is_free(number.0)
-    }
-
-    /// Keeps a table of whose each frame is, from now on, and shows it from `va` on; the layout is
-    /// that of `abi::exposed`. Its frames come out of this pool, for good.
-    pub fn keep_owners(&mut self, shown: &mut Exposed, va: u64) -> Result<(), MapError> {
-        let mut frames = Vec::new();
-        let places = (va..).step_by(PAGE).take(owners::frames_for(self.map.limit()));
-        for place in places {
-            let frame = self.take().ok_or(MapError::NoFrames)?;
-            shown.show(self, place, &frame)?;
-            frames.push(frame);
-        }
-        let map = &self.map;
-        self.owners = Owners::new(frames, |number| map.is_free(number));
-        Ok(())
-    }
-
-    /// The frames of that table, in order; none before [`FramePool::keep_owners`].
-    pub fn owner_table(&self) -> &[Frame] {
-        self.owners.frames()
-    }
-
-    /// Says in that table whose a frame is that was taken from here.
-    pub fn owned_by(&self, number: FrameNumber, owner: u32) {
-        self.owners.set(number.0, owner);
     }
 
     fn put(&mut self, number: u64) {
