@@ -4,13 +4,16 @@
 //! a person may render it differently. [`core::fmt::Display`] gives the short form, one or two
 //! lines that can be acted on.
 
+mod scene;
 mod undecided;
 mod unsafety;
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use scene::{Fact, Known, Numbers, Scene};
 pub use undecided::UndecidedReason;
 pub use unsafety::UnsafeReason;
 
@@ -33,6 +36,8 @@ pub struct Refusal {
     pub other: Option<Party>,
     /// More for a person, where the code does not say it all.
     pub detail: Option<Cow<'static, str>>,
+    /// What was known at the instruction.
+    pub scene: Option<Box<Scene>>,
 }
 
 /// The kinds of refusal.
@@ -95,6 +100,7 @@ impl Refusal {
             witness: None,
             other: None,
             detail: None,
+            scene: None,
         }
     }
 
@@ -121,6 +127,25 @@ impl Refusal {
     /// The same refusal with a witness.
     pub(crate) fn with_witness(self, frame: Vec<u8>) -> Refusal {
         Refusal { witness: Some(frame), ..self }
+    }
+
+    /// The same refusal with what was known at its instruction.
+    #[must_use]
+    pub fn with_scene(self, scene: Scene) -> Refusal {
+        Refusal { scene: Some(Box::new(scene)), ..self }
+    }
+
+    /// What was known of the registers that the failing instruction involves; empty where the
+    /// proof says nothing.
+    #[must_use]
+    pub fn facts(&self) -> &[Fact] {
+        self.scene.as_ref().map_or(&[], |scene| &scene.facts)
+    }
+
+    /// Slots from the entry to the instruction, where the proof knows them.
+    #[must_use]
+    pub fn path(&self) -> &[u32] {
+        self.scene.as_ref().map_or(&[], |scene| &scene.path)
     }
 
     /// The same refusal about another part of the request.
