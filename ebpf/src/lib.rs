@@ -25,8 +25,11 @@ pub mod helper;
 pub mod insn;
 pub mod interp;
 pub mod limits;
+mod linux;
+pub mod map;
 mod names;
 mod opcode;
+mod passed;
 mod program;
 
 pub use decode::decode;
@@ -34,4 +37,6 @@ pub use encode::encode;
 pub use error::{DecodeError, Field};
 pub use insn::Width;
 pub use insn::{AluOp, AtomicOp, ByteOrder, CallTarget, Cond, Imm64, Insn, Operand, Reg, Size};
+pub use map::{MapError, MapKind, MapName, MapSpec};
+pub use passed::{Passed, passed};
 pub use program::{Kind, Program};

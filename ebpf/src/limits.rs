@@ -31,6 +31,24 @@ pub const DEFAULT_BUDGET: u64 = 1_000_000;
 /// room for.
 pub const DATA_BYTES: usize = 1 << 30;
 
+/// Maps that one program uses (as in Linux: `MAX_USED_MAPS`).
+pub const MAPS_MAX: usize = 64;
+
+/// Bytes of a hash map's key. Bounds the work of a look-up: every byte is hashed and compared.
+pub const MAP_KEY_BYTES_MAX: usize = 256;
+
+/// Bytes of an LPM trie's key behind its prefix length: a look-up takes a step for each bit.
+pub const LPM_DATA_BYTES_MAX: usize = 32;
+
+/// Bytes of one value. Bounds the work of an update, which copies it.
+pub const MAP_VALUE_BYTES_MAX: usize = 32 << 10;
+
+/// Entries of one map.
+pub const MAP_ENTRIES_MAX: usize = 1 << 20;
+
+/// Bytes of all keys and values of one map.
+pub const MAP_BYTES_MAX: usize = 16 << 20;
+
 /// Longest text that the assembler takes, in bytes.
 pub const TEXT_BYTES: usize = 4 << 20;
 
@@ -39,4 +57,6 @@ const _: () = assert!(KERNEL_SLOTS <= HOST_SLOTS);
 const _: () = assert!(KERNEL_SLOTS <= i16::MAX as usize);
 const _: () = assert!(HOST_SLOTS <= u32::MAX as usize && HOST_SLOTS as u64 <= DEFAULT_BUDGET);
 const _: () = assert!(STACK_BYTES.is_multiple_of(8));
+const _: () = assert!(MAP_KEY_BYTES_MAX <= STACK_BYTES && LPM_DATA_BYTES_MAX < MAP_KEY_BYTES_MAX);
+const _: () = assert!(MAP_VALUE_BYTES_MAX <= MAP_BYTES_MAX && MAP_ENTRIES_MAX <= MAP_BYTES_MAX);
 const _: () = assert!(PACKET_MIN < PACKET_MAX && PACKET_MAX <= u16::MAX as usize);

@@ -10,6 +10,7 @@ use crate::check;
 use crate::error::DecodeError;
 use crate::insn::Insn;
 use crate::limits::HOST_SLOTS;
+use crate::map::MapSpec;
 
 /// What a program is for: it fixes the context in `r1` and the meaning of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +28,7 @@ pub enum Kind {
 pub struct Program {
     kind: Kind,
     insns: Vec<Insn>,
+    maps: Vec<MapSpec>,
 }
 
 impl Program {
@@ -48,13 +50,27 @@ impl Program {
             check::targets(pc, insn, &insns)?;
         }
         check::ending(&insns)?;
-        Ok(Self { kind, insns })
+        Ok(Self { kind, insns, maps: Vec::new() })
     }
 
     /// What the program is for.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The maps that 64-bit loads name by position.
+    #[must_use]
+    pub fn maps(&self) -> &[MapSpec] {
+        &self.maps
+    }
+
+    /// The same instructions with these maps: position `i` is what [`crate::Imm64::MapFd`] and
+    /// [`crate::Imm64::MapValue`] call `i`. That positions exist, that there are not too many maps
+    /// and that each can exist is the verifier's to say.
+    #[must_use]
+    pub fn with_maps(self, maps: Vec<MapSpec>) -> Self {
+        Self { maps, ..self }
     }
 
     /// The instructions, one for each slot.

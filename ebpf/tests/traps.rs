@@ -171,7 +171,7 @@ fn a_new_frame_is_unwritten_again() {
 #[test]
 fn helpers_that_do_not_exist() {
     let unknown = |pc, id| Err(Trap::UnknownHelper { pc, id });
-    assert_eq!(run(Kind::Memory, "call helper 6\nexit"), unknown(0, 6));
+    assert_eq!(run(Kind::Memory, "call helper 4\nexit"), unknown(0, 4));
     assert_eq!(
         run(Kind::Memory, "lddw %r3, 0x100000005\ncall %r3\nexit"),
         unknown(2, 0x1_0000_0005)

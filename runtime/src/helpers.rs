@@ -91,18 +91,26 @@ pub extern "C" fn get_smp_processor_id(_: u64, _: u64, _: u64, _: u64, _: u64) -
 #[cfg(test)]
 mod tests {
     use super::{Standard, address, body};
+    use ebpf::helper::Arg;
     use ebpf::interp::Helpers;
 
     #[test]
     fn every_known_helper_has_a_body_and_no_other() {
+        let here = |helper: &&ebpf::helper::Helper| address(helper.id).is_some();
+        // Those that lead to maps and memory have no body yet.
+        let plain = |arg: &Arg| matches!(arg, Arg::Scalar | Arg::Context);
         for helper in ebpf::helper::TABLE {
+            let expected = helper.args.iter().all(plain) && !helper.moves_packet;
+            assert_eq!(address(helper.id).is_some(), expected, "{}", helper.name);
+        }
+        for helper in ebpf::helper::TABLE.iter().filter(here) {
             assert!(address(helper.id).is_some_and(|at| at != 0), "{}", helper.name);
             let context = helper.args.contains(&ebpf::helper::Arg::Context);
             assert_eq!(body(helper.id).is_none(), context, "{}", helper.name);
             assert!(Standard.call_on(helper.id, [0; 5], &[]).is_some(), "{}", helper.name);
         }
         let bodies = super::TABLE.len() + crate::native::effects::TABLE.len();
-        assert_eq!(bodies, ebpf::helper::TABLE.len());
+        assert_eq!(bodies, ebpf::helper::TABLE.iter().filter(here).count());
         assert_eq!(Standard.call(6, [0; 5]), None);
         assert_eq!(Standard.call(8, [1; 5]), Some(0));
     }

@@ -145,7 +145,8 @@ impl Helpers for AnyHelpers {
     fn call(&mut self, id: u32, _args: [u64; 5]) -> Option<u64> {
         let wide = self.0.next();
         ebpf::helper::by_id(id).map(|helper| match helper.returns {
-            ebpf::helper::Return::Scalar => wide,
+            ebpf::helper::Return::Scalar | ebpf::helper::Return::Status => wide,
+            ebpf::helper::Return::MapValueOrNull => 0,
             ebpf::helper::Return::Scalar32 => wide & 0xffff_ffff,
         })
     }

@@ -175,6 +175,10 @@ impl<'a> Machine<'a> {
         let unknown = Trap::UnknownHelper { pc, id };
         let number = u32::try_from(id).map_err(|_| unknown)?;
         let declared = helper::by_id(number).map_or(&[][..], |helper| helper.args);
+        // Arguments that lead to memory or maps: not here yet.
+        if !declared.iter().all(|arg| matches!(arg, Arg::Scalar | Arg::Context)) {
+            return Err(unknown);
+        }
         for (reg, arg) in Reg::ALL.into_iter().skip(1).zip(declared) {
             let value = self.get(pc, reg)?;
             if *arg == Arg::Context && !self.memory.is_context(value) {

@@ -51,6 +51,8 @@ pub enum UnsafeReason {
     UnknownHelper(u32),
     /// This kind of program may not call the helper.
     HelperNotAllowed(u32),
+    /// The helper exists; its arguments cannot be proven yet.
+    HelperNotTaken(u32),
     /// A helper's argument is not what it takes.
     HelperArgument(Reg),
     /// Local calls are not taken yet.
@@ -143,6 +145,10 @@ impl UnsafeReason {
             Self::HelperNotAllowed(id) => {
                 let name = ebpf::helper::by_id(id).map_or("this one", |helper| helper.name);
                 write!(f, "a filter calls no helpers, not even {name} ({id})")
+            }
+            Self::HelperNotTaken(id) => {
+                let name = ebpf::helper::by_id(id).map_or("this one", |helper| helper.name);
+                write!(f, "calls of {name} ({id}) are not taken yet")
             }
             Self::LocalCall => f.write_str("local function calls are not taken yet"),
             Self::IndirectCall => f.write_str("indirect calls are not taken yet"),

@@ -171,9 +171,9 @@ fn call(state: &mut State, pc: u32, target: CallTarget) {
     }
     let name = Name::made_at(pc);
     let value = match returns {
-        Some(Return::Scalar) => Value::Scalar(Scalar::UNKNOWN.named(name)),
+        Some(Return::Scalar | Return::Status) => Value::Scalar(Scalar::UNKNOWN.named(name)),
         Some(Return::Scalar32) => Value::Scalar(arith::loaded(Size::B4, false).named(name)),
-        None => Value::Mixed,
+        Some(Return::MapValueOrNull) | None => Value::Mixed,
     };
     state.set(Reg::R0, value);
 }

@@ -222,6 +222,10 @@ fn atomic(kind: Kind, state: &State, access: Access) -> Verdict {
 
 fn arguments(state: &State, id: u32) -> Verdict {
     let helper = helper::by_id(id).ok_or(UnsafeReason::UnknownHelper(id))?;
+    let plain = |arg: &Arg| matches!(arg, Arg::Scalar | Arg::Context);
+    if helper.moves_packet || !helper.args.iter().all(plain) {
+        return Err(UnsafeReason::HelperNotTaken(id));
+    }
     for (reg, arg) in Reg::ALL.into_iter().skip(1).zip(helper.args) {
         match (arg, written(state, reg)?) {
             (Arg::Scalar, Value::Scalar(_)) | (Arg::Context, Value::Context) => {}
