@@ -28,6 +28,8 @@ pub mod limits;
 mod linux;
 pub mod map;
 mod names;
+#[cfg(feature = "object")]
+pub mod object;
 mod opcode;
 mod passed;
 mod program;

@@ -49,6 +49,30 @@ pub const MAP_ENTRIES_MAX: usize = 1 << 20;
 /// Bytes of all keys and values of one map.
 pub const MAP_BYTES_MAX: usize = 16 << 20;
 
+/// Longest ELF object that is read, in bytes.
+pub const OBJECT_BYTES: usize = 16 << 20;
+
+/// Sections of an object.
+pub const OBJECT_SECTIONS: usize = 4_096;
+
+/// Symbols of an object.
+pub const OBJECT_SYMBOLS: usize = 1 << 18;
+
+/// Relocations of an object, in sections that are not debug information.
+pub const OBJECT_RELOCATIONS: usize = 1 << 18;
+
+/// Longest name in an object, in bytes; a longer line of source is not shown.
+pub const OBJECT_NAME_BYTES: usize = 1_024;
+
+/// Programs and functions of an object.
+pub const OBJECT_FUNCTIONS: usize = 4_096;
+
+/// Maps of an object, sections of global data included.
+pub const OBJECT_MAPS: usize = 256;
+
+/// Slots of all programs of an object together, each with the functions that it pulls in.
+pub const OBJECT_SLOTS: usize = 1 << 20;
+
 /// Longest text that the assembler takes, in bytes.
 pub const TEXT_BYTES: usize = 4 << 20;
 
@@ -60,3 +84,5 @@ const _: () = assert!(STACK_BYTES.is_multiple_of(8));
 const _: () = assert!(MAP_KEY_BYTES_MAX <= STACK_BYTES && LPM_DATA_BYTES_MAX < MAP_KEY_BYTES_MAX);
 const _: () = assert!(MAP_VALUE_BYTES_MAX <= MAP_BYTES_MAX && MAP_ENTRIES_MAX <= MAP_BYTES_MAX);
 const _: () = assert!(PACKET_MIN < PACKET_MAX && PACKET_MAX <= u16::MAX as usize);
+const _: () = assert!(MAPS_MAX <= OBJECT_MAPS && HOST_SLOTS <= OBJECT_SLOTS);
+const _: () = assert!(MAP_VALUE_BYTES_MAX <= OBJECT_BYTES && OBJECT_BYTES <= u32::MAX as usize);
