@@ -4,6 +4,8 @@
 //! targets in `fuzz/` call them, and a test runs each for a second. They return whether the bytes
 //! got deep enough to mean something, so that the tests can insist on a good share.
 
+pub mod cases;
+
 use core::task::Poll;
 
 use ebpf::fuzzing::{packet_from_bytes, program_from_bytes};
