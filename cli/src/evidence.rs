@@ -8,7 +8,7 @@ use crate::lifecycle::{self, Lives};
 use crate::machine::{Machine, MachineError, Options};
 use crate::progress::Progress;
 use crate::starvation::{self, Outcome};
-use crate::{attacks, limits, papers};
+use crate::{attacks, limits, linux, papers};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -23,7 +23,7 @@ pub enum Name {
     Reservations,
     /// 10,000 lives, and 1,000 kills in the middle of a call: the books are as they were.
     Lifecycle,
-    /// The papers' tables: transfers, pipes, the memory primitives; `docs/evidence/papers.md`.
+    /// The papers' tables, with a Linux guest beside Sluice; `docs/evidence/papers.md`.
     Papers,
 }
 
@@ -36,6 +36,9 @@ pub enum EvidenceError {
     /// The machine did not do its part.
     #[error(transparent)]
     Machine(#[from] MachineError),
+    /// The Linux guest beside it did not do its part.
+    #[error(transparent)]
+    Linux(#[from] linux::PeerError),
     /// The report could not be written.
     #[error("writing the report: {0}")]
     Report(#[from] std::io::Error),
@@ -133,7 +136,8 @@ fn lives(machine: &Machine) -> Result<(), EvidenceError> {
 }
 
 fn papers(image: &Image, options: &Options, log: &str) -> Result<(), EvidenceError> {
-    let machine = Machine::boot(image, &demo::counting_options(options, log))?;
+    let counting = demo::counting_options(options, log);
+    let machine = Machine::boot(image, &counting)?;
     machine.wait_ready()?;
     demo::wait_bound(&machine, &image.manifest)?;
     let (mut reports, mut failed) = (Vec::new(), 0);
@@ -142,10 +146,25 @@ fn papers(image: &Image, options: &Options, log: &str) -> Result<(), EvidenceErr
         failed += usize::from((ending.state, ending.detail) != (State::Exited, 0));
         reports.extend(ending.reports);
     }
-    reports.iter().for_each(|line| println!("{line}"));
-    let board = format!("{:?}", options.board).to_lowercase();
-    println!("{}", attacks::write("papers.md", &papers::report(&reports, &board))?.display());
     machine.halt(0)?;
+    let board = format!("{:?}", options.board).to_lowercase();
+    let (figures, made) = match linux::peer() {
+        Ok(peer) => {
+            let progress = Progress::spinner("the same on Linux");
+            let figures = peer.papers(&counting)?;
+            progress.done("done");
+            let release = peer.release();
+            (figures, format!("Board {board}, {} MiB, Linux {release}.", options.memory_mib))
+        }
+        Err(missing @ BuildError::Missing { .. }) => {
+            eprintln!("The Linux side is left out: {missing}");
+            (Vec::new(), format!("Board {board}. No Linux guest was to be had beside it."))
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let text = papers::report(&reports, &figures, &made);
+    println!("{text}");
+    println!("{}", attacks::write("papers.md", &text)?.display());
     judged(failed, "programs that measure")
 }
 

@@ -17,6 +17,7 @@ pub mod demo;
 pub mod evidence;
 pub mod lifecycle;
 pub mod limits;
+pub mod linux;
 pub mod machine;
 pub mod papers;
 pub mod progress;

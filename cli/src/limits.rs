@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// From the start of QEMU to `init: ready`, unless `--timeout` says otherwise.
 pub const BOOT: Duration = Duration::from_secs(60);
+/// How much longer than Sluice a Linux guest may take to start and to measure.
+pub const LINUX: Duration = Duration::from_secs(120);
 /// From a control frame to its answer: `init` may have programs to load, sharing its processor with
 /// sixteen others, on a host that is busy itself.
 pub const CONTROL: Duration = Duration::from_secs(60);

@@ -64,17 +64,50 @@ struct Target {
 /// [`BuildError::CannotRun`], [`BuildError::Compile`], or [`BuildError::NoProgram`] when the kernel
 /// is not among the results.
 pub(super) fn build(progress: &Progress) -> Result<Artifacts, BuildError> {
+    let packages: Vec<&str> = [KERNEL.0].into_iter().chain(PROGRAMS).collect();
+    let artifacts = run(&packages, TARGET, None, progress)?;
+    if artifacts.kernel.as_os_str().is_empty() {
+        return Err(BuildError::NoProgram { name: KERNEL.1.to_owned() });
+    }
+    Ok(artifacts)
+}
+
+/// Builds one binary or library of one package for a target, with compiler flags of its own.
+///
+/// # Errors
+/// [`BuildError::CannotRun`], [`BuildError::Compile`], [`BuildError::NoProgram`].
+pub fn program(
+    package: &str,
+    name: &str,
+    target: &str,
+    flags: &str,
+) -> Result<PathBuf, BuildError> {
+    let progress = Progress::spinner(&format!("building {name}"));
+    let artifacts = run(&[package], target, Some(flags), &progress)?;
+    progress.done("done");
+    artifacts.program(name).map(Path::to_owned)
+}
+
+fn run(
+    packages: &[&str],
+    target: &str,
+    flags: Option<&str>,
+    progress: &Progress,
+) -> Result<Artifacts, BuildError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let cannot_run =
         |source| BuildError::CannotRun { command: cargo.to_string_lossy().into_owned(), source };
     let mut command = Command::new(&cargo);
-    command.args(["build", "--release", "--quiet", "--target", TARGET, "-p", KERNEL.0]);
-    for package in PROGRAMS {
+    command.args(["build", "--release", "--quiet", "--target", target]);
+    for package in packages {
         command.args(["-p", package]);
     }
     command.args(["--message-format", "json-render-diagnostics"]);
     // Flags for the host (coverage, sanitizers) would displace the tree's own for the bare target.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    if let Some(flags) = flags {
+        command.env("RUSTFLAGS", flags);
+    }
     command.current_dir(workspace()).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(cannot_run)?;
     let mut artifacts = Artifacts::default();
@@ -84,9 +117,6 @@ pub(super) fn build(progress: &Progress) -> Result<Artifacts, BuildError> {
     let status = child.wait().map_err(cannot_run)?;
     if !status.success() {
         return Err(BuildError::Compile { status });
-    }
-    if artifacts.kernel.as_os_str().is_empty() {
-        return Err(BuildError::NoProgram { name: KERNEL.1.to_owned() });
     }
     artifacts.programs.sort();
     Ok(artifacts)

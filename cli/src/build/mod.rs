@@ -7,13 +7,13 @@ mod cargo;
 pub mod cast;
 mod initrd;
 mod symbols;
-mod tools;
+pub(crate) mod tools;
 
 use std::path::PathBuf;
 
 use crate::progress::Progress;
 
-pub use cargo::{Artifacts, workspace};
+pub use cargo::{Artifacts, program as cargo_program, workspace};
 pub use initrd::archive;
 pub use symbols::table;
 

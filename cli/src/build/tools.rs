@@ -75,20 +75,22 @@ pub(super) fn ensure_qemu() -> Result<(), BuildError> {
     Err(BuildError::Missing { what, command, detail })
 }
 
-fn run_apt(arguments: &[&str]) -> bool {
+/// Runs `apt-get`, asking nothing; whether it went well.
+pub(crate) fn run_apt(arguments: &[&str]) -> bool {
     let status =
         Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status();
     status.is_ok_and(|status| status.success())
 }
 
-fn runs(program: &Path) -> bool {
+/// Whether the program is there and starts.
+pub(crate) fn runs(program: &Path) -> bool {
     let mut command = Command::new(program);
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
 /// No package list has ever been fetched: only directories and the lock are there.
-fn lists_are_empty(directory: &Path) -> bool {
+pub(crate) fn lists_are_empty(directory: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(directory) else { return true };
     !entries
         .flatten()

@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // Host only: may look into everything that is pure.
     ("cli", &["abi", "ebpf", "flow", "runtime", "verifier", "dpf"]),
     ("benches", &["abi", "ebpf", "flow", "runtime", "verifier", "dpf"]),
+    ("benches/linux-guest", &[]),
 ];
 
 /// Cargo features that may exist; a feature is a second program to test.
