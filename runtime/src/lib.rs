@@ -19,6 +19,7 @@ extern crate std;
 pub mod clock;
 pub mod effects;
 pub mod helpers;
+pub mod map;
 // The one exception to the workspace's `unsafe_code = "deny"`: design.md, "Style".
 #[allow(unsafe_code)]
 pub mod native;
