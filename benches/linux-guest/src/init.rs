@@ -18,6 +18,23 @@ pub(crate) fn mount() -> io::Result<()> {
     check(result.into()).map(drop)
 }
 
+/// Runs `work` in a child and waits for its end.
+pub(crate) fn in_a_child<R>(work: impl FnOnce() -> R) -> io::Result<()> {
+    // SAFETY: this process has one thread; the child does nothing but `work` and ends.
+    let process = unsafe { libc::fork() };
+    if process == 0 {
+        work();
+        // SAFETY: ends the child without what the parent wanted done at its end.
+        unsafe { libc::_exit(0) };
+    }
+    check(process.into())?;
+    let mut status = 0;
+    // SAFETY: the child is ours and has not been waited for.
+    check(unsafe { libc::waitpid(process, &mut status, 0) }.into())?;
+    let whole = libc::WIFEXITED(status);
+    if whole { Ok(()) } else { Err(io::Error::other(format!("ended by signal {status}"))) }
+}
+
 /// Ends the machine.
 pub(crate) fn power_off() {
     // SAFETY: stops the machine; nothing is mounted that could lose anything.

@@ -26,16 +26,27 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let first = std::process::id() == 1;
-    let outcome = if first { init::mount().and_then(|()| run(&words)) } else { run(&words) };
-    if let Err(error) = &outcome {
-        println!("linux failed: {error}");
-    }
-    if first {
+    // The kernel hands on what it did not know itself.
+    let known = |word: &&str| ["papers", "udp", "xdp"].contains(word);
+    let words = arguments.iter().map(String::as_str).skip_while(|word| !known(word));
+    let words: Vec<&str> = words.collect();
+    if std::process::id() == 1 {
+        // Linux logs the signals of process 1: the work is another process's.
+        let outcome = init::mount().and_then(|()| init::in_a_child(|| report(run(&words))));
+        report(outcome);
         init::power_off();
     }
-    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    report(run(&words))
+}
+
+fn report(outcome: io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("linux failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn run(words: &[&str]) -> io::Result<()> {
@@ -49,7 +60,7 @@ fn run(words: &[&str]) -> io::Result<()> {
             network::up(address, peer, station)?;
             echo::xdp()
         }
-        _ => Err(io::Error::other(format!("papers, or udp|xdp ADDRESS PEER MAC; not {words:?}"))),
+        _ => Err(io::Error::other("say `papers`, or `udp` or `xdp` with ADDRESS PEER MAC")),
     }
 }
 

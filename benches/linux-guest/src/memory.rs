@@ -1,8 +1,9 @@
 //! The memory primitives (Appel and Li, ASPLOS 1991), as the exokernel paper's table 10 has them.
 //!
 //! A hundred pages of private memory, all written before. `dirty` is one question about one page,
-//! which Linux answers in `/proc/self/pagemap` (bit 55, after a 4 was written to `clear_refs`); a
-//! hundred in one question are counted as well. A change of rights is `mprotect`, a trap a signal.
+//! which Linux answers in `/proc/self/pagemap` (bit 55, after a 4 was written to `clear_refs`): the
+//! page for which that is cheapest counts, and a hundred in one question are counted as well. A
+//! change of rights is `mprotect`, a trap a signal.
 
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -61,12 +62,14 @@ pub(crate) fn measure() -> io::Result<()> {
 
 const ROUNDS: u32 = 64;
 
-/// Memory of one mapping.
+/// Memory of one mapping, the last pages before a multiple of 2 MiB: a question to `pagemap` costs
+/// by the pages between the one that is asked for and that boundary.
 fn pages() -> io::Result<u64> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    let bytes = (PAGES * PAGE) as usize;
-    // SAFETY: fresh memory, at an address of the kernel's choice.
-    let at = unsafe { libc::mmap(core::ptr::null_mut(), bytes, WRITE, flags, -1, 0) };
+    const STEP: u64 = 2 << 20;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    let (bytes, at) = (PAGES * PAGE, (1 << 40) + STEP - PAGES * PAGE);
+    // SAFETY: fresh memory, at an address where nothing is.
+    let at = unsafe { libc::mmap(at as *mut c_void, bytes as usize, WRITE, flags, -1, 0) };
     if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(at as u64) }
 }
 
@@ -91,7 +94,7 @@ fn dirty(base: u64) -> io::Result<Option<(u64, u64)>> {
         return Ok(None);
     }
     let mut entries = [0; 8 * PAGES as usize];
-    let one = clock::least(|| bit(3).is_ok());
+    let one = (0..PAGES).map(|page| clock::least(|| bit(page).is_ok())).min().unwrap_or_default();
     let all = clock::least(|| map.read_exact_at(&mut entries, base / PAGE * 8).is_ok());
     Ok(Some((one, all / PAGES)))
 }

@@ -157,10 +157,12 @@ and counting from one command line), under `-icount shift=0,sleep=off`: the time
 the number of retired guest instructions, and each side reads it in the guest around the \
 operation. Figures are the least of 16 to 64 repetitions; `appel1`, `appel2` and the matrix \
 multiplication are one run. Where Linux has several ways to do a thing, all were measured and \
-the cheapest stands here. Linux ran with `mitigations=off` and without address space \
-randomisation, both of which make it faster. What each row does is said at the head of \
-`examples/src/bin/ipc.rs`, `examples/src/bin/pager.rs` and of the files in \
-`benches/linux-guest/src`; `stride` reports quanta and work, not instructions.
+the cheapest stands here. What makes Linux dearer without need is off: mitigations, zeroing of \
+allocations, randomised kernel stacks, auditing, and byte-wise `rep` instructions, of which QEMU \
+counts every round (`mitigations=off init_on_alloc=0 randomize_kstack_offset=off audit=0 \
+clearcpuid=erms,fsrm`). What each row does is said at the head of `examples/src/bin/ipc.rs`, \
+`examples/src/bin/pager.rs` and of the files in `benches/linux-guest/src`; `stride` reports quanta \
+and work, not instructions.
 ";
 
 #[cfg(test)]

@@ -15,9 +15,6 @@ extern crate alloc;
 use alloc::format;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-#[path = "../matrix.rs"]
-mod matrix;
-
 use libos::capability::{audit, report};
 use libos::exposed::{Exposed, leaf_or_none};
 use libos::layout::PAGED;
@@ -26,6 +23,9 @@ use libos::sys::paged::{load, probe_store, store};
 use libos::sys::{Exclusive, cycles, measure};
 use libos::upcall::{Upcall, on_fault, unresolved};
 use libos::{Env, Environment, Page, println};
+
+#[path = "../matrix.rs"]
+mod matrix;
 
 libos::entry!(main);
 
@@ -240,7 +240,7 @@ impl<T: PageTable> Bench<T> {
             })
         })?;
         // What is timed always changes something: a kernel may see that nothing would.
-        let change = |first, pages, write| {
+        let change = |first, pages, write: bool| {
             self.protect(0, PAGES, !write)?;
             self.timed(|| self.protect(first, pages, write))
         };
