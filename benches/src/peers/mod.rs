@@ -3,11 +3,14 @@
 //! | peer | is |
 //! |---|---|
 //! | [`ByHand`] | parsing by hand for this one shape, then `hashbrown`, or an array by port |
+//! | [`linux::Linux`] | the host's own kernel, through `bpf(2)` as root |
 //! | [`Rbpf`] | the `rbpf` crate: each program by itself, interpreted or by its compiler |
 //!
 //! A peer may be made faster here, never slower.
 
 mod by_hand;
+#[allow(unsafe_code)]
+pub mod linux;
 mod rbpf;
 
 pub use by_hand::ByHand;
