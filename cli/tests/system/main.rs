@@ -17,6 +17,8 @@ mod hostile;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod papers;
+#[cfg(test)]
 mod residents;
 #[cfg(test)]
 mod revocation;
