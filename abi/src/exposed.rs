@@ -11,7 +11,7 @@
 //! The **frame table** has one `u32` for each physical frame, by number, always current.
 //!
 //! The **environment table** has one row for each living environment, refreshed with the system
-//! page.
+//! page, and when one came, was started, or went.
 //!
 //! The **page tables**: the leaf entry for the page at `va` is the `u64` at
 //! [`leaf_entry`]`(va)`, in the processor's format, if the tables above it exist

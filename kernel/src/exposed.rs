@@ -104,6 +104,13 @@ impl Exposed {
 }
 
 impl Kernel {
+    /// What is shown is out of date: it is written anew before anybody runs again.
+    pub(crate) fn show_soon(&mut self) {
+        if let Some(exposed) = &mut self.exposed {
+            exposed.due = 0;
+        }
+    }
+
     /// Brings the system page and the environment table up to date.
     pub(crate) fn show_books(&mut self, now: u64) {
         let books = self.books();

@@ -39,6 +39,8 @@ pub struct Kernel {
     pub(crate) predicates: Predicates,
     /// What every address space shows; nothing on a machine too small for it.
     pub(crate) exposed: Option<Exposed>,
+    /// Whose registers are not in its context: a short call of its is being answered.
+    pub(crate) away: Option<EnvironmentId>,
 }
 
 impl Kernel {
@@ -63,6 +65,7 @@ impl Kernel {
             counters: Counters::default(),
             predicates: Predicates::default(),
             exposed,
+            away: None,
         };
         let (frames, mac) = (kernel.memory.books().total, kernel.network.mac());
         let tsc_hz = machine::time::tsc_hz();
@@ -126,14 +129,14 @@ impl Kernel {
         if environment.upcalls.pending() {
             self.deliver_raised(id);
         }
-        let Some(environment) = self.environments.get_mut(id) else { return };
         self.scheduler.arm();
-        let event = environment.context.enter(&environment.space);
+        let Some(event) = machine::stay(self, u64::from(id.0)) else { return };
         // A transfer may have put another one in its place.
         let id = EnvironmentId(machine::this_cpu().running() as u32);
         self.scheduler.ran(id);
         match event {
             Event::Syscall => self.system_call(id),
+            Event::Answered => {}
             Event::Fault(fault) => self.fault(id, fault),
             other => self.interrupt(other),
         }
@@ -155,7 +158,7 @@ impl Kernel {
             Event::Nic => self.network.interrupted(machine::time::cycles()),
             Event::Timer => self.scheduler.disarmed(),
             Event::Spurious(vector) => log::debug!("interrupt {vector} that nobody asked for"),
-            Event::Syscall | Event::Fault(_) => {}
+            Event::Syscall | Event::Answered | Event::Fault(_) => {}
         }
     }
 

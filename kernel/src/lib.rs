@@ -45,6 +45,7 @@ mod reserve;
 mod revocation;
 mod ring;
 mod scheduler;
+mod short;
 mod slices;
 mod transfer;
 mod transmit;

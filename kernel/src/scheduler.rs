@@ -98,6 +98,11 @@ impl Scheduler {
         }
     }
 
+    /// Whether it runs in the current slice, as far as is known.
+    pub(crate) fn runs(&self, id: EnvironmentId) -> bool {
+        self.current.is_some_and(|slice| slice.runner == Some(id))
+    }
+
     /// The current slice is given up.
     pub(crate) fn give_up(&mut self) {
         self.current = None;

@@ -107,7 +107,8 @@ impl Kernel {
             State::Waiting => true,
             _ => return false,
         };
-        if !is_free(&self.memory, to) || !environment.admit_upcall() {
+        // While a short call of its is answered its registers are not here to be kept.
+        if self.away == Some(id) || !is_free(&self.memory, to) || !environment.admit_upcall() {
             return false;
         }
         if !enter(&self.memory, environment, to, cause, waiting) {

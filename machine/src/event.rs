@@ -55,6 +55,8 @@ pub enum Link {
 pub enum Event {
     /// Ring 3 executed `syscall`; number and arguments are in its registers.
     Syscall,
+    /// Ring 3 made a call that was answered on the spot ([`crate::Answer::Stop`]).
+    Answered,
     /// Ring 3 did something the processor refuses; `rip` is that of the culprit.
     Fault(Fault),
     /// The timer that [`crate::time::arm`] set went off, or a little before.

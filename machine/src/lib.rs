@@ -22,6 +22,7 @@ pub mod limits;
 mod memory;
 mod owners;
 mod pool;
+mod short;
 // Device memory is shared with the device; on the host only the tests use it.
 #[allow(unsafe_code)]
 #[cfg(any(test, target_os = "none"))]
@@ -48,6 +49,7 @@ pub use memory::{EXPOSED_END, EXPOSED_START, FrameNumber, MapError, PAGE, Protec
 pub use memory::{USER_END, USER_START, UserFault};
 pub use platform::{
     AddressSpace, Boot, CodeWindow, Console, Cpu, Exposed, Frame, FramePool, FrameRun, Nic,
-    Received, UserContext, exit, heap, idle, serial, symbols, this_cpu, time,
+    Received, UserContext, exit, heap, idle, serial, stay, symbols, this_cpu, time,
 };
+pub use short::{Answer, Short};
 pub use wire::{InFlight, NicError, TransmitId};

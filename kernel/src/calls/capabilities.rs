@@ -43,7 +43,7 @@ impl Kernel {
     }
 
     /// `(capability)` → kind in bits 0–7, rights in bits 8–39.
-    pub(super) fn cap_inspect(&mut self, a: &Arguments) -> Answer {
+    pub(crate) fn cap_inspect(&mut self, a: &Arguments) -> Answer {
         let capability = self.capability(a.caller, a.handle())?;
         let kind = capability.object.kind() as u64;
         Ok(Done::Value(kind | u64::from(capability.rights.bits()) << 8))

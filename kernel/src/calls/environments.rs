@@ -60,6 +60,7 @@ impl Kernel {
         let environment = Environment::new(String::from(name), parent, space, account);
         let id = self.environments.insert(environment);
         log::info!("{name} ({}) created with {frames} frames", id.0);
+        self.show_soon();
         self.emit_state(id, name, State::Created);
         Ok(id)
     }
@@ -107,6 +108,7 @@ impl Kernel {
         let name = environment.name.clone();
         log::info!("{name} ({}) started", id.0);
         self.scheduler.enqueue(id);
+        self.show_soon();
         self.emit_state(id, &name, State::Runnable);
         Ok(())
     }
@@ -119,7 +121,7 @@ impl Kernel {
     }
 
     /// `(environment)` → state in bits 0–7, detail in bits 8–63.
-    pub(super) fn env_status(&mut self, a: &Arguments) -> Answer {
+    pub(crate) fn env_status(&mut self, a: &Arguments) -> Answer {
         let id = self.environment_of(a.caller, a.handle(), Rights::empty())?;
         let (state, detail) = match (self.environments.get(id), self.environments.ended(id)) {
             (Some(it), _) if it.context.link() == Link::Parked => (State::Waiting, 0),

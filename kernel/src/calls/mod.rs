@@ -86,7 +86,7 @@ impl Kernel {
         }
     }
 
-    fn dispatch(&mut self, call: Call, a: &Arguments) -> Answer {
+    pub(crate) fn dispatch(&mut self, call: Call, a: &Arguments) -> Answer {
         match call {
             Call::Null => Ok(Done::Value(u64::from(abi::VERSION))),
             Call::Exit => self.exit(a),

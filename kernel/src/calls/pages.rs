@@ -44,7 +44,7 @@ impl Kernel {
     }
 
     /// `(environment, page, address, rights)`: binds the page there.
-    pub(super) fn page_map(&mut self, a: &Arguments) -> Answer {
+    pub(crate) fn page_map(&mut self, a: &Arguments) -> Answer {
         let [_, page, address, rights, ..] = a.words;
         let place = self.live_environment_of(a.caller, a.handle(), Rights::CONTROL)?;
         let page = self.page_of(a.caller, Handle(page), Rights::READ)?;
@@ -58,7 +58,7 @@ impl Kernel {
     }
 
     /// `(environment, address, pages, rights)`: other rights for bound pages.
-    pub(super) fn page_protect(&mut self, a: &Arguments) -> Answer {
+    pub(crate) fn page_protect(&mut self, a: &Arguments) -> Answer {
         let [_, address, pages, rights, ..] = a.words;
         let place = self.live_environment_of(a.caller, a.handle(), Rights::CONTROL)?;
         let pages = bounded(pages, BATCH_MAX)?;
@@ -124,7 +124,7 @@ impl Kernel {
     }
 
     /// `(page)` → frame number.
-    pub(super) fn page_name(&mut self, a: &Arguments) -> Answer {
+    pub(crate) fn page_name(&mut self, a: &Arguments) -> Answer {
         let id = self.page_of(a.caller, a.handle(), Rights::empty())?;
         Ok(Done::Value(id.frame))
     }

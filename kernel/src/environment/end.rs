@@ -36,6 +36,7 @@ impl Kernel {
         self.break_mappings_of(id);
         self.free_pages_of(id);
         let Some(environment) = self.environments.remove(end) else { return };
+        self.show_soon();
         log::info!("{} ({}) ended: {:?} {:#x}", environment.name, id.0, end.state, end.detail);
         self.channel.emit(64, || Record::Environment {
             id: id.0,

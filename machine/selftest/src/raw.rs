@@ -14,7 +14,7 @@ pub(crate) const FAULTS: u64 = 0x200;
 pub(crate) const FLAGS: u64 = 0x300;
 /// Makes system calls with a stack pointer that is none.
 pub(crate) const NO_STACK: u64 = 0x400;
-/// Nothing but system calls.
+/// Nothing but system calls that are the kernel's.
 pub(crate) const NULL_CALLS: u64 = 0x500;
 
 global_asm!(
@@ -82,7 +82,8 @@ selftest_programs:
     or qword ptr [rsp], 0x44400     # alignment check, nested task, direction
     popfq
 21: jmp 21b
-20: push 0x40101                    # single step, alignment check
+20: mov eax, 99
+    push 0x40101                    # single step, alignment check
     popfq
     syscall
     ud2
@@ -94,7 +95,8 @@ selftest_programs:
     ud2
 
     .balign 256
-22: syscall
+22: mov eax, 99
+    syscall
     jmp 22b
 
     .balign 4096

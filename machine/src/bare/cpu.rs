@@ -52,6 +52,15 @@ pub struct Cpu {
     pub(super) epoch: AtomicU64,
     /// Number of the environment whose context ran last.
     pub(super) running: AtomicU64,
+    /// Which calls the entry code asks the kernel about on the spot, whom it asks and with what,
+    /// and which call that is; and an answer with which the stay in ring 3 ends, if `answered` is
+    /// not zero.
+    pub(super) short_calls: AtomicU64,
+    pub(super) short_call: AtomicU64,
+    pub(super) short_answer: AtomicU64,
+    pub(super) short_kernel: AtomicU64,
+    pub(super) answered: AtomicU64,
+    pub(super) answer: [AtomicU64; 2],
     /// Whose vector state is in the registers.
     pub(super) vector_owner: AtomicPtr<super::vector::VectorState>,
     /// The root table in use.
@@ -86,6 +95,12 @@ pub(super) static CPU: Cpu = Cpu {
     // A link without a gate has epoch 0.
     epoch: AtomicU64::new(1),
     running: AtomicU64::new(0),
+    short_calls: AtomicU64::new(0),
+    short_call: AtomicU64::new(0),
+    short_answer: AtomicU64::new(0),
+    short_kernel: AtomicU64::new(0),
+    answered: AtomicU64::new(0),
+    answer: [const { AtomicU64::new(0) }; 2],
     vector_owner: AtomicPtr::new(core::ptr::null_mut()),
     root: AtomicU64::new(0),
     pending: AtomicU64::new(0),

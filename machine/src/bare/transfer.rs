@@ -1,8 +1,8 @@
 //! Protected control transfer: from one ring-3 context straight into another one.
 //!
 //! The first transfer through a handle is the kernel's: it checks, and opens a *gate* in the
-//! sender's context. From then on `syscall_entry` itself moves control through the gate and
-//! back, in 50 instructions there and 43 back, and leaves every general register
+//! sender's context. From then on `transfer_entry` itself moves control through the gate and
+//! back, in 52 instructions there and 45 back, and leaves every general register
 //! but `rax`, `rcx` and `r11` where it is. The contexts' [`Link`]s are the only record of who waits
 //! for whom, so that the kernel finds out by asking when it is entered next.
 //!
@@ -176,6 +176,11 @@ impl UserContext {
 
 impl Drop for UserContext {
     fn drop(&mut self) {
+        let cpu = this_cpu();
+        // Ring 3 would go on in what is no more (`super::syscall`).
+        let staying = cpu.short_calls.load(Ordering::Relaxed) != 0;
+        let ran = cpu.context.load(Ordering::Relaxed) == &raw const *self as u64;
+        assert!(!(staying && ran), "a context ended while it was in ring 3");
         if self.link.home.is_null() {
             return;
         }
@@ -211,21 +216,18 @@ const LINK: usize = offset_of!(UserContext, link);
 const REGISTERS: usize = offset_of!(UserContext, registers);
 
 unsafe extern "C" {
-    /// Where `syscall` arrives: still on the user's stack, `rcx` the return address, `r11` the
-    /// flags. Only the processor comes here, from ring 3.
-    pub(super) fn syscall_entry();
+    /// A synchronous transfer: ring 3's stack pointer is in the per-CPU record, `rcx` the return
+    /// address, `r11` the flags. Only the `syscall` entry comes here.
+    pub(super) fn transfer_entry();
 }
 
 global_asm!(
     r#"
     .text
     .balign 16
-    .global syscall_entry
-syscall_entry:
-    mov [rip + {cpu} + {user_stack}], rsp
+    .global transfer_entry
+transfer_entry:
     mov rsp, [rip + {cpu} + {context}]
-    cmp rax, {transfer_sync}
-    jne {store}
     test rdi, rdi
     jz 2f
     cmp rdi, [rsp + {handle}]         # the gate is this handle's,

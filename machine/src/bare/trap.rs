@@ -9,7 +9,7 @@
 
 use super::cpu::{self, CPU, KERNEL_CODE, KERNEL_DATA, USER_CODE, USER_DATA};
 use super::user::{self, CONTEXT, KERNEL_STACK, UPCALL_AREA, UPCALL_COUNT};
-use super::{fault, idle, transfer};
+use super::{fault, idle, syscall};
 use crate::event::Registers;
 use abi::upcall;
 use core::arch::global_asm;
@@ -288,6 +288,6 @@ pub(super) fn init() {
     let Ok(()) = Star::write(USER_CODE, USER_DATA, KERNEL_CODE, KERNEL_DATA) else {
         panic!("the segments are not where syscall and sysret want them");
     };
-    LStar::write(VirtAddr::from_ptr(transfer::syscall_entry as *const u8));
+    LStar::write(VirtAddr::from_ptr(syscall::syscall_entry as *const u8));
     SFMask::write(RFlags::from_bits_retain(user::SYSCALL_MASK));
 }

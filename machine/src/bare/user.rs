@@ -20,7 +20,7 @@ use crate::event::{Event, Fault, FaultUpcall, Registers};
 use crate::memory::FrameNumber;
 use core::arch::{asm, naked_asm};
 use core::mem::offset_of;
-use core::sync::atomic::Ordering::{self, Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 /// Carry, parity, adjust, zero, sign, direction, overflow.
 pub(super) const FLAGS_ALLOWED: u64 = 0xcd5;
@@ -111,23 +111,33 @@ impl UserContext {
     fn install(&self) {
         let words = self.reflection.as_ref().map_or([0; 4], |it| it.words);
         for (place, word) in this_cpu().upcall.iter().zip(words) {
-            place.store(word, Ordering::Relaxed);
+            place.store(word, Relaxed);
         }
     }
 
-    /// Runs ring 3 until it stops.
+    /// Runs ring 3 until it stops. All its calls but `Null` and transfers come out as events:
+    /// [`super::stay`] is how a kernel answers some of them on the spot.
     ///
     /// An interrupt that arrived while the kernel was idle and was not reported yet is reported
     /// first, without running.
     ///
     /// The one that stops may be another one than was entered: [`Cpu::running`] says which.
     pub fn enter(&mut self, space: &AddressSpace) -> Event {
-        this_cpu().running.store(self.link.tag(), Ordering::Relaxed);
+        match self.prepare(space) {
+            Some(event) => event,
+            // SAFETY: prepared just now; the reference is exclusive until ring 3 has stopped.
+            None => unsafe { Self::run(self) },
+        }
+    }
+
+    /// Makes ready to run, or says why it does not.
+    pub(super) fn prepare(&mut self, space: &AddressSpace) -> Option<Event> {
+        this_cpu().running.store(self.link.tag(), Relaxed);
         if let Some(event) = idle::pending() {
-            return event;
+            return Some(event);
         }
         if let Some(event) = self.sanitise() {
-            return event;
+            return Some(event);
         }
         if current_root() != space.root() {
             // SAFETY: every address space shares the kernel's half.
@@ -137,19 +147,42 @@ impl UserContext {
         if self.vectors.load() || (without && self.reflection.is_some()) {
             self.install();
         }
-        let fast = self.returns_to == self.registers.rip;
-        // SAFETY: the registers are exclusive and stay where they are until the call returns; they
+        None
+    }
+
+    /// Runs ring 3 until it stops.
+    ///
+    /// # Safety
+    ///
+    /// The context was prepared just now, and it lives, where it is, until this returns.
+    pub(super) unsafe fn run(this: *mut Self) -> Event {
+        // SAFETY: as promised by the caller.
+        let fast = unsafe { (*this).returns_to == (*this).registers.rip };
+        // SAFETY: the registers, which come first, are nobody else's until the call returns; they
         // are sanitised; ring 3 can touch only what its tables map for it.
-        let outcome = unsafe { enter(&raw mut self.registers, u64::from(fast)) };
-        let ran = this_cpu().context.load(Ordering::Relaxed) as *mut UserContext;
+        let outcome = unsafe { enter(this.cast::<Registers>(), u64::from(fast)) };
+        let cpu = this_cpu();
+        let ran = cpu.context.load(Relaxed) as *mut UserContext;
+        let system_call = outcome.vector == SYSCALL;
+        let answered = cpu.answered.load(Relaxed) != 0;
         // SAFETY: the entry code left there the context that it stored the registers into: this
         // one, or one that is linked, and so alive where it was, with no reference to it.
         unsafe {
-            this_cpu().running.store((*ran).link.tag(), Ordering::Relaxed);
-            let system_call = outcome.vector == SYSCALL;
+            cpu.running.store((*ran).link.tag(), Relaxed);
             (*ran).returns_to = if system_call { (*ran).registers.rip } else { NEVER };
+            if answered {
+                cpu.answered.store(0, Relaxed);
+                (*ran).registers.rax = cpu.answer[0].load(Relaxed);
+                (*ran).registers.rdx = cpu.answer[1].load(Relaxed);
+                return Event::Answered;
+            }
         }
-        if outcome.vector == SYSCALL { Event::Syscall } else { event(outcome) }
+        if system_call { Event::Syscall } else { event(outcome) }
+    }
+
+    /// The environment's number.
+    pub(super) fn number(&self) -> u64 {
+        self.link.tag()
     }
 
     /// Makes the registers fit to be loaded, or says which fault they amount to.
@@ -274,7 +307,7 @@ unsafe extern "C" fn enter(registers: *mut Registers, fast: u64) -> Outcome {
 ///
 /// # Safety
 ///
-/// Not to be called: `syscall_entry` jumps here.
+/// Not to be called: `syscall_entry` and `transfer_entry` jump here.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn syscall_store() {
     naked_asm!(

@@ -24,7 +24,7 @@ pub use devices::{Console, Nic, Received, Wire};
 pub use exposed::Exposed;
 pub use memory::{Frame, FramePool, FrameRun};
 pub use script::{
-    Exited, Outcome, ScriptEnded, Turn, UserContext, exit, idle, raise_nic, run, script,
+    Exited, Outcome, ScriptEnded, Turn, UserContext, exit, idle, raise_nic, run, script, stay,
 };
 pub use space::AddressSpace;
 pub use time::{advance, set_clock};

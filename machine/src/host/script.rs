@@ -4,6 +4,7 @@ use super::space::AddressSpace;
 use super::time;
 use super::transfer::Transfers;
 use crate::event::{Event, FaultUpcall, Registers};
+use crate::short::{Answer, Short};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
@@ -90,6 +91,25 @@ impl UserContext {
             None => panic_any(ScriptEnded),
         }
     }
+}
+
+/// Enters the context of this number; `None` if there is none. A call that the kernel answers on
+/// the spot ends the turn as every other does: [`Event::Answered`], even if ring 3 would go on.
+pub fn stay<K: Short>(kernel: &mut K, number: u64) -> Option<Event> {
+    let (context, space) = kernel.place(number)?;
+    let event = context.enter(space);
+    let r = context.registers;
+    let who = super::this_cpu().running();
+    if event != Event::Syscall || kernel.calls() >> (r.rax % 64) & 1 == 0 {
+        return Some(event);
+    }
+    let answer = kernel.short(who, r.rax, &[r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]);
+    let (Answer::Go(status, value) | Answer::Stop(status, value)) = answer else {
+        return Some(event);
+    };
+    let (context, _) = kernel.place(who)?;
+    (context.registers.rax, context.registers.rdx) = (status, value);
+    Some(Event::Answered)
 }
 
 /// Waits: for the card if it has raised its interrupt, else for the deadline (the clock jumps to
