@@ -21,6 +21,7 @@ pub mod linux;
 pub mod machine;
 pub mod papers;
 pub mod progress;
+pub mod refusal;
 pub mod report;
 pub mod roster;
 pub mod starvation;
