@@ -50,12 +50,25 @@ pub fn workspace() -> PathBuf {
 struct Message {
     reason: String,
     executable: Option<PathBuf>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
     target: Option<Target>,
 }
 
 #[derive(Deserialize)]
 struct Target {
     name: String,
+    #[serde(default)]
+    crate_types: Vec<String>,
+}
+
+impl Message {
+    /// The program or the plugin that came to be, if one did.
+    fn result(&self) -> Option<PathBuf> {
+        let plugin = self.target.iter().any(|it| it.crate_types.iter().any(|it| it == "cdylib"));
+        let library = || self.filenames.first().filter(|_| plugin);
+        self.executable.as_ref().or_else(library).cloned()
+    }
 }
 
 /// Runs the build; cargo's diagnostics go to standard error as they come.
@@ -72,7 +85,7 @@ pub(super) fn build(progress: &Progress) -> Result<Artifacts, BuildError> {
     Ok(artifacts)
 }
 
-/// Builds one binary or library of one package for a target, with compiler flags of its own.
+/// Builds one program or plugin of one package for a target, with compiler flags of its own.
 ///
 /// # Errors
 /// [`BuildError::CannotRun`], [`BuildError::Compile`], [`BuildError::NoProgram`].
@@ -128,9 +141,10 @@ fn collect(messages: impl BufRead, progress: &Progress, artifacts: &mut Artifact
         if message.reason != "compiler-artifact" {
             continue;
         }
+        let result = message.result();
         let name = message.target.map(|target| target.name).unwrap_or_default();
         progress.part(&name);
-        match message.executable {
+        match result {
             Some(path) if name == KERNEL.1 => artifacts.kernel = path,
             Some(path) => artifacts.programs.push((name, path)),
             None => {}
@@ -155,6 +169,11 @@ mod tests {
                 r#""executable":"/t/k"}"#
             ),
             "\n",
+            concat!(
+                r#"{"reason":"compiler-artifact","target":{"name":"p","crate_types":["cdylib"]},"#,
+                r#""filenames":["/t/p.so"],"executable":null}"#
+            ),
+            "\n",
             r#"{"reason":"build-finished","success":true}"#,
             "\n",
         );
@@ -162,6 +181,7 @@ mod tests {
         collect(text.as_bytes(), &Progress::spinner("test"), &mut artifacts);
         assert_eq!(artifacts.kernel.to_str(), Some("/t/k"));
         assert_eq!(artifacts.program("init").unwrap().to_str(), Some("/t/init"));
+        assert_eq!(artifacts.program("p").unwrap().to_str(), Some("/t/p.so"));
         assert!(artifacts.program("abi").is_err());
     }
 

@@ -43,6 +43,10 @@ pub(super) fn arguments(
     if options.counting {
         add(&["-icount", "shift=0,sleep=off"]);
     }
+    if let Some(counter) = &options.counter {
+        let (plugin, file) = (counter.plugin.display(), counter.file.display());
+        add(&["-plugin", &format!("{plugin},out={file}")]);
+    }
     add(&["-smp", "1", "-m", &format!("{}M", options.memory_mib)]);
     add(&["-kernel", &image.kernel.to_string_lossy()]);
     add(&["-initrd", &image.initrd.to_string_lossy()]);
@@ -92,7 +96,7 @@ fn cable(id: &str, cable: Cable, sockets: &Path) -> String {
 mod tests {
     use super::arguments;
     use crate::build::Image;
-    use crate::machine::{Board, Forward, Net, Options};
+    use crate::machine::{Board, Counter, Forward, Net, Options};
     use std::path::Path;
 
     fn line(options: &Options) -> String {
@@ -119,6 +123,8 @@ mod tests {
 
     #[test]
     fn tap_replaces_the_user_stack() {
+        let counter = Some(Counter { plugin: "/p.so".into(), file: "/n".into() });
+        assert!(line(&Options { counter, ..Options::default() }).contains("-plugin /p.so,out=/n"));
         let text = line(&Options { net: Net::Tap, kvm: true, ..Options::default() });
         assert!(text.contains("tap,id=outside") && !text.contains("hostfwd"));
         assert!(text.contains("-accel kvm") && text.contains("dgram"));

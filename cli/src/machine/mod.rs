@@ -23,7 +23,7 @@ use crate::limits;
 use crate::wire::{Gate, Wire, frames};
 
 pub use keeper::kill_all;
-pub use options::{Board, Net, Options, qemu_program};
+pub use options::{Board, Counter, Net, Options, qemu_program};
 pub use ports::{Forward, PortError};
 
 /// What the serial log shows once `init` has started everything.

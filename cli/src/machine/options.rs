@@ -27,6 +27,15 @@ pub enum Net {
     Tap,
 }
 
+/// A plugin of QEMU, and the file that it counts into.
+#[derive(Clone, Debug)]
+pub struct Counter {
+    /// The plugin.
+    pub plugin: PathBuf,
+    /// Eight bytes for ring 3, eight for the kernel, in the host's byte order.
+    pub file: PathBuf,
+}
+
 /// All that a boot can vary in.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -42,6 +51,8 @@ pub struct Options {
     pub kvm: bool,
     /// Count instructions: the guest's clock is its retired instructions, one per nanosecond.
     pub counting: bool,
+    /// Counts instructions from the outside, into a file, with time as it is.
+    pub counter: Option<Counter>,
     /// Words for the kernel's command line.
     pub words: String,
     /// From start to ready, at most.
@@ -65,6 +76,7 @@ impl Default for Options {
             memory_mib: limits::MEMORY_MIB,
             kvm: false,
             counting: false,
+            counter: None,
             words: "log=info".to_owned(),
             timeout: limits::BOOT,
             forwards: vec![(7, None), (9, None), (7777, None)],

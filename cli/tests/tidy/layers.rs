@@ -25,6 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", &["abi", "ebpf", "flow", "runtime", "verifier", "dpf"]),
     ("benches", &["abi", "ebpf", "flow", "runtime", "verifier", "dpf"]),
     ("benches/linux-guest", &[]),
+    ("benches/count-instructions", &[]),
 ];
 
 /// Cargo features that may exist; a feature is a second program to test.
