@@ -41,7 +41,7 @@ impl Kernel {
         while let Some(id) = next {
             let held = self.network.grants.get(&id).is_none_or(|record| record.holders > 0);
             let Some(grant) = self.network.registry.grant(id) else { return };
-            let busy = !grant.children().is_empty() || !grant.bindings().is_empty();
+            let busy = !grant.children().is_empty() || grant.bindings() > 0;
             if id == GrantId::ROOT || held || busy {
                 return;
             }

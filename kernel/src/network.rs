@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use dpf::{Engine, HashKey};
 use machine::{CodeWindow, Nic, TransmitId};
-use verifier::{BindingId, GrantId, Registry};
+use verifier::{BindingId, GrantId, Limits, Registry};
 
 use crate::binding::Binding;
 use crate::grant::GrantRecord;
@@ -51,13 +51,13 @@ impl Network {
         staging: Staging,
         entropy: [u64; 4],
     ) -> Network {
-        let [key, ..] = entropy;
+        let [key, _, first, second] = entropy;
         let root = GrantRecord { guard: None, holders: 0, payer: None, cost: 0 };
         Network {
             mac: nic.as_ref().map(Nic::mac),
             nic,
             code,
-            registry: Registry::new(),
+            registry: Registry::with(Limits::KERNEL, verifier::HashKey::new(first, second)),
             engine: Engine::new(HashKey::new(key)),
             bindings: BTreeMap::new(),
             grants: BTreeMap::from([(GrantId::ROOT, root)]),

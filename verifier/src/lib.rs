@@ -23,10 +23,13 @@
 extern crate alloc;
 
 mod arena;
+mod chunked;
 pub mod claim;
 mod fuel;
 pub mod fuzzing;
 mod graph;
+mod hash;
+mod index;
 pub mod limits;
 pub mod placement;
 pub mod refusal;
@@ -36,6 +39,9 @@ pub mod safety;
 pub use arena::{arena_bytes, safety_bytes};
 pub use claim::{Claim, ClaimProof};
 pub use fuel::{Fuel, Step};
+pub use hash::HashKey;
+pub use index::Work;
+pub use limits::Limits;
 pub use placement::{Derivation, Placed, PlacedGrant, Placement, Transmit};
 pub use refusal::{Limit, Part, Party, Refusal, RefusalCode, UndecidedReason, UnsafeReason};
 pub use registry::{Binding, BindingId, Grant, GrantId, Owned, Ownership, Registry, Revoked};

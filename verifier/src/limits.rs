@@ -102,8 +102,49 @@ pub const BINDINGS_MAX: usize = 65_536;
 /// Derivations between the root and a grant.
 pub const DEPTH_MAX: usize = 16;
 
-/// Bindings and child grants that may stand directly under one grant.
-pub const NEIGHBOURS_MAX: usize = 4_096;
+/// Bindings, or child grants, that may stand directly under one grant.
+pub const NEIGHBOURS_MAX: usize = 65_536;
+
+/// Shapes that the rules of the bindings, or of the child grants, directly under one grant may
+/// have: each costs every proof under the grant a look-up.
+pub const INDEX_SHAPES_MAX: usize = 128;
+
+/// Rules of neighbours that the index may name for one claim though they do not meet it, before
+/// the claim is refused: rules that are told apart by two ranges at once, or by sets with holes.
+pub const CANDIDATES_MAX: u32 = 4_096;
+
+/// Rules that are put into an unfinished table with each commit and each release.
+pub const FILL_AT_ONCE: usize = 8;
+
+/// What a registry may hold: the constants above, or more on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// As [`GRANTS_MAX`].
+    pub grants: usize,
+    /// As [`BINDINGS_MAX`]; no more than `2^26`.
+    pub bindings: usize,
+    /// As [`NEIGHBOURS_MAX`].
+    pub neighbours: usize,
+    /// As [`INDEX_SHAPES_MAX`].
+    pub shapes: usize,
+    /// As [`CANDIDATES_MAX`].
+    pub candidates: u32,
+}
+
+impl Limits {
+    /// The constants above.
+    pub const KERNEL: Limits = Limits {
+        grants: GRANTS_MAX,
+        bindings: BINDINGS_MAX,
+        neighbours: NEIGHBOURS_MAX,
+        shapes: INDEX_SHAPES_MAX,
+        candidates: CANDIDATES_MAX,
+    };
+
+    /// For a host with memory: sixteen million of everything.
+    pub const HOST: Limits =
+        Limits { grants: 1 << 24, bindings: 1 << 24, neighbours: 1 << 24, ..Limits::KERNEL };
+}
 
 /// New neighbours that `own` and `adopt` compare by themselves, when a proof waited between its
 /// last step and its commit; more than that is [`crate::RefusalCode::Stale`].
@@ -118,3 +159,7 @@ const _: () = assert!(ebpf::limits::PACKET_MAX == flow::limits::FRAME_MAX as usi
 const _: () = assert!(ebpf::limits::PACKET_MIN == flow::limits::FRAME_MIN as usize);
 const _: () = assert!(flow::limits::RULES_MAX <= RULES_WORK_MAX);
 const _: () = assert!(NEIGHBOURS_MAX <= BINDINGS_MAX && RECHECK_MAX <= NEIGHBOURS_MAX);
+// A rule's tag is 26 bits of slot and 6 bits of rule.
+const _: () = assert!(flow::limits::RULES_MAX <= 1 << 6);
+const _: () = assert!(Limits::KERNEL.bindings <= 1 << 26 && Limits::HOST.bindings <= 1 << 26);
+const _: () = assert!(Limits::KERNEL.grants <= 1 << 26 && Limits::HOST.grants <= 1 << 26);

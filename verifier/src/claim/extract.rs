@@ -23,6 +23,7 @@ use super::word::Word;
 use crate::arena;
 use crate::fuel::Fuel;
 use crate::graph::{Graph, Walk, successors};
+use crate::hash::HashKey;
 use crate::limits::{CLAIM_STEPS_MAX, ClaimBudget, ITEM_UNITS};
 use crate::refusal::{Refusal, UnsafeReason};
 
@@ -96,14 +97,14 @@ pub(super) const fn heap_bytes(slots: usize) -> usize {
 }
 
 impl Extraction {
-    pub(super) fn new(program: &Program) -> Extraction {
+    pub(super) fn new(program: &Program, key: HashKey) -> Extraction {
         let budget = ClaimBudget::of(program.len());
         Extraction {
             stage: Stage::Order(Walk::new(program)),
             live: Live::new(program.len()),
-            values: Values::new(budget.values),
-            rules: Rules::new(budget),
-            nodes: Nodes::new(budget.nodes),
+            values: Values::new(budget.values, key),
+            rules: Rules::new(budget, key),
+            nodes: Nodes::new(budget.nodes, key),
             tasks: Vec::with_capacity(2 * program.len()),
             steps: 0,
             owed: 0,

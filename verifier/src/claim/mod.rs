@@ -41,6 +41,7 @@ use flow::Space;
 
 use crate::fuel::{Fuel, Step};
 use crate::graph;
+use crate::hash::HashKey;
 use crate::limits::ClaimBudget;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::safety::Verified;
@@ -74,10 +75,18 @@ pub(crate) const fn heap_bytes(slots: usize) -> usize {
 }
 
 impl ClaimProof {
-    /// Starts the extraction for a verified filter.
+    /// Starts the extraction for a verified filter, with tables whose hash everybody knows: where
+    /// tenants send the filters, use [`ClaimProof::keyed`].
     #[must_use]
     pub fn new(verified: Verified) -> ClaimProof {
-        let work = Some(Box::new(Extraction::new(verified.program())));
+        ClaimProof::keyed(verified, HashKey::PUBLIC)
+    }
+
+    /// Starts the extraction for a verified filter, with a secret for its tables. The answer does
+    /// not depend on it.
+    #[must_use]
+    pub fn keyed(verified: Verified, key: HashKey) -> ClaimProof {
+        let work = Some(Box::new(Extraction::new(verified.program(), key)));
         ClaimProof { verified, work, answer: None }
     }
 

@@ -5,11 +5,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 use super::machine::Machine;
 use super::rules::RuleId;
 use crate::arena;
+use crate::hash::HashKey;
 use crate::refusal::Refusal;
 
 /// A node's number.
@@ -20,7 +21,7 @@ pub(super) type NodeId = usize;
 pub(super) struct Nodes {
     nodes: Vec<Node>,
     numbers: HashTable<NodeId>,
-    hasher: DefaultHashBuilder,
+    hasher: HashKey,
     limit: usize,
 }
 
@@ -43,12 +44,12 @@ pub(super) const fn heap_bytes(limit: usize) -> usize {
 impl Nodes {
     /// A table of at most `limit` nodes. It never grows: moving thousands of nodes would be a long
     /// step.
-    pub(super) fn new(limit: usize) -> Nodes {
+    pub(super) fn new(limit: usize, hasher: HashKey) -> Nodes {
         Nodes {
             nodes: Vec::with_capacity(limit),
             numbers: HashTable::with_capacity(limit),
             limit,
-            hasher: DefaultHashBuilder::default(),
+            hasher,
         }
     }
 

@@ -9,9 +9,10 @@ use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
 use flow::{ByteSet, Cell, Rule};
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 use crate::arena;
+use crate::hash::HashKey;
 use crate::limits::{ClaimBudget, RULES_WORK_MAX};
 use crate::refusal::Refusal;
 
@@ -25,7 +26,7 @@ pub(super) struct Rules {
     numbers: HashTable<RuleId>,
     cells: usize,
     references: usize,
-    hasher: DefaultHashBuilder,
+    hasher: HashKey,
     budget: ClaimBudget,
 }
 
@@ -60,14 +61,14 @@ pub(super) const fn heap_bytes(budget: &ClaimBudget) -> usize {
 
 impl Rules {
     /// A table with room for all of `budget`: to grow would be a long step.
-    pub(super) fn new(budget: ClaimBudget) -> Rules {
+    pub(super) fn new(budget: ClaimBudget, hasher: HashKey) -> Rules {
         Rules {
             budget,
             references: 0,
             rules: Vec::with_capacity(budget.rules),
             numbers: HashTable::with_capacity(budget.rules),
             cells: 0,
-            hasher: DefaultHashBuilder::default(),
+            hasher,
         }
     }
 
@@ -193,6 +194,7 @@ mod tests {
     use flow::{ByteSet, Cell, Rule};
 
     use super::{Adding, COMPARED_AT_ONCE, RuleId, Rules};
+    use crate::hash::HashKey;
     use crate::limits::ClaimBudget;
 
     fn byte(at: u16, value: u8) -> Rule {
@@ -206,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_work_item_compares_with_few_rules_however_many_there_are() {
-        let mut rules = Rules::new(ClaimBudget::of(4096));
+        let mut rules = Rules::new(ClaimBudget::of(4096), HashKey::PUBLIC);
         let mut space: Vec<RuleId> = Vec::new();
         for rule in apart(200) {
             rules.add(&mut space, rule).unwrap();
@@ -224,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_rule_is_taken_in_takes_others_in_and_merges() {
-        let mut rules = Rules::new(ClaimBudget::of(4096));
+        let mut rules = Rules::new(ClaimBudget::of(4096), HashKey::PUBLIC);
         let mut space: Vec<RuleId> = Vec::new();
         for rule in apart(40) {
             rules.add(&mut space, rule).unwrap();

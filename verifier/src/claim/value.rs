@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
 use flow::{Base, Cell};
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::HashTable;
 
 use super::word::Word;
 use crate::arena;
+use crate::hash::HashKey;
 use crate::refusal::{Refusal, UndecidedReason};
 
 /// A symbolic value.
@@ -45,7 +46,7 @@ pub(super) struct Values {
     numbers: HashTable<ValueId>,
     cells: Vec<Cell>,
     cell_numbers: HashTable<u32>,
-    hasher: DefaultHashBuilder,
+    hasher: HashKey,
     limit: usize,
 }
 
@@ -58,7 +59,7 @@ pub(super) const fn heap_bytes(limit: usize) -> usize {
 
 impl Values {
     /// A table of at most `limit` values and as many cells.
-    pub(super) fn new(limit: usize) -> Values {
+    pub(super) fn new(limit: usize, hasher: HashKey) -> Values {
         // Room for all, and for the first, so that no step has to move thousands of them.
         let mut values = Vec::with_capacity(limit + 1);
         values.push(Value::Unknown(UndecidedReason::Address, 0));
@@ -68,7 +69,7 @@ impl Values {
             numbers: HashTable::with_capacity(limit),
             cells: Vec::with_capacity(limit),
             cell_numbers: HashTable::with_capacity(limit),
-            hasher: DefaultHashBuilder::default(),
+            hasher,
         }
     }
 

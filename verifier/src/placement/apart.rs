@@ -1,21 +1,24 @@
 //! Does a claim meet a neighbour's.
 //!
-//! Neighbours are compared one by one, oldest first. The cursor is the registry's sequence number
-//! of the last neighbour compared, so that insertions and removals between two steps neither hide
-//! a neighbour nor repeat one. This linear scan is what an index by mask shape replaces later; it
-//! stays as its oracle.
+//! The grant's index names the rules that might meet one of ours; each pair of rules is then
+//! decided exactly. What came in behind the look-up's back is compared whole, one neighbour after
+//! the other, oldest first, before the answer: the registry's sequence number says what that is.
+//! If it is much, the look-up starts over. [`super::scan`] is the same proof without the index.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::task::Poll;
 
-use flow::{Contradiction, Intersection};
+use flow::{Contradiction, Intersection, Space};
 
 use super::{Shared, with_flow_fuel, within};
 use crate::claim::Claim;
 use crate::fuel::Fuel;
-use crate::limits::RECHECK_MAX;
+use crate::index::{Candidate, Form, Search, Work};
+use crate::limits::{ITEM_UNITS, RECHECK_MAX};
 use crate::refusal::{Party, Refusal, RefusalCode, UndecidedReason};
-use crate::registry::{GrantId, Registry};
+use crate::registry::{GrantId, Registry, Tables, TooMany};
 
 /// Which neighbours a claim must be apart from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +35,65 @@ pub(super) struct Apart {
     grant: GrantId,
     neighbours: Neighbours,
     space: Shared,
+    forms: Vec<Form>,
+    stage: Stage,
+    /// Everything that came in up to here is in the index, or compared.
     seen: u64,
-    current: Option<(Party, Intersection<Shared, Shared>)>,
+    current: Option<(Party, Box<Comparison>)>,
+    named: u32,
+    work: Work,
 }
+
+type Comparison = Intersection<Shared, Shared>;
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// The forms of the claim's rules are made.
+    Forms,
+    /// An index is looked through.
+    Look(Tables, Search),
+    /// What came in meanwhile is compared.
+    Since,
+}
+
+/// Fuel for the form of a rule, and for comparing two rules without making one.
+const FORM_UNITS: u32 = 128;
+const COMPARE_UNITS: u32 = 8;
+
+const _: () = assert!(FORM_UNITS <= ITEM_UNITS);
 
 impl Apart {
     pub(super) fn new(grant: GrantId, neighbours: Neighbours, space: &Shared) -> Apart {
-        Apart { grant, neighbours, space: Arc::clone(space), seen: 0, current: None }
+        Apart {
+            grant,
+            neighbours,
+            space: Arc::clone(space),
+            forms: Vec::new(),
+            stage: Stage::Forms,
+            seen: 0,
+            current: None,
+            named: 0,
+            work: Work::default(),
+        }
     }
 
     /// The sequence number up to which everything is compared.
     pub(super) const fn seen(&self) -> u64 {
         self.seen
+    }
+
+    /// What the look-ups did.
+    pub(super) fn work(&self) -> Work {
+        let mut work = self.work;
+        if let Stage::Look(_, search) = &self.stage {
+            work += search.work;
+        }
+        work
+    }
+
+    /// The forms of the claim's rules, given away.
+    pub(super) fn take_forms(&mut self) -> Vec<Form> {
+        core::mem::take(&mut self.forms)
     }
 
     pub(super) fn step(
@@ -53,34 +103,101 @@ impl Apart {
         fuel: &mut Fuel,
     ) -> Poll<Result<(), Refusal>> {
         loop {
-            if self.current.is_none() {
-                self.current = self.next(registry);
+            if let Some((party, comparison)) = &mut self.current {
+                if fuel.is_empty() {
+                    return Poll::Pending;
+                }
+                let party = *party;
+                let verdict = with_flow_fuel(fuel, |flow_fuel| comparison.step(flow_fuel));
+                let Poll::Ready(verdict) = verdict else { return Poll::Pending };
+                self.current = None;
+                if let Err(contradiction) = verdict
+                    && let Some(refusal) = accuse(registry, claim, party, contradiction)
+                {
+                    return Poll::Ready(Err(refusal));
+                }
             }
-            let Some((party, proof)) = &mut self.current else {
-                return Poll::Ready(Ok(()));
-            };
             if fuel.is_empty() {
                 return Poll::Pending;
             }
-            let party = *party;
-            match with_flow_fuel(fuel, |flow_fuel| proof.step(flow_fuel)) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(contradiction)) => {
-                    if let Some(refusal) = accuse(registry, claim, party, contradiction) {
-                        return Poll::Ready(Err(refusal));
+            match &mut self.stage {
+                Stage::Forms => {
+                    fuel.spend(FORM_UNITS);
+                    match self.space.rules().get(self.forms.len()) {
+                        Some(rule) => self.forms.push(Form::of(rule)),
+                        None => self.look(registry),
+                    }
+                }
+                Stage::Look(tables, search) => {
+                    let tables = *tables;
+                    let next = match registry.index(self.grant, tables) {
+                        Some(index) => search.next(index, &self.forms, fuel),
+                        None => Poll::Ready(None),
+                    };
+                    match next {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(None) => self.finish_look(tables),
+                        Poll::Ready(Some(candidate)) => {
+                            fuel.spend(COMPARE_UNITS);
+                            if let Err(refusal) = self.weigh(registry, tables, candidate) {
+                                return Poll::Ready(Err(refusal));
+                            }
+                        }
+                    }
+                }
+                Stage::Since => {
+                    match next_after(registry, self.grant, self.neighbours, self.seen) {
+                        Ok(None) => return Poll::Ready(Ok(())),
+                        Ok(Some((party, theirs))) => {
+                            self.seen = registry.born(party).unwrap_or(self.seen);
+                            let theirs = Arc::clone(theirs.shared_space());
+                            let both = Intersection::new(Arc::clone(&self.space), theirs);
+                            self.current = Some((party, Box::new(both)));
+                        }
+                        Err(TooMany) => self.look(registry),
                     }
                 }
             }
-            self.current = None;
         }
     }
 
-    /// The oldest neighbour not yet compared, and the comparison with it.
-    fn next(&mut self, registry: &Registry) -> Option<(Party, Intersection<Shared, Shared>)> {
-        let (party, theirs) = next_after(registry, self.grant, self.neighbours, self.seen)?;
-        self.seen = registry.born(party)?;
-        Some((party, Intersection::new(Arc::clone(&self.space), Arc::clone(theirs.shared_space()))))
+    /// Begins the look-up, from now on.
+    fn look(&mut self, registry: &Registry) {
+        self.seen = registry.sequence();
+        self.stage = Stage::Look(Tables::Bound, Search::default());
+    }
+
+    fn finish_look(&mut self, tables: Tables) {
+        self.work = self.work();
+        self.stage = match (tables, self.neighbours) {
+            (Tables::Bound, Neighbours::Everyone) => Stage::Look(Tables::Carved, Search::default()),
+            _ => Stage::Since,
+        };
+    }
+
+    /// Begins the comparison with a rule that the index named, unless the two plainly differ.
+    fn weigh(
+        &mut self,
+        registry: &Registry,
+        tables: Tables,
+        candidate: Candidate,
+    ) -> Result<(), Refusal> {
+        let Candidate { rule, tag, walked } = candidate;
+        let most = registry.limits().candidates;
+        self.named += u32::from(!walked);
+        if self.named > most {
+            return Err(Refusal::limit("CANDIDATES_MAX", most.into()));
+        }
+        let theirs = registry.tagged(tables, tag);
+        let Some((party, claim, number)) = theirs else { return Ok(()) };
+        let pair = (self.space.rules().get(rule), claim.space().rules().get(number));
+        if let (Some(ours), Some(theirs)) = pair
+            && ours.may_meet(theirs)
+        {
+            let [ours, theirs] = [ours, theirs].map(|rule| Arc::new(Space::from(rule.clone())));
+            self.current = Some((party, Box::new(Intersection::new(ours, theirs))));
+        }
+        Ok(())
     }
 }
 
@@ -92,10 +209,12 @@ pub(super) fn recheck(
     claim: &Claim,
     mut seen: u64,
 ) -> Result<(), Refusal> {
-    for _ in 0..RECHECK_MAX {
-        let Some((party, theirs)) = next_after(registry, grant, neighbours, seen) else {
-            return Ok(());
+    loop {
+        let Ok(next) = next_after(registry, grant, neighbours, seen) else {
+            let limit = Refusal::limit("RECHECK_MAX", RECHECK_MAX as u64);
+            return Err(Refusal { code: RefusalCode::Stale, ..limit });
         };
+        let Some((party, theirs)) = next else { return Ok(()) };
         seen = registry.born(party).ok_or(Refusal::new(RefusalCode::Stale))?;
         if let Err(contradiction) = claim.space().disjoint_from(theirs.space())
             && let Some(refusal) = accuse(registry, claim, party, contradiction)
@@ -103,30 +222,27 @@ pub(super) fn recheck(
             return Err(refusal);
         }
     }
-    match next_after(registry, grant, neighbours, seen) {
-        None => Ok(()),
-        Some(_) => Err(Refusal {
-            code: RefusalCode::Stale,
-            ..Refusal::limit("RECHECK_MAX", RECHECK_MAX as u64)
-        }),
-    }
 }
 
+/// The oldest neighbour that came in after `seen`, if no more than `RECHECK_MAX` of either kind
+/// did.
 fn next_after(
     registry: &Registry,
     grant: GrantId,
     neighbours: Neighbours,
     seen: u64,
-) -> Option<(Party, &Claim)> {
-    let binding = registry.bindings_since(grant, seen).first().map(|&id| Party::Binding(id));
-    let child = registry.children_since(grant, seen).first().map(|&id| Party::Grant(id));
-    let child = child.filter(|_| neighbours == Neighbours::Everyone);
-    let party = match (binding, child) {
-        (Some(a), Some(b)) if registry.born(b) < registry.born(a) => b,
-        (Some(a), _) => a,
-        (None, b) => b?,
+) -> Result<Option<(Party, &Claim)>, TooMany> {
+    let binding = registry.binding_since(grant, seen, RECHECK_MAX)?.map(Party::Binding);
+    let child = match neighbours {
+        Neighbours::Bindings => None,
+        Neighbours::Everyone => registry.child_since(grant, seen, RECHECK_MAX)?.map(Party::Grant),
     };
-    Some((party, claim_of(registry, party)?))
+    let party = match (binding, child) {
+        (Some(a), Some(b)) if registry.born(b) < registry.born(a) => Some(b),
+        (Some(a), _) => Some(a),
+        (None, b) => b,
+    };
+    Ok(party.and_then(|party| Some((party, claim_of(registry, party)?))))
 }
 
 fn claim_of(registry: &Registry, party: Party) -> Option<&Claim> {
@@ -137,7 +253,7 @@ fn claim_of(registry: &Registry, party: Party) -> Option<&Claim> {
 }
 
 /// The refusal that follows, unless the neighbour has left meanwhile.
-fn accuse(
+pub(super) fn accuse(
     registry: &Registry,
     claim: &Claim,
     party: Party,

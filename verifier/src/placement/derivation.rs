@@ -5,6 +5,7 @@
 //! those have the older right.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::task::Poll;
 
 use flow::Space;
@@ -14,6 +15,7 @@ use super::within::{Within, admissible};
 use super::{advance, current};
 use crate::claim::Claim;
 use crate::fuel::{Fuel, Step};
+use crate::index::Form;
 use crate::refusal::{Part, Refusal, RefusalCode};
 use crate::registry::{GrantId, Registry};
 
@@ -46,6 +48,7 @@ pub struct PlacedGrant {
     parent: GrantId,
     receive: Claim,
     transmit: Arc<Space>,
+    forms: Vec<Form>,
     seen: u64,
 }
 
@@ -95,6 +98,7 @@ impl Derivation {
                 parent: self.parent,
                 receive: receive.ok_or(Refusal::new(RefusalCode::Finished))?,
                 transmit: Arc::clone(&self.transmit),
+                forms: self.apart.take_forms(),
                 seen: self.apart.seen(),
             })
         }))
@@ -143,7 +147,7 @@ impl PlacedGrant {
         apart::recheck(registry, self.parent, Neighbours::Everyone, &self.receive, self.seen)
     }
 
-    pub(crate) fn into_parts(self) -> (GrantId, Claim, Arc<Space>) {
-        (self.parent, self.receive, self.transmit)
+    pub(crate) fn into_parts(self) -> (GrantId, Claim, Arc<Space>, Vec<Form>) {
+        (self.parent, self.receive, self.transmit, self.forms)
     }
 }

@@ -1,7 +1,7 @@
 //! Is the claim inside its grant, and apart from every neighbour.
 //!
-//! Both proofs go through [`apart`]'s and `flow`'s resumable comparisons, one neighbour after the
-//! other, oldest first; what came in while the proof waited is compared before the proof answers.
+//! Both proofs go through [`apart`]'s and `flow`'s resumable comparisons; what came in while the
+//! proof waited is compared before the proof answers.
 //! The registry may change between two steps: a neighbour that left is skipped, a grant that left
 //! makes the proof [`RefusalCode::Stale`].
 //!
@@ -13,15 +13,18 @@
 
 mod apart;
 mod derivation;
+pub mod scan;
 mod within;
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::task::Poll;
 
 pub use derivation::{Derivation, PlacedGrant, Transmit};
 
 use crate::claim::Claim;
 use crate::fuel::{Fuel, Step};
+use crate::index::{Form, Work};
 use crate::refusal::{Part, Refusal, RefusalCode};
 use crate::registry::{GrantId, Registry};
 use apart::{Apart, Neighbours};
@@ -45,6 +48,8 @@ pub struct Placed {
     registry: u64,
     grant: GrantId,
     claim: Claim,
+    /// How the index will know its rules.
+    forms: Vec<Form>,
     /// The registry's sequence up to which all neighbours are compared.
     seen: u64,
 }
@@ -84,7 +89,14 @@ impl Placement {
     fn finish(&mut self, verdict: Result<(), Refusal>) -> Result<Placed, Refusal> {
         let claim = self.claim.take().ok_or(Refusal::new(RefusalCode::Finished))?;
         verdict?;
-        Ok(Placed { registry: self.registry, grant: self.grant, claim, seen: self.apart.seen() })
+        let (forms, seen) = (self.apart.take_forms(), self.apart.seen());
+        Ok(Placed { registry: self.registry, grant: self.grant, claim, forms, seen })
+    }
+
+    /// What the look-ups among the neighbours did so far.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.apart.work()
     }
 }
 
@@ -107,8 +119,8 @@ impl Placed {
         apart::recheck(registry, self.grant, Neighbours::Bindings, &self.claim, self.seen)
     }
 
-    pub(crate) fn into_parts(self) -> (Claim, GrantId) {
-        (self.claim, self.grant)
+    pub(crate) fn into_parts(self) -> (Claim, GrantId, Vec<Form>) {
+        (self.claim, self.grant, self.forms)
     }
 }
 

@@ -13,8 +13,10 @@
 //! revoked one names nothing.
 
 mod ids;
+mod lists;
 mod owned;
 mod slots;
+mod tables;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -26,10 +28,15 @@ pub use ids::{BindingId, GrantId};
 pub use owned::Owned;
 
 use crate::claim::Claim;
-use crate::limits::{BINDINGS_MAX, DEPTH_MAX, GRANTS_MAX, NEIGHBOURS_MAX};
+use crate::hash::HashKey;
+use crate::index::{Index, Work};
+use crate::limits::{DEPTH_MAX, Limits};
 use crate::placement::{Placed, PlacedGrant};
 use crate::refusal::{Party, Refusal, RefusalCode};
+pub(crate) use lists::TooMany;
+use lists::{Held, Links};
 use slots::Slots;
+pub(crate) use tables::Tables;
 
 /// The grant tree with its bindings.
 #[derive(Debug)]
@@ -37,8 +44,12 @@ pub struct Registry {
     identity: u64,
     /// Counts insertions; every grant and binding remembers the count at its own.
     sequence: u64,
+    key: HashKey,
+    limits: Limits,
     grants: Slots<Grant>,
     bindings: Slots<Binding>,
+    /// What the last change of the tables did.
+    work: Work,
 }
 
 /// A node of the tree: who may receive and transmit what.
@@ -51,8 +62,12 @@ pub struct Grant {
     parent: Option<GrantId>,
     depth: u32,
     children: Vec<GrantId>,
-    bindings: Vec<BindingId>,
+    held: Held,
     born: u64,
+    /// The rules of its bindings.
+    bound: Index,
+    /// The rules of its children.
+    carved: Index,
 }
 
 /// A filter that owns what it accepts of its grant's effective space.
@@ -61,6 +76,7 @@ pub struct Binding {
     claim: Claim,
     grant: GrantId,
     born: u64,
+    links: Links,
 }
 
 /// What a revocation took away: the grant named, and everything below it.
@@ -118,10 +134,10 @@ impl Grant {
         &self.children
     }
 
-    /// The bindings made directly under it, oldest first.
+    /// How many bindings are made directly under it; [`Registry::bindings_under`] names them.
     #[must_use]
-    pub fn bindings(&self) -> &[BindingId] {
-        &self.bindings
+    pub const fn bindings(&self) -> usize {
+        self.held.count
     }
 
     pub(crate) fn shared_receive(&self) -> &Arc<Space> {
@@ -154,9 +170,16 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Only the root: every frame, in both directions.
+    /// Only the root: every frame, in both directions. With the kernel's limits and a hash that
+    /// everybody knows: where tenants choose what is hashed, use [`Registry::with`].
     #[must_use]
     pub fn new() -> Registry {
+        Registry::with(Limits::KERNEL, HashKey::PUBLIC)
+    }
+
+    /// Only the root, with limits and a secret of the caller's.
+    #[must_use]
+    pub fn with(limits: Limits, key: HashKey) -> Registry {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let all = Arc::new(Space::all());
         let root = Grant {
@@ -166,8 +189,10 @@ impl Registry {
             parent: None,
             depth: 0,
             children: Vec::new(),
-            bindings: Vec::new(),
+            held: Held::default(),
             born: 0,
+            bound: Index::new(key),
+            carved: Index::new(key),
         };
         let mut grants = Slots::new();
         // The first slot of a fresh table: what `GrantId::ROOT` names.
@@ -175,8 +200,11 @@ impl Registry {
         Registry {
             identity: NEXT.fetch_add(1, Ordering::Relaxed),
             sequence: 0,
+            key,
+            limits,
             grants,
             bindings: Slots::new(),
+            work: Work::default(),
         }
     }
 
@@ -189,19 +217,21 @@ impl Registry {
     /// one that came in since; [`RefusalCode::Limit`].
     pub fn own(&mut self, placed: Placed) -> Result<Owned<'_>, Refusal> {
         placed.recheck(self)?;
-        if self.bindings.len() >= BINDINGS_MAX {
-            return Err(Refusal::limit("BINDINGS_MAX", BINDINGS_MAX as u64));
+        if self.bindings.len() >= self.limits.bindings {
+            return Err(Refusal::limit("BINDINGS_MAX", self.limits.bindings as u64));
         }
-        let (claim, grant) = placed.into_parts();
+        let (claim, grant, forms) = placed.into_parts();
         let born = self.sequence + 1;
         let holder = self.grants.get_mut(grant.0).ok_or(Refusal::new(RefusalCode::Stale))?;
-        if holder.bindings.len() >= NEIGHBOURS_MAX {
-            return Err(Refusal::limit("NEIGHBOURS_MAX", NEIGHBOURS_MAX as u64));
+        if holder.held.count >= self.limits.neighbours {
+            return Err(Refusal::limit("NEIGHBOURS_MAX", self.limits.neighbours as u64));
         }
-        let binding = Binding { claim: claim.clone(), grant, born };
+        tables::room(&holder.bound, &forms, self.limits)?;
+        let binding = Binding { claim: claim.clone(), grant, born, links: Links::default() };
         let id = BindingId(self.bindings.insert(binding));
-        holder.bindings.push(id);
+        holder.held.push(&mut self.bindings, id);
         self.sequence = born;
+        self.enter_binding(id, grant, &forms);
         Ok(Owned::new(self, id, claim, grant))
     }
 
@@ -211,15 +241,16 @@ impl Registry {
     /// As for [`Registry::own`].
     pub fn adopt(&mut self, placed: PlacedGrant) -> Result<GrantId, Refusal> {
         placed.recheck(self)?;
-        if self.grants.len() >= GRANTS_MAX {
-            return Err(Refusal::limit("GRANTS_MAX", GRANTS_MAX as u64));
+        if self.grants.len() >= self.limits.grants {
+            return Err(Refusal::limit("GRANTS_MAX", self.limits.grants as u64));
         }
-        let (parent_id, claim, transmit) = placed.into_parts();
+        let (parent_id, claim, transmit, forms) = placed.into_parts();
         let born = self.sequence + 1;
         let parent = self.grants.get(parent_id.0).ok_or(Refusal::new(RefusalCode::Stale))?;
-        if parent.children.len() >= NEIGHBOURS_MAX {
-            return Err(Refusal::limit("NEIGHBOURS_MAX", NEIGHBOURS_MAX as u64));
+        if parent.children.len() >= self.limits.neighbours {
+            return Err(Refusal::limit("NEIGHBOURS_MAX", self.limits.neighbours as u64));
         }
+        tables::room(&parent.carved, &forms, self.limits)?;
         if parent.depth as usize >= DEPTH_MAX {
             return Err(Refusal::limit("DEPTH_MAX", DEPTH_MAX as u64));
         }
@@ -231,14 +262,17 @@ impl Registry {
             parent: Some(parent_id),
             depth: parent.depth + 1,
             children: Vec::new(),
-            bindings: Vec::new(),
+            held: Held::default(),
             born,
+            bound: Index::new(self.key),
+            carved: Index::new(self.key),
         };
         let id = GrantId(self.grants.insert(child));
         if let Some(parent) = self.grants.get_mut(parent_id.0) {
             parent.children.push(id);
         }
         self.sequence = born;
+        self.enter_child(id, parent_id, &forms);
         Ok(id)
     }
 
@@ -246,8 +280,9 @@ impl Registry {
     pub fn release(&mut self, id: BindingId) -> Option<Claim> {
         let binding = self.bindings.remove(id.0)?;
         if let Some(grant) = self.grants.get_mut(binding.grant.0) {
-            grant.bindings.retain(|&other| other != id);
+            grant.held.unlink(&mut self.bindings, binding.links);
         }
+        self.leave_binding(id, binding.grant, &binding.claim);
         Some(binding.claim)
     }
 
@@ -255,20 +290,27 @@ impl Registry {
     /// else. A handle that names no grant revokes nothing.
     pub fn revoke(&mut self, id: GrantId) -> Revoked {
         let mut revoked = Revoked::default();
-        if let Some(parent) = self.grant(id).and_then(Grant::parent)
-            && let Some(parent) = self.grants.get_mut(parent.0)
-        {
-            parent.children.retain(|&other| other != id);
+        if let Some((parent, claim)) = self.grant(id).and_then(|grant| {
+            let claim = grant.claim.clone()?;
+            Some((grant.parent?, claim))
+        }) {
+            if let Some(parent) = self.grants.get_mut(parent.0) {
+                parent.children.retain(|&other| other != id);
+            }
+            self.leave_child(id, parent, &claim);
         }
+        let key = self.key;
         let mut work = alloc::vec![id];
         while let Some(next) = work.pop() {
-            let Some(grant) = self.grants.get_mut(next.0) else { continue };
-            work.append(&mut grant.children);
-            let bindings = core::mem::take(&mut grant.bindings);
-            for &binding in &bindings {
+            let from = revoked.bindings.len();
+            revoked.bindings.extend(self.bindings_under(next));
+            for binding in revoked.bindings.iter().skip(from) {
                 let _gone = self.bindings.remove(binding.0);
             }
-            revoked.bindings.extend(bindings);
+            let Some(grant) = self.grants.get_mut(next.0) else { continue };
+            work.append(&mut grant.children);
+            (grant.held, grant.bound, grant.carved) =
+                (Held::default(), Index::new(key), Index::new(key));
             if next != GrantId::ROOT && self.grants.remove(next.0).is_some() {
                 revoked.grants.push(next);
             }
@@ -299,11 +341,11 @@ impl Registry {
     #[must_use]
     pub fn owner_of(&self, frame: &[u8]) -> Ownership {
         let deepest = self.deepest_holder(frame);
-        let owner = self.grant(deepest).into_iter().flat_map(Grant::bindings).find(|&&id| {
-            self.binding(id).is_some_and(|binding| binding.claim.program_accepts(frame))
-        });
-        match owner {
-            Some(&id) => Ownership::Bound(id),
+        let accepts = |id: &BindingId| {
+            self.binding(*id).is_some_and(|binding| binding.claim.program_accepts(frame))
+        };
+        match self.bindings_under(deepest).find(accepts) {
+            Some(id) => Ownership::Bound(id),
             None => Ownership::Unbound(deepest),
         }
     }
@@ -316,8 +358,7 @@ impl Registry {
         let accepts = |id: &BindingId| {
             self.binding(*id).is_some_and(|binding| binding.claim.program_accepts(frame))
         };
-        let bindings = self.grant(deepest).map_or(&[][..], Grant::bindings);
-        bindings.iter().copied().filter(accepts).collect()
+        self.bindings_under(deepest).filter(accepts).collect()
     }
 
     fn deepest_holder(&self, frame: &[u8]) -> GrantId {
@@ -337,18 +378,13 @@ impl Registry {
         self.identity
     }
 
-    /// The bindings directly under a grant that came in after `seen`, oldest first.
-    pub(crate) fn bindings_since(&self, grant: GrantId, seen: u64) -> &[BindingId] {
-        let all = self.grant(grant).map_or(&[][..], Grant::bindings);
-        let born = |id: &BindingId| self.binding(*id).map_or(0, |binding| binding.born);
-        &all[all.partition_point(|id| born(id) <= seen)..]
+    /// How much has come in so far.
+    pub(crate) const fn sequence(&self) -> u64 {
+        self.sequence
     }
 
-    /// The grants derived from a grant after `seen`, oldest first.
-    pub(crate) fn children_since(&self, grant: GrantId, seen: u64) -> &[GrantId] {
-        let all = self.grant(grant).map_or(&[][..], Grant::children);
-        let born = |id: &GrantId| self.grant(*id).map_or(0, |grant| grant.born);
-        &all[all.partition_point(|id| born(id) <= seen)..]
+    pub(crate) const fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// When a neighbour came in.

@@ -3,26 +3,32 @@
 //! A removed entry's slot is used again under the next generation. A slot whose generations are
 //! used up is retired, so that a handle never comes back.
 
-use alloc::vec::Vec;
-
 use super::ids::Handle;
+use crate::chunked::Chunked;
 
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
-    slots: Vec<Slot<T>>,
-    free: Vec<usize>,
+    slots: Chunked<Slot<T>, 12>,
+    /// The slot that is used next; the others that are free follow it.
+    free: Option<usize>,
     live: usize,
 }
 
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,
-    value: Option<T>,
+    content: Content<T>,
+}
+
+#[derive(Debug)]
+enum Content<T> {
+    Taken(T),
+    Free(Option<usize>),
 }
 
 impl<T> Slots<T> {
     pub(crate) const fn new() -> Slots<T> {
-        Slots { slots: Vec::new(), free: Vec::new(), live: 0 }
+        Slots { slots: Chunked::new(), free: None, live: 0 }
     }
 
     /// How many entries there are.
@@ -32,41 +38,67 @@ impl<T> Slots<T> {
 
     pub(crate) fn insert(&mut self, value: T) -> Handle {
         self.live += 1;
-        if let Some(index) = self.free.pop()
+        if let Some(index) = self.free
             && let Some(slot) = self.slots.get_mut(index)
+            && let Content::Free(next) = slot.content
         {
-            slot.value = Some(value);
+            self.free = next;
+            slot.content = Content::Taken(value);
             return Handle::new(index as u32, slot.generation);
         }
         // Far fewer than 2^32 entries: the callers' limits come first.
         let index = self.slots.len() as u32;
-        self.slots.push(Slot { generation: 1, value: Some(value) });
+        self.slots.push(Slot { generation: 1, content: Content::Taken(value) });
         Handle::new(index, 1)
     }
 
     pub(crate) fn remove(&mut self, handle: Handle) -> Option<T> {
         let slot = self.slots.get_mut(handle.index())?;
-        if slot.generation != handle.generation() {
+        if slot.generation != handle.generation() || matches!(slot.content, Content::Free(_)) {
             return None;
         }
-        let value = slot.value.take()?;
-        self.live -= 1;
-        if let Some(next) = slot.generation.checked_add(1) {
+        let next = slot.generation.checked_add(1);
+        let free = if next.is_some() { self.free } else { None };
+        let content = core::mem::replace(&mut slot.content, Content::Free(free));
+        if let Some(next) = next {
             slot.generation = next;
-            self.free.push(handle.index());
+            self.free = Some(handle.index());
         }
-        Some(value)
+        self.live -= 1;
+        match content {
+            Content::Taken(value) => Some(value),
+            Content::Free(_) => None,
+        }
     }
 
     pub(crate) fn get(&self, handle: Handle) -> Option<&T> {
         let slot = self.slots.get(handle.index())?;
-        slot.value.as_ref().filter(|_| slot.generation == handle.generation())
+        match &slot.content {
+            Content::Taken(value) if slot.generation == handle.generation() => Some(value),
+            _ => None,
+        }
     }
 
     pub(crate) fn get_mut(&mut self, handle: Handle) -> Option<&mut T> {
         let slot = self.slots.get_mut(handle.index())?;
-        let generation = slot.generation;
-        slot.value.as_mut().filter(|_| generation == handle.generation())
+        match &mut slot.content {
+            Content::Taken(value) if slot.generation == handle.generation() => Some(value),
+            _ => None,
+        }
+    }
+
+    /// What is in a slot now, and its handle.
+    pub(crate) fn at(&self, index: usize) -> Option<(Handle, &T)> {
+        let slot = self.slots.get(index)?;
+        match &slot.content {
+            Content::Taken(value) => Some((Handle::new(index as u32, slot.generation), value)),
+            Content::Free(_) => None,
+        }
+    }
+
+    /// Heap held by the table itself, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots.bytes()
     }
 }
 
@@ -92,7 +124,7 @@ mod tests {
     fn generations_that_are_used_up_retire_the_slot() {
         let mut slots = Slots::new();
         let first = slots.insert(0);
-        slots.slots[first.index()].generation = u32::MAX;
+        slots.slots.get_mut(first.index()).unwrap().generation = u32::MAX;
         let last = super::Handle::new(0, u32::MAX);
         assert_eq!(slots.remove(last), Some(0));
         assert_ne!(slots.insert(1).index(), last.index());
