@@ -1,9 +1,9 @@
 //! Programs that a verifier has a good chance to accept, out of arbitrary bytes.
 //!
-//! The generator follows what it has written: which registers hold numbers, how many bytes of the
+//! Plain programs have forward jumps only; *rich* ones also loops, maps, all helpers, functions and
+//! what else `rich` writes. The generator follows what it has written: which registers hold numbers, how many bytes of the
 //! packet were checked to exist, which stack words were written. It stays inside that, except for
-//! one access in thirty-two, so that most programs are safe and some are not. There are only
-//! forward jumps. Registers: for packets `r2` is `data`, `r3` is `data_end`, `r4` a scratch
+//! one access in thirty-two, so that most programs are safe and some are not. Registers: for packets `r2` is `data`, `r3` is `data_end`, `r4` a scratch
 //! pointer, and an ASH keeps its context in `r9`; for memory `r1` is the buffer and `r2` its
 //! length. The rest hold numbers.
 
@@ -17,6 +17,9 @@ use crate::program::Kind;
 /// Longest program before its two ends, in slots.
 const SLOTS: usize = 240;
 
+/// Functions that calls may name.
+pub(super) const FUNCTIONS: u8 = 4;
+
 /// What is known where the generator stands.
 #[derive(Clone, Copy)]
 pub(super) struct State {
@@ -26,6 +29,8 @@ pub(super) struct State {
     pub(super) checked: u16,
     /// Bit n: the stack word at `r10 - 8 * (n + 1)` is written.
     pub(super) stack: u8,
+    /// The map of which `r8` points to a value; rich programs only.
+    pub(super) value: Option<u8>,
 }
 
 impl State {
@@ -35,6 +40,7 @@ impl State {
             numbers: self.numbers & other.numbers,
             checked: self.checked.min(other.checked),
             stack: self.stack & other.stack,
+            value: self.value.filter(|_| self.value == other.value),
         }
     }
 }
@@ -52,30 +58,48 @@ pub(super) struct Generator<'a> {
     pub(super) insns: Vec<Insn>,
     /// Instructions whose target is one of the ends.
     pub(super) ends: Vec<(usize, End)>,
-    /// Local calls, all of one function after the ends.
-    pub(super) calls: Vec<usize>,
+    /// Local calls of the functions after the ends: where, and of which.
+    pub(super) calls: Vec<(usize, u8)>,
     pub(super) state: State,
     pub(super) depth: u8,
+    /// With loops, maps and all helpers.
+    pub(super) rich: bool,
+    /// Bit n: register n is no statement's to change.
+    pub(super) busy: u16,
 }
 
-/// The instructions of a loop-free program.
-pub(super) fn generate(kind: Kind, bytes: &[u8]) -> Vec<Insn> {
-    let state = State { numbers: 0, checked: 0, stack: 0 };
+/// The instructions of a program, which is loop-free unless it is rich.
+pub(super) fn generate(kind: Kind, bytes: &[u8], rich: bool) -> Vec<Insn> {
+    let state = State { numbers: 0, checked: 0, stack: 0, value: None };
     let source = Source::new(bytes);
     let (insns, ends, calls) = (Vec::new(), Vec::new(), Vec::new());
-    let mut generator = Generator { kind, source, insns, ends, calls, state, depth: 0 };
+    let rich = rich && kind != Kind::Filter;
+    let mut generator =
+        Generator { kind, source, insns, ends, calls, state, depth: 0, rich, busy: 0 };
     generator.prologue();
     while !generator.source.is_empty() && generator.insns.len() < SLOTS {
-        generator.statement();
+        generator.any_statement();
     }
     generator.finish();
     generator.insns
 }
 
 impl Generator<'_> {
+    /// One statement; in a rich program half of them are of the rich sorts.
+    pub(super) fn any_statement(&mut self) {
+        if self.rich && self.source.byte() & 1 == 0 {
+            self.rich_statement();
+        } else {
+            self.statement();
+        }
+    }
+
     fn prologue(&mut self) {
-        if self.kind == Kind::Ash {
+        if self.kind == Kind::Ash || self.rich {
             self.mov(Reg::R9, Reg::R1.into());
+        }
+        if self.rich {
+            self.keep_length();
         }
         self.load_bounds();
         let scratch = self.scratch();
@@ -88,6 +112,7 @@ impl Generator<'_> {
     /// `data` and `data_end` into `r2` and `r3`, from wherever the context is.
     pub(super) fn load_bounds(&mut self) {
         let base = match self.kind {
+            // A buffer does not move.
             Kind::Memory => return,
             Kind::Filter => Reg::R1,
             Kind::Ash => Reg::R9,
@@ -99,28 +124,34 @@ impl Generator<'_> {
     }
 
     /// Registers that may hold numbers.
-    fn pool(&self) -> &'static [Reg] {
-        match self.kind {
-            Kind::Ash => &[Reg::R0, Reg::R5, Reg::R6, Reg::R7, Reg::R8],
-            Kind::Filter | Kind::Memory => &[Reg::R0, Reg::R5, Reg::R6, Reg::R7, Reg::R8, Reg::R9],
-        }
+    fn pool(&self) -> Vec<Reg> {
+        let pool = [Reg::R0, Reg::R5, Reg::R6, Reg::R7, Reg::R8, Reg::R9];
+        let keeps = self.kind == Kind::Ash || self.rich;
+        let count = if keeps { pool.len() - 1 } else { pool.len() };
+        let value = if self.state.value.is_some() { 1 << Reg::R8.index() } else { 0 };
+        let free = |reg: &Reg| (self.busy | value) & 1 << reg.index() == 0;
+        pool.into_iter().take(count).filter(free).collect()
     }
 
     /// The register to load from, and the packet's or buffer's start.
     pub(super) fn base(&self) -> Reg {
-        if self.kind == Kind::Memory { Reg::R1 } else { Reg::R2 }
+        match self.kind {
+            Kind::Memory if self.rich => Reg::R9,
+            Kind::Memory => Reg::R1,
+            _ => Reg::R2,
+        }
     }
 
     /// Some register to put a number in.
     pub(super) fn scratch(&mut self) -> Reg {
         let pool = self.pool();
-        self.source.pick(pool, Reg::R0)
+        self.source.pick(&pool, Reg::R0)
     }
 
     /// Some register that holds a number.
     pub(super) fn number(&mut self) -> Reg {
         let known: Vec<Reg> =
-            self.pool().iter().copied().filter(|reg| self.holds_number(*reg)).collect();
+            self.pool().into_iter().filter(|reg| self.holds_number(*reg)).collect();
         if known.is_empty() {
             self.set_number(Reg::R0);
             return Reg::R0;
@@ -189,14 +220,8 @@ impl Generator<'_> {
             self.mov(Reg::R0, refuse.into());
             self.insns.push(Insn::Exit);
         }
-        let function = slot(self.insns.len());
-        if !self.calls.is_empty() {
-            self.mov(Reg::R0, Reg::R1.into());
-            let (width, op, src) = (Width::W32, AluOp::Xor, (-1).into());
-            self.insns.push(Insn::Alu { width, op, dst: Reg::R0, src });
-            self.insns.push(Insn::Exit);
-        }
-        self.patch(yes, no, function);
+        self.patch(yes, no);
+        self.functions();
     }
 
     /// Whether any branch goes to an end: what none reaches is not written.
@@ -204,7 +229,7 @@ impl Generator<'_> {
         self.ends.iter().any(|entry| entry.1 == end)
     }
 
-    fn patch(&mut self, yes: u32, no: u32, function: u32) {
+    fn patch(&mut self, yes: u32, no: u32) {
         for &(at, end) in &self.ends {
             let goal = match end {
                 End::Yes => yes,
@@ -214,11 +239,36 @@ impl Generator<'_> {
                 *target = goal;
             }
         }
-        for &at in &self.calls {
-            if let Some(insn) = self.insns.get_mut(at) {
-                *insn = Insn::Call { target: CallTarget::Local(function) };
+    }
+
+    /// The functions that are called, each once.
+    fn functions(&mut self) {
+        for number in 0..FUNCTIONS {
+            let calls = core::mem::take(&mut self.calls);
+            let (mine, rest): (Vec<_>, Vec<_>) =
+                calls.into_iter().partition(|call| call.1 == number);
+            self.calls = rest;
+            let start = slot(self.insns.len());
+            if !mine.is_empty() {
+                self.function(number);
+            }
+            for (at, _) in mine {
+                if let Some(insn) = self.insns.get_mut(at) {
+                    *insn = Insn::Call { target: CallTarget::Local(start) };
+                }
             }
         }
+    }
+
+    /// Function 0: the complement of its argument; the others are rich.
+    fn function(&mut self, number: u8) {
+        if number != 0 {
+            return self.rich_function(number);
+        }
+        self.mov(Reg::R0, Reg::R1.into());
+        let (width, op, src) = (Width::W32, AluOp::Xor, (-1).into());
+        self.insns.push(Insn::Alu { width, op, dst: Reg::R0, src });
+        self.insns.push(Insn::Exit);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod generate;
 mod packet;
+mod rich;
 mod source;
 mod statement;
 
@@ -28,7 +29,18 @@ pub fn program_from_bytes(kind: Kind, bytes: &[u8]) -> Option<Program> {
     if bytes.len() < 8 {
         return None;
     }
-    Program::from_insns(kind, generate::generate(kind, bytes)).ok()
+    Program::from_insns(kind, generate::generate(kind, bytes, false)).ok()
+}
+
+/// Like [`program_from_bytes`], with bounded loops, maps, all helpers, local functions, pointers kept
+/// on the stack and variable offsets. Filters have none of these and are as there.
+#[must_use]
+pub fn rich_program_from_bytes(kind: Kind, bytes: &[u8]) -> Option<Program> {
+    if bytes.len() < 8 {
+        return None;
+    }
+    let program = Program::from_insns(kind, generate::generate(kind, bytes, true)).ok()?;
+    Some(if kind == Kind::Filter { program } else { program.with_maps(rich::maps()) })
 }
 
 /// Turns arbitrary bytes into a packet of 14 to 1,522 bytes that often has the headers that
@@ -78,15 +90,23 @@ pub fn generate_any(bytes: &[u8]) {
         }
         survives(&program);
         runs(&program, bytes);
+        let rich = rich_program_from_bytes(kind, bytes);
+        assert!(rich.is_some(), "every long enough string is a rich program too");
+        let Some(rich) = rich else { continue };
+        survives(&rich);
+        runs(&rich, bytes);
     }
 }
 
 fn survives(program: &Program) {
     let bytes = encode(program);
     let again = decode(&bytes, program.kind(), program.len());
+    let again = again.map(|again| again.with_maps(program.maps().to_vec()));
     assert_eq!(again.as_ref(), Ok(program), "decode(encode(p)) is p");
     let text = disassemble(program);
-    assert_eq!(asm::program(program.kind(), &text).as_ref(), Ok(program), "{text}");
+    let again = asm::program(program.kind(), &text);
+    let again = again.map(|again| again.with_maps(program.maps().to_vec()));
+    assert_eq!(again.as_ref(), Ok(program), "{text}");
 }
 
 /// Runs the program on some of its own bytes; only its result or a trap may come of it.

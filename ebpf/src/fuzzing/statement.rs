@@ -10,9 +10,9 @@ use crate::insn::{
 use crate::program::Kind;
 
 /// Deepest nesting of skipped blocks.
-const DEPTH: u8 = 3;
+pub(super) const DEPTH: u8 = 3;
 
-const SIZES: [Size; 4] = [Size::B1, Size::B2, Size::B4, Size::B8];
+pub(super) const SIZES: [Size; 4] = [Size::B1, Size::B2, Size::B4, Size::B8];
 
 /// Sizes, offsets and values of header fields as a little-endian load sees them.
 const HEADERS: [(Size, u16, i32); 12] = [
@@ -64,7 +64,8 @@ impl Generator<'_> {
             other => u16::from(other),
         };
         if self.kind == Kind::Memory {
-            self.branch(Cond::Lt, Reg::R2, i32::from(bytes).into(), End::No);
+            let length = self.length();
+            self.branch(Cond::Lt, length, i32::from(bytes).into(), End::No);
         } else {
             self.mov(Reg::R4, Reg::R2.into());
             self.add(Reg::R4, i32::from(bytes).into());
@@ -74,7 +75,7 @@ impl Generator<'_> {
     }
 
     /// An offset at which `size` bytes were checked; rarely one at which they were not.
-    fn offset(&mut self, size: Size) -> Option<i16> {
+    pub(super) fn offset(&mut self, size: Size) -> Option<i16> {
         if self.source.byte() & 31 == 31 {
             return Some(i16::from(self.source.byte()));
         }
@@ -157,7 +158,7 @@ impl Generator<'_> {
         self.insns.push(Insn::Branch { width, cond, dst, src, target: 0 });
         self.depth += 1;
         for _ in 0..=self.source.below(4) {
-            self.statement();
+            self.any_statement();
         }
         self.depth -= 1;
         self.state = self.state.meet(before);
@@ -201,7 +202,7 @@ impl Generator<'_> {
     fn length_test(&mut self) {
         let (bytes, cond) = (self.source.byte(), self.source.pick(&[Cond::Lt, Cond::Gt], Cond::Lt));
         let length = if self.kind == Kind::Memory {
-            Reg::R2
+            self.length()
         } else {
             self.mov(Reg::R4, Reg::R3.into());
             let (width, op, src) = (Width::W64, AluOp::Sub, Reg::R2.into());
@@ -258,19 +259,24 @@ impl Generator<'_> {
 
     /// A helper or the local function; `r1` to `r5` are lost and the bounds loaded again.
     fn call(&mut self) {
-        if self.kind == Kind::Memory {
+        if self.kind == Kind::Memory && !self.rich {
             return self.arithmetic();
         }
         let local = self.source.byte() >= 240;
         let target = if local {
             let argument = self.number();
             self.mov(Reg::R1, argument.into());
-            self.calls.push(self.insns.len());
+            self.calls.push((self.insns.len(), 0));
             CallTarget::Local(0)
         } else {
             CallTarget::Helper(self.source.pick(&[5, 7, 8], 7))
         };
         self.insns.push(Insn::Call { target });
+        self.called();
+    }
+
+    /// The argument registers are lost, the result is a number, the bounds are loaded again.
+    pub(super) fn called(&mut self) {
         self.state.numbers &= !0b11_1110;
         self.state.numbers |= 1;
         self.load_bounds();
