@@ -4,12 +4,17 @@
 //! The targets in `fuzz/` call them; a test runs each for a second.
 
 mod generate;
+#[cfg(feature = "object")]
+mod object;
 mod packet;
 mod rich;
 mod source;
 mod statement;
 
 use alloc::vec::Vec;
+
+#[cfg(feature = "object")]
+pub use object::object_any;
 
 use crate::decode::decode;
 use crate::disasm::disassemble;
