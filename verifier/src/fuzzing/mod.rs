@@ -11,6 +11,8 @@ use core::task::Poll;
 use ebpf::fuzzing::{packet_from_bytes, program_from_bytes};
 use ebpf::{Kind, Program, interp};
 
+pub use crate::safety::domains;
+
 use crate::fuel::Fuel;
 use crate::registry::{GrantId, Ownership, Registry};
 use crate::safety::audit::Audit;

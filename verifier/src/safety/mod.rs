@@ -23,6 +23,7 @@ mod arith;
 pub(crate) mod audit;
 mod bits;
 mod branch;
+pub mod domains;
 mod effect;
 mod entail;
 mod join;
