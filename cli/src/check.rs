@@ -2,7 +2,7 @@
 //!
 //! An expression is lowered to a program first; a file holds a program, as assembly text or as raw
 //! instructions. The program then goes through the same proofs as in the kernel: decode, safe,
-//! claim.
+//! claim. An ELF object holds several programs, which are linked and proven safe one by one.
 
 use std::path::{Path, PathBuf};
 use std::task::Poll;
@@ -11,6 +11,7 @@ use ebpf::{Kind, Program};
 use verifier::{Claim, ClaimProof, Fuel, Refusal, SafetyProof, Step};
 
 use crate::build::cast;
+use crate::objects::{self, ObjectsError, Row};
 
 /// Why there is no claim to show.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,42 @@ pub enum CheckError {
     },
 }
 
+/// How objects are shown.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Shown {
+    /// Whole refusals.
+    #[arg(short, long)]
+    verbose: bool,
+    /// Objects: one array of records instead of lines.
+    #[arg(long)]
+    json: bool,
+    /// What all programs of an object are for; otherwise their sections' names say it.
+    #[arg(long, value_enum)]
+    kind: Option<Purpose>,
+}
+
+/// What a program is for, on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Purpose {
+    /// Says whether a packet is its owner's.
+    Filter,
+    /// Handles packets, by XDP's conventions.
+    Ash,
+    /// Works on a buffer.
+    Memory,
+}
+
+impl Purpose {
+    /// The kind of program.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Filter => Kind::Filter,
+            Self::Ash => Kind::Ash,
+            Self::Memory => Kind::Memory,
+        }
+    }
+}
+
 /// What a check shows.
 #[derive(Debug)]
 pub struct Checked {
@@ -68,6 +105,31 @@ impl Checked {
             ebpf::disasm::disassemble(&self.program)
         )
     }
+}
+
+/// Checks and prints. True if everything was accepted.
+///
+/// # Errors
+/// What is refused as a whole; a refused program of an object is a line of its own.
+pub fn run(what: &[String], shown: &Shown) -> Result<bool, Box<dyn std::error::Error>> {
+    if !what.iter().all(|path| objects::is_object(Path::new(path))) {
+        println!("{}", check(&what.join(" "))?.text());
+        return Ok(true);
+    }
+    let kind = shown.kind.map(Purpose::kind);
+    let rows = what.iter().map(|path| objects::judge(Path::new(path), kind));
+    let rows: Vec<Row> = rows.collect::<Result<Vec<_>, ObjectsError>>()?.into_iter().flatten().collect();
+    if shown.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        for row in &rows {
+            println!("{}", row.line());
+            if let Some(text) = row.whole().filter(|_| shown.verbose) {
+                println!("{text}\n");
+            }
+        }
+    }
+    Ok(!rows.is_empty() && rows.iter().all(Row::is_accepted))
 }
 
 /// Checks a file if there is one of that name, otherwise an expression.

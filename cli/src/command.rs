@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::machine::{self, Board, Net, Options};
-use crate::{build, check, demo, evidence, limits};
+use crate::{build, check, demo, evidence, exec, limits};
 
 /// Sluice: an exokernel whose centre is a packet gate. Boots it, talks to it, judges what it says.
 #[derive(Debug, Parser)]
@@ -24,11 +24,25 @@ struct Arguments {
 enum Command {
     /// The demo: boots, shows every step of a packet's way, checks each (what a bare call does).
     Demo,
-    /// Shows the claim and the program of a filter, after the same proofs as in the kernel.
+    /// Shows what the kernel's proofs say: the claim and the program of a filter, or one line for
+    /// each program of an ELF object.
     Check {
-        /// A file with a program (assembly text or raw instructions), or a flow expression.
+        /// A flow expression, a file with a filter (assembly text or raw instructions), or ELF
+        /// objects.
         #[arg(value_name = "EXPRESSION|FILE", required = true, num_args = 1..)]
         what: Vec<String>,
+        #[command(flatten)]
+        shown: check::Shown,
+    },
+    /// Runs one program on one buffer, for conformance suites: the program's bytes in hexadecimal on
+    /// standard input, r0 in hexadecimal on standard output.
+    Exec {
+        /// The buffer's bytes in hexadecimal.
+        #[arg(value_name = "MEMORY")]
+        buffer: Option<String>,
+        /// As native code, after the proof, instead of interpreted.
+        #[arg(long)]
+        jit: bool,
     },
     /// Measures what a claim rests on and prints the table.
     Evidence {
@@ -163,8 +177,10 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
             };
             Ok(demo::run(&wanted)?)
         }
-        Some(Command::Check { what }) => {
-            println!("{}", check::check(&what.join(" "))?.text());
+        Some(Command::Check { what, shown }) => Ok(check::run(what, shown)?),
+        Some(Command::Exec { buffer, jit }) => {
+            let program = std::io::read_to_string(std::io::stdin())?;
+            println!("{:x}", exec::exec(&program, buffer.as_deref().unwrap_or_default(), *jit)?);
             Ok(true)
         }
         Some(Command::Evidence { name }) => {

@@ -1,0 +1,113 @@
+//! What the host's kernel says of the same programs.
+//!
+//! The peer is a process of `benches/`, because only that may call `bpf(2)`; it gets the linked
+//! instructions, the maps and their contents line by line, and answers with verdicts. It needs
+//! root and is left out by name where that is not given.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use ebpf::object::{Object, ObjectProgram};
+use serde::Serialize;
+
+use crate::build;
+
+/// The peer, running.
+#[derive(Debug)]
+pub struct Linux {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+/// What the kernel said of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Whether it took it.
+    pub accepted: bool,
+    /// Microseconds that its verifier took, by its own log.
+    pub micros: Option<u64>,
+    /// Instructions that its verifier walked, by its own log.
+    pub processed: Option<u64>,
+    /// The last line of its log, and the error.
+    pub reason: String,
+}
+
+impl Linux {
+    /// Builds and starts the peer.
+    ///
+    /// # Errors
+    /// Why it cannot be had: no root, no `bpf`, or it does not build.
+    pub fn start() -> Result<Self, String> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut child = Command::new(cargo)
+            .args(["run", "--quiet", "--release", "-p", "sluice-benches", "--example", "linux"])
+            .current_dir(build::workspace())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("the peer does not start: {error}"))?;
+        let (to, from) = (child.stdin.take(), child.stdout.take());
+        let (Some(to), Some(from)) = (to, from) else { return Err("no pipes".to_owned()) };
+        let mut linux = Self { child, to, from: BufReader::new(from) };
+        // The least program there is: `r0 = 2; exit`.
+        let answer = linux.ask("load b7000000020000009500000000000000")?;
+        match answer.starts_with("accepted") {
+            true => Ok(linux),
+            false => Err(format!("bpf(2) is not for this process: {answer}")),
+        }
+    }
+
+    /// The kernel's verdict on a program of an object.
+    ///
+    /// # Errors
+    /// The peer went away, or could not make the program's maps.
+    pub fn judge(&mut self, object: &Object, program: &ObjectProgram) -> Result<Verdict, String> {
+        let linked = program.program().map_err(ToString::to_string)?;
+        let mut text = String::new();
+        for (spec, map) in linked.maps().iter().zip(program.maps()) {
+            let initial = object.maps().get(*map).map_or(&[][..], |map| map.initial());
+            let (kind, read_only) = (spec.kind.number(), u8::from(spec.read_only));
+            let sizes = [spec.key_size, spec.value_size, spec.max_entries];
+            let _ = write!(text, "map {kind} {} {} {} {read_only} ", sizes[0], sizes[1], sizes[2]);
+            let _ = writeln!(text, "{}", hex(initial));
+        }
+        let _ = write!(text, "load {}", hex(&ebpf::encode(linked)));
+        let answer = self.ask(&text)?;
+        let mut words = answer.splitn(4, ' ');
+        let mut word = || words.next().unwrap_or_default().to_owned();
+        let verdict = word();
+        if !matches!(verdict.as_str(), "accepted" | "refused") {
+            return Err(answer);
+        }
+        let (micros, processed) = (word().parse().ok(), word().parse().ok());
+        Ok(Verdict { accepted: verdict == "accepted", micros, processed, reason: word() })
+    }
+
+    fn ask(&mut self, lines: &str) -> Result<String, String> {
+        let gone = |error: std::io::Error| format!("the peer went away: {error}");
+        writeln!(self.to, "{lines}").map_err(gone)?;
+        self.to.flush().map_err(gone)?;
+        let mut answer = String::new();
+        self.from.read_line(&mut answer).map_err(gone)?;
+        Ok(answer.trim_end().to_owned())
+    }
+}
+
+impl Drop for Linux {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "-".to_owned();
+    }
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
