@@ -42,5 +42,5 @@ pub mod x86;
 
 pub use engine::{Engine, Prepared, PreparedGrant, Stats, Verdict};
 pub use error::EngineError;
-pub use load::{NativeProgram, load};
+pub use load::{NativeProgram, load, load_with};
 pub use plan::HashKey;

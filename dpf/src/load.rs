@@ -2,9 +2,12 @@
 //!
 //! `Verified -> Emitted -> Checked -> Code`: each stage takes what the stage before it made.
 
+use alloc::sync::Arc;
+
 use ebpf::Kind;
 use runtime::PacketBuffer;
 use runtime::effects::{Effects, NoEffects};
+use runtime::map::Map;
 use runtime::native::{Code, Filter, Memory, Packet};
 use runtime::pages::CodePages;
 use verifier::Verified;
@@ -12,7 +15,7 @@ use verifier::Verified;
 use crate::error::EngineError;
 use crate::{check, compile};
 
-/// A program in native code.
+/// A program in native code, with its maps: it keeps them.
 ///
 /// Give it back with [`NativeProgram::free`]; dropping it leaks its pages.
 #[derive(Debug)]
@@ -27,16 +30,28 @@ enum Body {
     Memory(Code<Memory>),
 }
 
-/// Compiles, checks and seals a verified program.
+/// Compiles, checks and seals a verified program that has no maps.
 ///
 /// # Errors
 /// [`EngineError`]; no page is in use then.
 pub fn load(verified: &Verified, pages: &mut dyn CodePages) -> Result<NativeProgram, EngineError> {
-    let emitted = compile::compile(verified)?;
+    load_with(verified, &[], pages)
+}
+
+/// The same with its maps, by position: those that it was proven with, by what they are.
+///
+/// # Errors
+/// [`EngineError`]; no page is in use then.
+pub fn load_with(
+    verified: &Verified,
+    maps: &[Arc<Map>],
+    pages: &mut dyn CodePages,
+) -> Result<NativeProgram, EngineError> {
+    let emitted = compile::compile(verified, maps)?;
     let body = match verified.kind() {
         Kind::Filter => Body::Filter(Code::seal(check::filter(verified, emitted)?, pages)?),
-        Kind::Ash => Body::Ash(Code::seal(check::handler(verified, emitted)?, pages)?),
-        Kind::Memory => Body::Memory(Code::seal(check::memory(verified, emitted)?, pages)?),
+        Kind::Ash => Body::Ash(Code::seal(check::handler(verified, emitted, maps)?, pages)?),
+        Kind::Memory => Body::Memory(Code::seal(check::memory(verified, emitted, maps)?, pages)?),
     };
     Ok(NativeProgram { body })
 }
@@ -53,7 +68,7 @@ impl NativeProgram {
         match &self.body {
             Body::Filter(code) => code.run_filter(packet.data()),
             Body::Ash(code) => code.run_packet_with(packet, effects),
-            Body::Memory(code) => code.run_memory(packet.data_mut()),
+            Body::Memory(code) => code.run_memory_with(packet.data_mut(), effects),
         }
     }
 

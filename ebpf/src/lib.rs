@@ -31,6 +31,7 @@ mod names;
 #[cfg(feature = "object")]
 pub mod object;
 mod opcode;
+pub mod packet;
 mod passed;
 mod program;
 
@@ -40,5 +41,6 @@ pub use error::{DecodeError, Field};
 pub use insn::Width;
 pub use insn::{AluOp, AtomicOp, ByteOrder, CallTarget, Cond, Imm64, Insn, Operand, Reg, Size};
 pub use map::{MapError, MapKind, MapName, MapSpec};
+pub use packet::PacketBuffer;
 pub use passed::{Passed, passed};
 pub use program::{Kind, Program};

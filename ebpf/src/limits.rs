@@ -47,7 +47,7 @@ pub const MAP_VALUE_BYTES_MAX: usize = 32 << 10;
 pub const MAP_ENTRIES_MAX: usize = 1 << 20;
 
 /// Bytes of all keys and values of one map.
-pub const MAP_BYTES_MAX: usize = 16 << 20;
+pub const MAP_BYTES_MAX: usize = 64 << 20;
 
 /// Longest ELF object that is read, in bytes.
 pub const OBJECT_BYTES: usize = 16 << 20;

@@ -5,7 +5,7 @@
 //! ([`crate::helpers::WithEffects`]); so what the helpers *do* exists once. Implementations bound
 //! what one run can do: a program may call as often as it likes.
 
-/// What the helpers `sluice_wake` and `sluice_send_copy` do.
+/// What the helpers `sluice_wake`, `sluice_send_copy` and `trace_printk` do.
 pub trait Effects {
     /// Starts the handler that the program's owner registered, with this argument, or wakes the
     /// owner, once the program has ended.
@@ -13,6 +13,10 @@ pub trait Effects {
 
     /// Sends a copy of the frame as it is now; whether it was handed to the card.
     fn send_copy(&mut self, frame: &[u8]) -> bool;
+
+    /// A line for the owner's log, at most [`crate::print::LINE_BYTES_MAX`] bytes of ASCII. Nobody
+    /// reads it unless an implementation says so.
+    fn print(&mut self, _line: &[u8]) {}
 }
 
 /// Nobody to wake, nowhere to send.

@@ -6,24 +6,30 @@
 //! functions for the interpreter, so that the two cannot drift apart.
 //!
 //! Numbers are Linux's (`include/uapi/linux/bpf.h`); Sluice's own start at 0x10000.
-//! Every body here is bounded, touches no caller memory and cannot fail. Helpers that take the
-//! context have their bodies in `native::effects`, and for the interpreter in [`WithEffects`].
+//! Every body is bounded by the sizes of its arguments. Helpers that take the context, maps or
+//! memory have their bodies in `native`, and for the interpreter in [`WithEffects`] and
+//! [`crate::map::MapSet`]: what both do is written once, in the modules that they call.
 
 use ebpf::helper;
-use ebpf::interp::Helpers;
+use ebpf::interp::{HelperCall, Helpers, Packet};
 
 use crate::effects::{Effects, NoEffects, copy_result};
-use crate::native::effects;
-use crate::{clock, random};
+use crate::map::{Errno, status};
+use crate::native::{effects, maps};
+use crate::print::Line;
+use crate::{checksum, clock, packet, random};
 
 /// The type of every helper body.
 pub type Body = extern "C" fn(u64, u64, u64, u64, u64) -> u64;
 
-/// The helpers of version 1: number and body, sorted by number.
-const TABLE: [(u32, Body); 3] =
-    [(5, ktime_get_ns), (7, get_prandom_u32), (8, get_smp_processor_id)];
+/// The helpers that take nothing: number and body, sorted by number.
+const TABLE: [(u32, Body); 3] = [
+    (helper::KTIME, ktime_get_ns),
+    (helper::RANDOM, get_prandom_u32),
+    (helper::PROCESSOR, get_smp_processor_id),
+];
 
-/// The body of helper `id`, or `None` if there is no such helper.
+/// The body of helper `id`, or `None` if it takes arguments or is none.
 #[must_use]
 pub fn body(id: u32) -> Option<Body> {
     TABLE.iter().find(|(known, _)| *known == id).map(|(_, body)| *body)
@@ -32,8 +38,11 @@ pub fn body(id: u32) -> Option<Body> {
 /// The address that generated code calls for helper `id`.
 #[must_use]
 pub fn address(id: u32) -> Option<u64> {
-    let with_context = effects::TABLE.iter().find(|(known, _)| *known == id);
-    match with_context {
+    if id == helper::PRINT {
+        return Some(effects::print_address());
+    }
+    let mut others = effects::TABLE.iter().chain(&maps::TABLE);
+    match others.find(|(known, _)| *known == id) {
         Some((_, body)) => Some(*body as usize as u64),
         None => body(id).map(|body| body as usize as u64),
     }
@@ -48,8 +57,8 @@ impl Helpers for Standard {
         body(id).map(|body| body(a, b, c, d, e))
     }
 
-    fn call_on(&mut self, id: u32, args: [u64; 5], packet: &[u8]) -> Option<u64> {
-        WithEffects(&mut NoEffects).call_on(id, args, packet)
+    fn call_with(&mut self, call: &mut HelperCall<'_, '_>) -> Option<u64> {
+        WithEffects(&mut NoEffects).call_with(call)
     }
 }
 
@@ -61,14 +70,45 @@ impl Helpers for WithEffects<'_> {
         Standard.call(id, args)
     }
 
-    fn call_on(&mut self, id: u32, args: [u64; 5], packet: &[u8]) -> Option<u64> {
-        match id {
-            helper::WAKE => {
-                self.0.wake(args[1]);
-                Some(0)
+    /// The table: one line per helper.
+    fn call_with(&mut self, call: &mut HelperCall<'_, '_>) -> Option<u64> {
+        let [from, to] = call.inputs;
+        let [_, second, .., seed] = call.args;
+        Some(match (call.id, &mut call.packet) {
+            (helper::PRINT, _) => self.print(from, call.args),
+            (helper::CSUM_DIFF, _) => {
+                checksum::difference(from, to, seed).unwrap_or_else(Errno::status)
             }
-            helper::SEND_COPY => Some(copy_result(self.0.send_copy(packet))),
-            _ => self.call(id, args),
+            (helper::ADJUST_HEAD, Packet::Exclusive(packet)) => {
+                status(packet::adjust_head(packet, second))
+            }
+            (helper::ADJUST_TAIL, Packet::Exclusive(packet)) => {
+                status(packet::adjust_tail(packet, second))
+            }
+            (helper::LOAD_BYTES, packet) => {
+                status(packet::load_bytes(packet.data(), second, call.output))
+            }
+            (helper::STORE_BYTES, Packet::Exclusive(packet)) => {
+                status(packet::store_bytes(packet.data_mut(), second, from))
+            }
+            (helper::WAKE, _) => {
+                self.0.wake(second);
+                0
+            }
+            (helper::SEND_COPY, packet) => copy_result(self.0.send_copy(packet.data())),
+            (id, _) => return self.call(id, call.args),
+        })
+    }
+}
+
+impl WithEffects<'_> {
+    fn print(&mut self, format: &[u8], [_, _, a, b, c]: [u64; 5]) -> u64 {
+        match Line::new(format, [a, b, c]) {
+            Ok(line) => {
+                self.0.print(line.bytes());
+                line.bytes().len() as u64
+            }
+            Err(errno) => errno.status(),
         }
     }
 }
@@ -91,27 +131,18 @@ pub extern "C" fn get_smp_processor_id(_: u64, _: u64, _: u64, _: u64, _: u64) -
 #[cfg(test)]
 mod tests {
     use super::{Standard, address, body};
-    use ebpf::helper::Arg;
     use ebpf::interp::Helpers;
 
     #[test]
     fn every_known_helper_has_a_body_and_no_other() {
-        let here = |helper: &&ebpf::helper::Helper| address(helper.id).is_some();
-        // Those that lead to maps and memory have no body yet.
-        let plain = |arg: &Arg| matches!(arg, Arg::Scalar | Arg::Context);
         for helper in ebpf::helper::TABLE {
-            let expected = helper.args.iter().all(plain) && !helper.moves_packet;
-            assert_eq!(address(helper.id).is_some(), expected, "{}", helper.name);
-        }
-        for helper in ebpf::helper::TABLE.iter().filter(here) {
             assert!(address(helper.id).is_some_and(|at| at != 0), "{}", helper.name);
-            let context = helper.args.contains(&ebpf::helper::Arg::Context);
-            assert_eq!(body(helper.id).is_none(), context, "{}", helper.name);
-            assert!(Standard.call_on(helper.id, [0; 5], &[]).is_some(), "{}", helper.name);
+            assert_eq!(body(helper.id).is_some(), helper.args.is_empty(), "{}", helper.name);
         }
-        let bodies = super::TABLE.len() + crate::native::effects::TABLE.len();
-        assert_eq!(bodies, ebpf::helper::TABLE.iter().filter(here).count());
-        assert_eq!(Standard.call(6, [0; 5]), None);
+        let others = crate::native::effects::TABLE.len() + crate::native::maps::TABLE.len();
+        // `trace_printk` has a table of its own.
+        assert_eq!(super::TABLE.len() + others + 1, ebpf::helper::TABLE.len());
+        assert_eq!((Standard.call(4, [0; 5]), address(4)), (None, None));
         assert_eq!(Standard.call(8, [1; 5]), Some(0));
     }
 

@@ -5,8 +5,9 @@
 //!
 //! - [`pages`]: reserve, write, seal, call, free. Never writable and executable at once.
 //! - [`native`]: the only unsafe code of the pure crates. Safe calls into code that was checked.
-//! - [`packet`]: the frame a program works on.
-//! - [`helpers`], [`clock`], [`random`]: helper bodies, one for the interpreter and generated code.
+//! - [`map`]: the maps of programs, one layout for interpreter, generated code and system calls.
+//! - [`helpers`]: helper bodies, one for the interpreter and generated code; what they do is in
+//!   [`packet`], [`checksum`], [`print`], [`clock`], [`random`], [`effects`].
 //!
 //! The rule for callers: code becomes callable only as `bytes -> Checked -> Code`. The middle step,
 //! [`native::Checked::vouch`], is the trust line and has one caller: the checker in `dpf`.
@@ -16,6 +17,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod checksum;
 pub mod clock;
 pub mod effects;
 pub mod helpers;
@@ -24,6 +26,7 @@ pub mod map;
 #[allow(unsafe_code)]
 pub mod native;
 pub mod packet;
+pub mod print;
 pub mod random;
 
 pub use native::pages;

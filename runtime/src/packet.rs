@@ -1,74 +1,127 @@
-//! The frame that a program works on, inside the buffer that holds it.
+//! What the helpers of XDP do to a frame: move its ends, copy out of it and into it.
 //!
-//! The idea: XDP gives a program `data` and `data_end` inside a larger buffer with head- and
-//! tailroom. Version 1 has no `adjust_head`, so the frame stays where it was put; the room around
-//! it is kept so that the type need not change when it can move.
-//!
-//! Invariant: `start + len <= buffer.len()`.
+//! Semantics and error numbers are Linux's (`net/core/filter.c`, `bpf_xdp_adjust_head` and its
+//! neighbours) with two differences: no frame grows beyond what a proof speaks of
+//! ([`ebpf::limits::PACKET_MAX`]), and bytes that a move uncovers are zero.
 
-/// Bytes of headroom that the kernel's receive buffers keep before a frame (XDP's figure).
-pub const HEADROOM: usize = 256;
+pub use ebpf::packet::{HEADROOM, PacketBuffer};
 
-/// A frame in its buffer, borrowed for the time a program runs.
-#[derive(Debug)]
-pub struct PacketBuffer<'a> {
-    buffer: &'a mut [u8],
-    start: usize,
-    len: usize,
+use ebpf::limits::{PACKET_MAX, PACKET_MIN};
+
+use crate::map::Errno;
+
+/// Longest offset and length that the copying helpers take, in bytes.
+const REACH: u64 = 0xffff;
+
+/// `bpf_xdp_adjust_head`: `data` moves by so many bytes.
+///
+/// # Errors
+/// [`Errno::Invalid`]: no room, or no frame left.
+pub fn adjust_head(packet: &mut PacketBuffer<'_>, by: u64) -> Result<(), Errno> {
+    let by = by as i32 as isize;
+    let fits = packet.len().checked_add_signed(-by).is_some_and(is_frame);
+    if fits && packet.move_start(by) { Ok(()) } else { Err(Errno::Invalid) }
 }
 
-impl<'a> PacketBuffer<'a> {
-    /// The frame `buffer[start..start + len]`; `None` if that is not inside the buffer.
-    #[must_use]
-    pub fn new(buffer: &'a mut [u8], start: usize, len: usize) -> Option<Self> {
-        let end = start.checked_add(len)?;
-        (end <= buffer.len()).then_some(Self { buffer, start, len })
-    }
-
-    /// A frame that fills its buffer: no headroom, no tailroom.
-    #[must_use]
-    pub fn whole(buffer: &'a mut [u8]) -> Self {
-        let len = buffer.len();
-        Self { buffer, start: 0, len }
-    }
-
-    /// The frame's bytes.
-    #[must_use]
-    pub fn data(&self) -> &[u8] {
-        self.buffer.get(self.start..self.start + self.len).unwrap_or(&[])
-    }
-
-    /// The frame's bytes, to write.
-    #[must_use]
-    pub fn data_mut(&mut self) -> &mut [u8] {
-        self.buffer.get_mut(self.start..self.start + self.len).unwrap_or(&mut [])
-    }
-
-    /// Bytes before the frame.
-    #[must_use]
-    pub fn headroom(&self) -> usize {
-        self.start
-    }
-
-    /// Bytes behind the frame.
-    #[must_use]
-    pub fn tailroom(&self) -> usize {
-        self.buffer.len() - self.start - self.len
-    }
+/// `bpf_xdp_adjust_tail`: `data_end` moves by so many bytes.
+///
+/// # Errors
+/// [`Errno::Invalid`]: no room, or no frame left.
+pub fn adjust_tail(packet: &mut PacketBuffer<'_>, by: u64) -> Result<(), Errno> {
+    let by = by as i32 as isize;
+    let fits = packet.len().checked_add_signed(by).is_some_and(is_frame);
+    if fits && packet.move_end(by) { Ok(()) } else { Err(Errno::Invalid) }
 }
+
+/// The bytes of a frame that `bpf_xdp_load_bytes` and `bpf_xdp_store_bytes` copy, as a range.
+///
+/// # Errors
+/// [`Errno::Fault`] beyond any frame, [`Errno::Invalid`] beyond this one.
+pub fn span(frame: usize, offset: u64, bytes: u64) -> Result<core::ops::Range<usize>, Errno> {
+    // Both arguments are `u32` in Linux.
+    let (offset, bytes) = (u64::from(offset as u32), u64::from(bytes as u32));
+    if offset > REACH || bytes > REACH {
+        return Err(Errno::Fault);
+    }
+    let (start, end) = (offset as usize, (offset + bytes) as usize);
+    if end <= frame { Ok(start..end) } else { Err(Errno::Invalid) }
+}
+
+/// `bpf_xdp_load_bytes`: packet to buffer. On an error the buffer becomes zero, so that it is
+/// always written.
+///
+/// # Errors
+/// Those of [`span`].
+pub fn load_bytes(frame: &[u8], offset: u64, into: &mut [u8]) -> Result<(), Errno> {
+    let found = span(frame.len(), offset, into.len() as u64)
+        .and_then(|span| frame.get(span).ok_or(Errno::Invalid));
+    match found {
+        Ok(bytes) => into.copy_from_slice(bytes),
+        Err(_) => into.fill(0),
+    }
+    found.map(|_| ())
+}
+
+/// `bpf_xdp_store_bytes`: memory to packet.
+///
+/// # Errors
+/// Those of [`span`].
+pub fn store_bytes(frame: &mut [u8], offset: u64, from: &[u8]) -> Result<(), Errno> {
+    let span = span(frame.len(), offset, from.len() as u64)?;
+    frame.get_mut(span).ok_or(Errno::Invalid)?.copy_from_slice(from);
+    Ok(())
+}
+
+fn is_frame(len: usize) -> bool {
+    (PACKET_MIN..=PACKET_MAX).contains(&len)
+}
+
+const _: () = assert!(PACKET_MAX + HEADROOM <= isize::MAX as usize);
 
 #[cfg(test)]
 mod tests {
-    use super::PacketBuffer;
+    use super::{PacketBuffer, adjust_head, adjust_tail, load_bytes, store_bytes};
+    use crate::map::Errno;
+    use ebpf::limits::PACKET_MAX;
+
+    fn number(n: i32) -> u64 {
+        i64::from(n) as u64
+    }
 
     #[test]
-    fn a_frame_must_lie_in_its_buffer() {
-        let mut buffer = [0_u8; 8];
-        assert!(PacketBuffer::new(&mut buffer, 4, 5).is_none());
-        assert!(PacketBuffer::new(&mut buffer, usize::MAX, 2).is_none());
-        let mut packet = PacketBuffer::new(&mut buffer, 2, 3).unwrap();
-        packet.data_mut().fill(9);
-        assert_eq!((packet.headroom(), packet.data().len(), packet.tailroom()), (2, 3, 3));
-        assert_eq!(buffer, [0, 0, 9, 9, 9, 0, 0, 0]);
+    fn a_frame_keeps_its_ethernet_header_and_its_limit() {
+        let mut buffer = [1_u8; 2_048];
+        let mut packet = PacketBuffer::new(&mut buffer, 256, 60).unwrap();
+        assert_eq!(adjust_head(&mut packet, 46), Ok(()));
+        assert_eq!(adjust_head(&mut packet, 1), Err(Errno::Invalid));
+        assert_eq!(adjust_head(&mut packet, number(-302)), Ok(()));
+        assert_eq!((packet.start(), packet.len()), (0, 316));
+        assert_eq!(adjust_head(&mut packet, number(-1)), Err(Errno::Invalid));
+        assert_eq!(adjust_tail(&mut packet, number(-302)), Ok(()));
+        assert_eq!(adjust_tail(&mut packet, number(-1)), Err(Errno::Invalid));
+        assert_eq!(adjust_tail(&mut packet, PACKET_MAX as u64 - 14), Ok(()));
+        assert_eq!(adjust_tail(&mut packet, 1), Err(Errno::Invalid), "longer than any frame");
+        for extreme in [i32::MIN, i32::MAX] {
+            assert_eq!(adjust_head(&mut packet, number(extreme)), Err(Errno::Invalid));
+            assert_eq!(adjust_tail(&mut packet, number(extreme)), Err(Errno::Invalid));
+        }
+        // Only the low 32 bits count.
+        assert_eq!(adjust_tail(&mut packet, 0xffff_ffff_0000_0000), Ok(()));
+    }
+
+    #[test]
+    fn bytes_are_copied_whole_or_not_at_all() {
+        let mut frame = [0, 1, 2, 3, 4, 5, 6, 7];
+        let mut into = [9; 3];
+        assert_eq!(load_bytes(&frame, 5, &mut into), Ok(()));
+        assert_eq!(into, [5, 6, 7]);
+        assert_eq!(load_bytes(&frame, 6, &mut into), Err(Errno::Invalid));
+        assert_eq!(into, [0; 3], "always written");
+        assert_eq!(load_bytes(&frame, 0x1_0000, &mut into), Err(Errno::Fault));
+        assert_eq!(load_bytes(&frame, 1 << 32 | 5, &mut into), Ok(()));
+        assert_eq!(store_bytes(&mut frame, 6, &[1, 2, 3]), Err(Errno::Invalid));
+        assert_eq!(store_bytes(&mut frame, u64::from(u32::MAX), &[1]), Err(Errno::Fault));
+        assert_eq!(store_bytes(&mut frame, 5, &[1, 2, 3]), Ok(()));
+        assert_eq!(frame, [0, 1, 2, 3, 4, 1, 2, 3]);
     }
 }

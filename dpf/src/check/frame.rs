@@ -6,11 +6,13 @@
 
 use alloc::vec::Vec;
 
-use ebpf::{CallTarget, Insn, Program, Width};
+use ebpf::{CallTarget, Insn, Kind, Program, Width};
 
 use super::CheckError;
+use super::call::RUN;
 use super::cursor::Cursor;
-use super::native::{Arith, Native, R, RBP, RSP};
+use super::native::{Arith, Native, R, RBP, RDX, RSP};
+use crate::context::keeps_run;
 
 /// Registers that a callee must save and eBPF uses, in the order in which a call pushes them.
 const SAVED: [R; 5] = [R(3), R(13), R(14), R(15), RBP];
@@ -25,13 +27,22 @@ pub(super) struct Frame {
     bytes: i32,
     has_stack: bool,
     locals: bool,
+    /// Whether `r12` was saved and holds the run's context.
+    run: bool,
 }
+
+/// A packet program's first argument.
+const RDI: R = R(7);
 
 impl Frame {
     /// Reads the entry.
     pub(super) fn enter(program: &Program, code: &mut Cursor<'_>) -> Result<Self, CheckError> {
         let is_local = |insn: &Insn| matches!(insn, Insn::Call { target: CallTarget::Local(_) });
         let locals = program.insns().iter().any(is_local);
+        let run = keeps_run(program);
+        if run {
+            code.expect(Native::Push(RUN), "the register for the run's context to be saved")?;
+        }
         let saved: Vec<R> = SAVED.into_iter().filter(|reg| code.skip(Native::Push(*reg))).collect();
         let has_stack = code.skip(Native::Move { width: Width::W64, dst: RBP, src: RSP });
         let least = if has_stack { STACK } else { 0 };
@@ -39,9 +50,14 @@ impl Frame {
         let bytes =
             wanted.into_iter().find(|bytes| *bytes != 0 && code.skip(rsp(Arith::Sub, *bytes)));
         let bytes = bytes.unwrap_or(0);
-        let frame = Self { saved, bytes, has_stack, locals };
+        let frame = Self { saved, bytes, has_stack, locals, run };
         if has_stack && (bytes < STACK || !frame.saved.contains(&RBP)) {
             return code.refuse("an eBPF stack of 512 bytes");
+        }
+        if run {
+            let src = if program.kind() == Kind::Memory { RDX } else { RDI };
+            let kept = Native::Move { width: Width::W64, dst: RUN, src };
+            code.expect(kept, "the run's context to be kept")?;
         }
         if locals {
             frame.first_call(code)?;
@@ -51,8 +67,9 @@ impl Frame {
 
     /// With local calls: slot 0 is called as a function, then the entry is undone.
     fn first_call(&self, code: &mut Cursor<'_>) -> Result<(), CheckError> {
-        // The return address lies below the eBPF stack, so that needs room too.
-        if self.saved.len() != SAVED.len() || self.bytes != STACK + SLACK {
+        // The return address lies below the eBPF stack. All functions are aligned alike.
+        let aligned = (self.below_entry() + 8) % 16 == 0;
+        if self.saved.len() != SAVED.len() || self.bytes < STACK || !aligned {
             return code.refuse("a frame for local calls");
         }
         let body = code.call("the call of the first function")?;
@@ -67,14 +84,23 @@ impl Frame {
 
     /// Whether a helper called now finds the stack aligned to 16 bytes.
     pub(super) fn aligned(&self, code: &Cursor<'_>) -> Result<(), CheckError> {
-        let below_entry = 8 + 8 * self.saved.len() as i32 + self.bytes;
         // With local calls one more return address lies there.
         let return_address = if self.locals { 8 } else { 0 };
-        if (below_entry + return_address) % 16 == 0 {
+        if (self.below_entry() + return_address) % 16 == 0 {
             Ok(())
         } else {
             code.refuse("a stack aligned for calls")
         }
+    }
+
+    /// Whether the run's context is at hand.
+    pub(super) fn keeps_run(&self, code: &Cursor<'_>) -> Result<(), CheckError> {
+        if self.run { Ok(()) } else { code.refuse("the run's context to have been kept") }
+    }
+
+    /// Bytes between the stack pointer now and before the call that entered the code.
+    fn below_entry(&self) -> i32 {
+        8 + 8 * (self.saved.len() as i32 + i32::from(self.run)) + self.bytes
     }
 
     /// What `exit` must be.
@@ -88,6 +114,9 @@ impl Frame {
         }
         for reg in self.saved.iter().rev() {
             code.expect(Native::Pop(*reg), "a saved register to be restored")?;
+        }
+        if self.run {
+            code.expect(Native::Pop(RUN), "a saved register to be restored")?;
         }
         code.expect(Native::Return, "a return")
     }

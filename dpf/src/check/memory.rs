@@ -39,7 +39,7 @@ impl Matcher<'_> {
             return self.code.refuse("a load");
         };
         let dst = self.home(dst)?;
-        if let Some(field) = self.loads.at(pc) {
+        if let Some(field) = self.premises.at(pc) {
             let (size, place) = native_field(field);
             let from = at(self.home(base)?, place);
             return self.code.expect(Native::Load { size, dst, from }, "a load of the context");

@@ -14,6 +14,7 @@
 //! This module is the only caller of [`Checked::vouch`]: the trust line of generated code.
 
 mod arithmetic;
+mod call;
 mod cursor;
 mod decode;
 mod dispatch;
@@ -25,17 +26,19 @@ mod program;
 #[cfg(test)]
 mod tests;
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use ebpf::{Kind, Program};
+use runtime::map::Map;
 #[cfg(test)]
 use runtime::native::Convention;
 use runtime::native::{Checked, Dispatch, Filter, Memory, Packet, Pipe};
 use verifier::Verified;
 
 use crate::compile::Emitted;
-use crate::context::ContextLoads;
+use crate::context::Premises;
 use crate::dilp::Pipeline;
 use crate::plan::Plan;
 
@@ -59,23 +62,34 @@ impl fmt::Display for CheckError {
 /// # Errors
 /// [`CheckError`] at the first instruction that is not what the program says.
 pub fn filter(verified: &Verified, emitted: Emitted) -> Result<Checked<Filter>, CheckError> {
-    Ok(Checked::vouch(proven(verified, Kind::Filter, emitted)?, ()))
+    let (bytes, _) = proven(verified, Kind::Filter, emitted, &[])?;
+    Ok(Checked::vouch(bytes, ()))
 }
 
-/// Checks a handler's code.
+/// Checks a handler's code, compiled with these maps.
 ///
 /// # Errors
 /// As for [`filter`].
-pub fn handler(verified: &Verified, emitted: Emitted) -> Result<Checked<Packet>, CheckError> {
-    Ok(Checked::vouch(proven(verified, Kind::Ash, emitted)?, ()))
+pub fn handler(
+    verified: &Verified,
+    emitted: Emitted,
+    maps: &[Arc<Map>],
+) -> Result<Checked<Packet>, CheckError> {
+    let (bytes, maps) = proven(verified, Kind::Ash, emitted, maps)?;
+    Ok(Checked::vouch(bytes, maps))
 }
 
-/// Checks a memory program's code.
+/// Checks a memory program's code, compiled with these maps.
 ///
 /// # Errors
 /// As for [`filter`].
-pub fn memory(verified: &Verified, emitted: Emitted) -> Result<Checked<Memory>, CheckError> {
-    Ok(Checked::vouch(proven(verified, Kind::Memory, emitted)?, ()))
+pub fn memory(
+    verified: &Verified,
+    emitted: Emitted,
+    maps: &[Arc<Map>],
+) -> Result<Checked<Memory>, CheckError> {
+    let (bytes, maps) = proven(verified, Kind::Memory, emitted, maps)?;
+    Ok(Checked::vouch(bytes, maps))
 }
 
 /// Checks the merged classifier's code against its plan.
@@ -96,18 +110,19 @@ pub(crate) fn pipe(pipeline: &Pipeline, emitted: Emitted) -> Result<Checked<Pipe
 /// For tests: vouches for the code of a program that has no proof, but was seen to run without a
 /// trap in the interpreter on the very same input.
 #[cfg(test)]
-pub(crate) fn unproven<C: Convention<Geometry = ()>>(
+pub(crate) fn unproven<C: Convention>(
     program: &Program,
-    loads: &ContextLoads,
+    premises: &Premises,
     emitted: Emitted,
+    geometry: C::Geometry,
 ) -> Result<Checked<C>, CheckError> {
-    program::implements(program, loads, &emitted.bytes)?;
-    Ok(Checked::vouch(emitted.bytes, ()))
+    program::implements(program, premises, &emitted.bytes)?;
+    Ok(Checked::vouch(emitted.bytes, geometry))
 }
 
 /// Whether code would pass as a program's.
-pub(crate) fn accepts(program: &Program, loads: &ContextLoads, code: &[u8]) -> bool {
-    program::implements(program, loads, code).is_ok()
+pub(crate) fn accepts(program: &Program, premises: &Premises, code: &[u8]) -> bool {
+    program::implements(program, premises, code).is_ok()
 }
 
 /// Code as the checker understands it; `None` if it does not.
@@ -122,10 +137,18 @@ pub(crate) fn meaning(code: &[u8]) -> Option<Vec<impl PartialEq + fmt::Debug + u
     Some(meaning)
 }
 
-fn proven(verified: &Verified, kind: Kind, emitted: Emitted) -> Result<Vec<u8>, CheckError> {
+/// The code, and the maps whose addresses are in it: whoever has the one must keep the others.
+fn proven(
+    verified: &Verified,
+    kind: Kind,
+    emitted: Emitted,
+    maps: &[Arc<Map>],
+) -> Result<(Vec<u8>, Vec<Arc<Map>>), CheckError> {
     if verified.kind() != kind {
         return Err(CheckError { offset: 0, expected: "a program of another kind" });
     }
-    program::implements(verified.program(), &ContextLoads::of(verified), &emitted.bytes)?;
-    Ok(emitted.bytes)
+    let wrong = CheckError { offset: 0, expected: "the maps that the program was proven with" };
+    let premises = Premises::of(verified, maps).ok_or(wrong)?;
+    program::implements(verified.program(), &premises, &emitted.bytes)?;
+    Ok((emitted.bytes, premises.maps()))
 }

@@ -2,14 +2,13 @@
 
 use alloc::vec::Vec;
 
-use ebpf::{CallTarget, Cond, Imm64, Insn, Operand, Program, Reg};
-use runtime::helpers;
+use ebpf::{Cond, Insn, Operand, Program, Reg};
 
 use super::CheckError;
 use super::cursor::Cursor;
 use super::frame::Frame;
-use super::native::{Arith, If, Native, R, RAX};
-use crate::context::ContextLoads;
+use super::native::{Arith, If, Native, R};
+use crate::context::Premises;
 
 /// Where each eBPF register must live (System V: `rax` result, `rdi rsi rdx rcx r8` arguments,
 /// `rbx r13 r14 r15 rbp` saved by the callee).
@@ -18,12 +17,12 @@ const HOME: [u8; 11] = [0, 7, 6, 2, 1, 8, 3, 13, 14, 15, 5];
 /// Refuses code that is not the program's.
 pub(super) fn implements(
     program: &Program,
-    loads: &ContextLoads,
+    premises: &Premises,
     code: &[u8],
 ) -> Result<(), CheckError> {
     let mut code = Cursor::new(code);
     let frame = Frame::enter(program, &mut code)?;
-    let mut matcher = Matcher { code, frame, loads, jumps: Vec::new(), starts: Vec::new() };
+    let mut matcher = Matcher { code, frame, premises, jumps: Vec::new(), starts: Vec::new() };
     for (pc, insn) in (0_u32..).zip(program.insns()) {
         matcher.starts.push(matcher.code.at());
         matcher.insn(pc, insn)?;
@@ -36,7 +35,7 @@ pub(super) fn implements(
 pub(super) struct Matcher<'a> {
     pub(super) code: Cursor<'a>,
     pub(super) frame: Frame,
-    pub(super) loads: &'a ContextLoads,
+    pub(super) premises: &'a Premises,
     /// Jumps seen: where they land, and the slot that they must land on.
     jumps: Vec<(usize, u32)>,
     /// Where each slot's code begins.
@@ -58,7 +57,7 @@ impl Matcher<'_> {
             Insn::Atomic { .. } => self.atomic(insn),
             Insn::Jump { target } => self.jump(target),
             Insn::Branch { .. } => self.branch(insn),
-            Insn::Call { target } => self.call(target),
+            Insn::Call { target } => self.call(pc, target),
             Insn::Exit => self.frame.leave(&mut self.code),
         }
     }
@@ -72,12 +71,9 @@ impl Matcher<'_> {
         Ok(home)
     }
 
-    fn load_imm64(&mut self, dst: Reg, imm: Imm64) -> Result<(), CheckError> {
-        let dst = self.home(dst)?;
-        match imm {
-            Imm64::Value(value) => self.code.expect(Native::Const { dst, value }, "a constant"),
-            _ => self.code.refuse("no map or address immediate"),
-        }
+    /// Code that goes to `target` must thereby go to a slot.
+    pub(super) fn lands_at(&mut self, target: usize, slot: u32) {
+        self.jumps.push((target, slot));
     }
 
     fn jump(&mut self, slot: u32) -> Result<(), CheckError> {
@@ -106,25 +102,6 @@ impl Matcher<'_> {
         let target = self.code.jump_if(holds(cond), "a conditional jump")?;
         self.jumps.push((target, slot));
         Ok(())
-    }
-
-    fn call(&mut self, target: CallTarget) -> Result<(), CheckError> {
-        match target {
-            CallTarget::Helper(id) => {
-                let Some(value) = helpers::address(id) else {
-                    return self.code.refuse("a known helper");
-                };
-                self.frame.aligned(&self.code)?;
-                self.code.expect(Native::Const { dst: RAX, value }, "the helper's address")?;
-                self.code.expect(Native::CallRegister(RAX), "the helper's call")
-            }
-            CallTarget::Local(slot) => {
-                let target = self.frame.call_local(&mut self.code)?;
-                self.jumps.push((target, slot));
-                Ok(())
-            }
-            CallTarget::Register(_) | CallTarget::Kernel(_) => self.code.refuse("a known call"),
-        }
     }
 
     /// Every jump must land where its slot begins.

@@ -7,7 +7,7 @@ use runtime::random::mix;
 
 use super::decode::decode;
 use super::native::Native;
-use crate::context::ContextLoads;
+use crate::context::Premises;
 use crate::fuzzing::mutate;
 use crate::plan::{HashKey, Plan, Shape, SplitRule};
 
@@ -191,7 +191,7 @@ fn code_of_one_program_is_not_another_s() {
     let programs: Vec<_> = ["mov %r0, 1\nexit", "mov %r0, 2\nexit", "mov32 %r0, %r1\nexit"]
         .map(|text| ebpf::asm::program(ebpf::Kind::Filter, text).unwrap())
         .into();
-    let loads = ContextLoads::default();
+    let loads = Premises::default();
     for (at, program) in programs.iter().enumerate() {
         let code = crate::compile::program(program, &loads).unwrap().bytes;
         for (other, wrong) in programs.iter().enumerate() {

@@ -7,14 +7,17 @@
 //! With local calls every function body runs with `rsp` a multiple of 16 and ends in a plain `ret`.
 //! The entry calls slot 0 as the first function; a call site saves `r6..r10`, makes a frame of 512
 //! bytes and calls. Depth is bounded before anything is emitted, recursion refused.
+//!
+//! Where a helper wants the run's context, `r12` is saved first and keeps it; no function changes it.
 
 use alloc::vec::Vec;
 
 use ebpf::limits::{CALL_DEPTH, STACK_BYTES};
-use ebpf::{CallTarget, Insn, Operand, Program, Reg, Width};
+use ebpf::{CallTarget, Insn, Kind, Operand, Program, Reg, Width};
 
 use super::CompileError;
-use super::map::machine;
+use super::map::{RUN, machine};
+use crate::context::keeps_run;
 use crate::x86::{Alu, Assembler, Gpr, Label};
 
 const STACK: i32 = STACK_BYTES as i32;
@@ -29,30 +32,39 @@ pub(super) struct Frame {
     bytes: i32,
     stack: bool,
     locals: bool,
+    /// Where the run's context arrives, if it must be kept.
+    run: Option<Gpr>,
 }
 
 impl Frame {
     pub(super) fn of(program: &Program) -> Result<Self, CompileError> {
         let insns = program.insns();
         let locals = insns.iter().any(|insn| local_target(insn).is_some());
+        // A packet program's first argument is its context, a memory program's third.
+        let arrives = if program.kind() == Kind::Memory { Gpr::RDX } else { Gpr::RDI };
+        let run = keeps_run(program).then_some(arrives);
         if locals {
             bounded_depth(program)?;
             let saved = SAVED.to_vec();
-            return Ok(Self { saved, bytes: STACK + 8, stack: true, locals });
+            let bytes = if run.is_some() { STACK } else { STACK + 8 };
+            return Ok(Self { saved, bytes, stack: true, locals, run });
         }
         let used = insns.iter().fold(0_u16, |used, insn| used | mentioned(insn));
         let uses = |reg: &Reg| used & 1 << reg.index() != 0;
         let saved: Vec<Reg> = SAVED.into_iter().filter(uses).collect();
         let stack = uses(&Reg::R10);
         let calls = insns.iter().any(|insn| matches!(insn, Insn::Call { .. }));
-        let even = saved.len().is_multiple_of(2);
+        let even = (saved.len() + usize::from(run.is_some())).is_multiple_of(2);
         let pad = if calls && even { 8 } else { 0 };
         let bytes = pad + if stack { STACK } else { 0 };
-        Ok(Self { saved, bytes, stack, locals })
+        Ok(Self { saved, bytes, stack, locals, run })
     }
 
     /// Emits the entry.
     pub(super) fn enter(&self, asm: &mut Assembler) {
+        if self.run.is_some() {
+            asm.push(RUN);
+        }
         for reg in &self.saved {
             asm.push(machine(*reg));
         }
@@ -61,6 +73,9 @@ impl Frame {
         }
         if self.bytes != 0 {
             asm.alu_ri(Alu::Sub, Width::W64, Gpr::RSP, self.bytes);
+        }
+        if let Some(arrives) = self.run {
+            asm.mov_rr(Width::W64, RUN, arrives);
         }
         if self.locals {
             let body = asm.label();
@@ -85,6 +100,9 @@ impl Frame {
         }
         for reg in self.saved.iter().rev() {
             asm.pop(machine(*reg));
+        }
+        if self.run.is_some() {
+            asm.pop(RUN);
         }
         asm.ret();
     }

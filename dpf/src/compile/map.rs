@@ -1,7 +1,8 @@
 //! Which machine register holds which eBPF register.
 //!
 //! `r0` is the System V result, `r1..r5` its first five arguments, `r6..r9` and `r10` registers
-//! that a callee saves. Free for sequences: `r9`, `r10`, `r11` (caller-saved) and `r12` (unused).
+//! that a callee saves. Free for sequences: `r9`, `r10`, `r11` (caller-saved). `r12` is unused, or keeps
+//! the context of the run for helpers that are given it.
 
 use ebpf::Reg;
 
@@ -13,6 +14,9 @@ pub(super) const SCRATCH: Gpr = Gpr::R11;
 pub(super) const KEEP_RAX: Gpr = Gpr::R10;
 /// Scratch: keeps `rdx` during a sequence.
 pub(super) const KEEP_RDX: Gpr = Gpr::R9;
+
+/// Keeps the address of the run's context where a program calls a helper that wants it.
+pub(super) const RUN: Gpr = Gpr::R12;
 
 const MAP: [Gpr; 11] = [
     Gpr::RAX,

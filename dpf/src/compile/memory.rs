@@ -23,7 +23,7 @@ pub(super) fn native_field(field: Field) -> (Size, i32) {
 impl Emitter<'_> {
     pub(super) fn load(&mut self, pc: u32, insn: &Insn) {
         let Insn::Load { size, signed, dst, base, offset } = *insn else { return };
-        if let Some(field) = self.loads.at(pc) {
+        if let Some(field) = self.premises.at(pc) {
             let (size, at) = native_field(field);
             self.asm.load(size, machine(dst), Mem::new(machine(base), at));
         } else if signed {

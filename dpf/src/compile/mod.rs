@@ -9,29 +9,30 @@
 //! No run-time check is emitted: the verifier has made every one unnecessary. What is emitted is
 //! checked again, by a decoder that shares no code with this ([`crate::check`]).
 //!
-//! Pipeline: what reads the context (`context`) -> frame (`frame`) -> one pass with long
+//! Pipeline: what is known of the program (`context`) -> frame (`frame`) -> one pass with long
 //! jumps -> one pass with the short ones that the first pass found.
 
 mod alu;
 mod atomic;
 mod branch;
+mod call;
 mod divide;
 mod frame;
 mod map;
 mod memory;
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use ebpf::{Imm64, Insn, Program};
-use runtime::helpers;
+use ebpf::{Insn, Program};
+use runtime::map::Map;
 use verifier::Verified;
 
-use crate::context::ContextLoads;
+use crate::context::Premises;
 use crate::limits::CODE_BYTES_MAX;
-use crate::x86::{Assembled, Assembler, Gpr, Label};
+use crate::x86::{Assembled, Assembler, Label};
 use frame::Frame;
-use map::machine;
 
 /// Generated code that nobody has checked yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub enum CompileError {
         /// Slot of the load.
         pc: u32,
     },
+    /// The maps given are not those that the program was proven with.
+    WrongMaps,
     /// Local calls are nested deeper than the limit, or recursive.
     CallDepth {
         /// Frames allowed.
@@ -87,6 +90,7 @@ impl fmt::Display for CompileError {
             Self::MixedPointer { pc } => {
                 write!(f, "instruction {pc}: may load from the context or from elsewhere")
             }
+            Self::WrongMaps => write!(f, "the maps are not those that the program was proven with"),
             Self::CallDepth { limit } => write!(f, "local calls nest deeper than {limit}"),
             Self::TooLarge { bytes, limit } => write!(f, "{bytes} bytes of code, limit {limit}"),
             Self::Internal => write!(f, "the compiler lost a label"),
@@ -94,19 +98,20 @@ impl fmt::Display for CompileError {
     }
 }
 
-/// Compiles a verified program.
+/// Compiles a verified program; `maps` are its own, by position.
 ///
 /// # Errors
 /// [`CompileError`]: what the compiler cannot do, never what the program does wrong.
-pub fn compile(verified: &Verified) -> Result<Emitted, CompileError> {
-    program(verified.program(), &ContextLoads::of(verified))
+pub fn compile(verified: &Verified, maps: &[Arc<Map>]) -> Result<Emitted, CompileError> {
+    let premises = Premises::of(verified, maps).ok_or(CompileError::WrongMaps)?;
+    program(verified.program(), &premises)
 }
 
 /// Compiles any structurally valid program. Safe to *run* only if it is verified.
-pub(crate) fn program(program: &Program, loads: &ContextLoads) -> Result<Emitted, CompileError> {
+pub(crate) fn program(program: &Program, premises: &Premises) -> Result<Emitted, CompileError> {
     let frame = Frame::of(program)?;
-    let long = pass(program, loads, &frame, Vec::new())?;
-    let code = pass(program, loads, &frame, long.fits_short)?;
+    let long = pass(program, premises, &frame, Vec::new())?;
+    let code = pass(program, premises, &frame, long.fits_short)?;
     let bytes = code.bytes.len();
     if bytes > CODE_BYTES_MAX {
         return Err(CompileError::TooLarge { bytes, limit: CODE_BYTES_MAX });
@@ -116,13 +121,13 @@ pub(crate) fn program(program: &Program, loads: &ContextLoads) -> Result<Emitted
 
 fn pass(
     program: &Program,
-    loads: &ContextLoads,
+    premises: &Premises,
     frame: &Frame,
     short: Vec<bool>,
 ) -> Result<Assembled, CompileError> {
     let mut asm = Assembler::new(short);
     let slots = program.insns().iter().map(|_| asm.label()).collect();
-    let mut emitter = Emitter { asm, slots, loads, frame };
+    let mut emitter = Emitter { asm, slots, premises, frame };
     emitter.frame.enter(&mut emitter.asm);
     for (pc, insn) in (0_u32..).zip(program.insns()) {
         emitter.insn(pc, insn)?;
@@ -135,7 +140,7 @@ struct Emitter<'a> {
     asm: Assembler,
     /// A label for each slot.
     slots: Vec<Label>,
-    loads: &'a ContextLoads,
+    premises: &'a Premises,
     frame: &'a Frame,
 }
 
@@ -164,39 +169,5 @@ impl Emitter<'_> {
 
     fn slot(&self, slot: u32) -> Result<Label, CompileError> {
         self.slots.get(slot as usize).copied().ok_or(CompileError::Internal)
-    }
-
-    fn load_imm64(&mut self, pc: u32, dst: ebpf::Reg, imm: Imm64) -> Result<(), CompileError> {
-        let Imm64::Value(value) = imm else {
-            return Err(CompileError::Unsupported { pc, what: "a map or address immediate" });
-        };
-        self.asm.mov_ri(machine(dst), value);
-        Ok(())
-    }
-
-    fn call(&mut self, pc: u32, target: ebpf::CallTarget) -> Result<(), CompileError> {
-        match target {
-            ebpf::CallTarget::Helper(id) => self.call_helper(pc, id),
-            ebpf::CallTarget::Local(slot) => self.call_local(slot),
-            ebpf::CallTarget::Register(_) => {
-                Err(CompileError::Unsupported { pc, what: "a call through a register" })
-            }
-            ebpf::CallTarget::Kernel(_) => {
-                Err(CompileError::Unsupported { pc, what: "a kernel function" })
-            }
-        }
-    }
-
-    fn call_helper(&mut self, pc: u32, id: u32) -> Result<(), CompileError> {
-        let address = helpers::address(id).ok_or(CompileError::UnknownHelper { pc, id })?;
-        self.asm.mov_ri(Gpr::RAX, address);
-        self.asm.call_reg(Gpr::RAX);
-        Ok(())
-    }
-
-    fn call_local(&mut self, slot: u32) -> Result<(), CompileError> {
-        let target = self.slot(slot)?;
-        Frame::call_local(&mut self.asm, target);
-        Ok(())
     }
 }

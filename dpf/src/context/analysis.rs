@@ -13,7 +13,7 @@ use ebpf::context::Field;
 use ebpf::limits::STACK_BYTES;
 use ebpf::{AluOp, CallTarget, Insn, Kind, Operand, Program, Reg, Size, Width};
 
-use super::ContextLoads;
+use super::Premises;
 use crate::compile::CompileError;
 
 const WORDS: usize = STACK_BYTES / 8;
@@ -122,14 +122,14 @@ fn word(offset: i32) -> Option<(usize, bool)> {
     (from_bottom < STACK_BYTES).then_some((from_bottom / 8, from_bottom.is_multiple_of(8)))
 }
 
-impl ContextLoads {
+impl Premises {
     /// Finds them.
     ///
     /// # Errors
     /// [`CompileError::MixedPointer`]; [`CompileError::Unsupported`] for an access of the context
     /// that is no load of a field.
     pub(crate) fn guessed(program: &Program) -> Result<Self, CompileError> {
-        let mut found = Self { fields: BTreeMap::new() };
+        let mut found = Self { passed: ebpf::passed(program), ..Self::default() };
         if program.kind() != Kind::Memory {
             let mut analysis = Analysis::new(program);
             while let Some(pc) = analysis.todo.pop() {
@@ -210,7 +210,7 @@ impl<'a> Analysis<'a> {
     }
 
     /// Goes from an entry to the next one.
-    fn block(&mut self, from: u32, found: &mut ContextLoads) -> Result<(), CompileError> {
+    fn block(&mut self, from: u32, found: &mut Premises) -> Result<(), CompileError> {
         let Some(mut state) = self.entries.get(&from).cloned() else { return Ok(()) };
         let mut pc = from;
         while let Some(insn) = self.program.get(pc) {
@@ -236,7 +236,7 @@ impl<'a> Analysis<'a> {
         pc: u32,
         insn: &Insn,
         state: &mut State,
-        found: &mut ContextLoads,
+        found: &mut Premises,
     ) -> Result<(), CompileError> {
         match *insn {
             Insn::Alu { width, op, dst, src } => {

@@ -3,7 +3,7 @@
 use ebpf::{Kind, Program};
 
 use super::native::verified;
-use crate::context::ContextLoads;
+use crate::context::Premises;
 use crate::{check, compile};
 
 /// What became of the mutations of one program's code.
@@ -25,11 +25,11 @@ pub struct Mutations {
 pub fn mutations(bytes: &[u8]) -> Mutations {
     let program = ebpf::fuzzing::program_from_bytes(Kind::Ash, bytes).and_then(verified);
     program.map_or_else(Mutations::default, |verified| {
-        mutated(verified.program(), &ContextLoads::of(&verified))
+        mutated(verified.program(), &Premises::of(&verified, &[]).unwrap_or_default())
     })
 }
 
-pub(super) fn mutated(program: &Program, loads: &ContextLoads) -> Mutations {
+pub(super) fn mutated(program: &Program, loads: &Premises) -> Mutations {
     let Ok(emitted) = compile::program(program, loads) else { return Mutations::default() };
     mutate(&emitted.bytes, |code| check::accepts(program, loads, code))
 }

@@ -67,8 +67,8 @@ fn run(
     pages: &mut dyn CodePages,
 ) -> Result<u64, EngineError> {
     if verified.kind() == Kind::Memory {
-        let emitted = compile::compile(verified)?;
-        let code = Code::seal(check::memory(verified, emitted)?, pages)?;
+        let emitted = compile::compile(verified, &[])?;
+        let code = Code::seal(check::memory(verified, emitted, &[])?, pages)?;
         let result = code.run_memory(data);
         code.release(pages);
         return Ok(result);

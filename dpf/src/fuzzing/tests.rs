@@ -8,7 +8,7 @@ use runtime::random::mix;
 
 use super::unproven::{NativeError, mutations_of, run_native};
 use super::{Mutations, mutations, native_is_interpreter, verified};
-use crate::context::ContextLoads;
+use crate::context::Premises;
 use crate::error::EngineError;
 
 #[test]
@@ -77,9 +77,9 @@ fn two_opinions_on_which_loads_read_the_context_agree() {
         let kind = if seed % 2 == 0 { Kind::Filter } else { Kind::Ash };
         let program = ebpf::fuzzing::program_from_bytes(kind, &bytes(seed, 200));
         let Some(verified) = program.and_then(verified) else { continue };
-        let proven = ContextLoads::of(&verified);
+        let proven = Premises::of(&verified, &[]).unwrap_or_default();
         // The guess also looks at code that no run reaches, and may be at a loss there.
-        let Ok(guessed) = ContextLoads::guessed(verified.program()) else { continue };
+        let Ok(guessed) = Premises::guessed(verified.program()) else { continue };
         for pc in 0..verified.program().len() as u32 {
             if let Some(field) = proven.at(pc) {
                 assert_eq!(guessed.at(pc), Some(field), "slot {pc}");

@@ -10,7 +10,7 @@ use runtime::helpers::Standard;
 use runtime::native::{Code, Filter, HostPages, Memory, Packet};
 
 use super::mutate::{Mutations, mutated};
-use crate::context::ContextLoads;
+use crate::context::Premises;
 use crate::error::EngineError;
 use crate::{check, compile};
 
@@ -44,35 +44,31 @@ pub(crate) fn run_native(program: &Program, data: &[u8]) -> Result<(u64, Vec<u8>
     let mut copy = data.to_vec();
     interp::run_packet(program, &mut copy, &mut Standard, BUDGET).map_err(NativeError::Trapped)?;
     let mut data = data.to_vec();
-    let loads = ContextLoads::guessed(program).map_err(|error| NativeError::Load(error.into()))?;
+    let loads = Premises::guessed(program).map_err(|error| NativeError::Load(error.into()))?;
     let result = run_unproven(program, &loads, &mut data).map_err(NativeError::Load)?;
     Ok((result, data))
 }
 
-fn run_unproven(
-    program: &Program,
-    loads: &ContextLoads,
-    data: &mut [u8],
-) -> Result<u64, EngineError> {
+fn run_unproven(program: &Program, loads: &Premises, data: &mut [u8]) -> Result<u64, EngineError> {
     let emitted = compile::program(program, loads)?;
     let mut pages = HostPages::default();
     Ok(match program.kind() {
         Kind::Filter => {
-            let checked = check::unproven(program, loads, emitted)?;
+            let checked = check::unproven(program, loads, emitted, Default::default())?;
             let code = Code::<Filter>::seal(checked, &mut pages)?;
             let result = code.run_filter(data);
             code.release(&mut pages);
             result
         }
         Kind::Ash => {
-            let checked = check::unproven(program, loads, emitted)?;
+            let checked = check::unproven(program, loads, emitted, Default::default())?;
             let code = Code::<Packet>::seal(checked, &mut pages)?;
             let result = code.run_packet(&mut PacketBuffer::whole(data));
             code.release(&mut pages);
             result
         }
         Kind::Memory => {
-            let checked = check::unproven(program, loads, emitted)?;
+            let checked = check::unproven(program, loads, emitted, Default::default())?;
             let code = Code::<Memory>::seal(checked, &mut pages)?;
             let result = code.run_memory(data);
             code.release(&mut pages);
@@ -83,6 +79,6 @@ fn run_unproven(
 
 /// Mutates the code of a program without a proof.
 pub(crate) fn mutations_of(program: &Program) -> Mutations {
-    let loads = ContextLoads::guessed(program);
+    let loads = Premises::guessed(program);
     loads.map_or_else(|_| Mutations::default(), |loads| mutated(program, &loads))
 }

@@ -8,18 +8,20 @@ use alloc::vec::Vec;
 use super::arith;
 use super::memory::{Access, CONTEXT_BASE, DATA_BASE, Data, Memory};
 use super::trap::Trap;
-use super::{Helpers, Watch};
-use crate::helper::{self, Arg};
+use super::world::{Helpers, View, World};
 use crate::insn::{AtomicOp, CallTarget, Imm64, Insn, Operand, Reg, Size, Width};
 use crate::limits::{CALL_DEPTH, DATA_BYTES};
+use crate::passed::{Passed, passed};
 use crate::program::{Kind, Program};
 
 /// One run of a program.
-pub(super) struct Machine<'a> {
-    program: &'a Program,
-    helpers: &'a mut dyn Helpers,
-    memory: Memory<'a>,
-    registers: [u64; 11],
+pub(super) struct Machine<'w, 'a> {
+    program: &'w Program,
+    pub(super) helpers: &'w mut dyn Helpers,
+    pub(super) memory: Memory<'w, 'a>,
+    /// Which optional arguments calls pass.
+    pub(super) passed: Passed,
+    pub(super) registers: [u64; 11],
     /// Bit n: register n has been written.
     written: u16,
     callers: Vec<Caller>,
@@ -45,21 +47,24 @@ const SAVED: u16 = 0b11_1100_0000;
 /// `r1` to `r5`.
 const ARGUMENTS: u16 = 0b11_1110;
 
-impl<'a> Machine<'a> {
+impl<'w, 'a> Machine<'w, 'a> {
     /// A machine at the program's entry, registers as the program's kind has them.
     pub(super) fn new(
-        program: &'a Program,
-        data: Data<'a>,
-        helpers: &'a mut dyn Helpers,
+        program: &'w Program,
+        data: Data<'w, 'a>,
+        world: World<'w>,
     ) -> Result<Self, Trap> {
         let bytes = data.len();
         if bytes > DATA_BYTES {
             return Err(Trap::DataTooLong { bytes, limit: DATA_BYTES });
         }
         let has_context = program.kind() != Kind::Memory;
-        let memory = Memory::new(has_context, data);
+        let read_only = program.kind() == Kind::Filter;
+        let World { helpers, maps } = world;
+        let memory = Memory::new((has_context, read_only), data, program.maps(), maps);
         let (registers, written, callers) = ([0; 11], 0, Vec::new());
-        let mut machine = Self { program, helpers, memory, registers, written, callers };
+        let passed = passed(program);
+        let mut machine = Self { program, helpers, memory, passed, registers, written, callers };
         machine.set(Reg::R10, machine.memory.frame_pointer());
         if has_context {
             machine.set(Reg::R1, u64::from(CONTEXT_BASE));
@@ -71,16 +76,31 @@ impl<'a> Machine<'a> {
     }
 
     /// Runs at most `budget` instructions.
-    pub(super) fn run(&mut self, budget: u64, watch: Watch<'_>) -> Result<u64, Trap> {
+    pub(super) fn run(
+        &mut self,
+        budget: u64,
+        watch: &mut dyn FnMut(&View<'_>),
+    ) -> Result<u64, Trap> {
         let mut pc = 0;
         for _ in 0..budget {
-            watch(pc, &self.registers);
+            watch(&self.view(pc));
             match self.step(pc)? {
                 Next::At(next) => pc = next,
                 Next::Done(result) => return Ok(result),
             }
         }
         Err(Trap::Budget { pc })
+    }
+
+    fn view(&self, pc: u32) -> View<'_> {
+        View {
+            pc,
+            registers: &self.registers,
+            written: self.written,
+            data: self.memory.data(),
+            data_end: self.memory.data_end(),
+            depth: self.memory.depth(),
+        }
     }
 
     fn step(&mut self, pc: u32) -> Result<Next, Trap> {
@@ -132,8 +152,14 @@ impl<'a> Machine<'a> {
     fn load_imm64(&mut self, pc: u32, dst: Reg, imm: Imm64) -> Result<Next, Trap> {
         match imm {
             Imm64::Value(value) => self.set(dst, value),
-            Imm64::MapFd(_) => return Err(Trap::Imm64Kind { pc, kind: 1 }),
-            Imm64::MapValue { .. } => return Err(Trap::Imm64Kind { pc, kind: 2 }),
+            Imm64::MapFd(map) => {
+                let address = self.memory.map_address(map);
+                self.set(dst, address.ok_or(Trap::UnknownMap { pc, map })?);
+            }
+            Imm64::MapValue { fd: map, offset } => {
+                let address = self.memory.direct_address(map, offset);
+                self.set(dst, address.ok_or(Trap::UnknownMap { pc, map })?);
+            }
             Imm64::Other { kind, .. } => return Err(Trap::Imm64Kind { pc, kind }),
         }
         Ok(Next::At(pc + 2))
@@ -172,22 +198,7 @@ impl<'a> Machine<'a> {
     }
 
     fn call_helper(&mut self, pc: u32, id: u64) -> Result<Next, Trap> {
-        let unknown = Trap::UnknownHelper { pc, id };
-        let number = u32::try_from(id).map_err(|_| unknown)?;
-        let declared = helper::by_id(number).map_or(&[][..], |helper| helper.args);
-        // Arguments that lead to memory or maps: not here yet.
-        if !declared.iter().all(|arg| matches!(arg, Arg::Scalar | Arg::Context)) {
-            return Err(unknown);
-        }
-        for (reg, arg) in Reg::ALL.into_iter().skip(1).zip(declared) {
-            let value = self.get(pc, reg)?;
-            if *arg == Arg::Context && !self.memory.is_context(value) {
-                return Err(Trap::HelperArgument { pc, reg });
-            }
-        }
-        let [_, a, b, c, d, e, ..] = self.registers;
-        let packet = self.memory.bytes();
-        let result = self.helpers.call_on(number, [a, b, c, d, e], packet).ok_or(unknown)?;
+        let result = self.helper(pc, id)?;
         self.forget(ARGUMENTS);
         self.set(Reg::R0, result);
         Ok(Next::At(pc + 1))
@@ -235,7 +246,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn get(&self, pc: u32, reg: Reg) -> Result<u64, Trap> {
+    pub(super) fn get(&self, pc: u32, reg: Reg) -> Result<u64, Trap> {
         if self.written & 1 << reg.index() == 0 {
             return Err(Trap::UninitialisedRegister { pc, reg });
         }

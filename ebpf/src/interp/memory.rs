@@ -1,16 +1,22 @@
-//! What a running program can address: the context, its packet or buffer, its stack frames.
+//! What a running program can address: context, packet or buffer, stack frames, values of maps.
 //!
-//! Addresses are synthetic and fit 32 bits, because the context hands out pointers in 32-bit
-//! words. The regions stand far apart, and every access must lie wholly inside one of them, so
-//! that no offset from one region reaches another unnoticed. A stack frame also knows which of
-//! its bytes were written.
+//! Addresses are synthetic. Those of the packet fit 32 bits, because the context hands them out in
+//! 32-bit words; when a packet's start moves, its address moves with it. The regions stand far
+//! apart, each value of each map is a region of its own, and every access must lie wholly inside
+//! one of them, so that no offset from one region reaches another unnoticed. A stack frame also
+//! knows which of its bytes were written.
 
 use alloc::vec::Vec;
 
 use super::trap::Trap;
+use super::world::{Maps, Packet};
 use crate::context;
 use crate::insn::Size;
-use crate::limits::{CALL_DEPTH, DATA_BYTES, STACK_BYTES};
+use crate::limits::{
+    CALL_DEPTH, DATA_BYTES, MAP_ENTRIES_MAX, MAP_VALUE_BYTES_MAX, MAPS_MAX, STACK_BYTES,
+};
+use crate::map::MapSpec;
+use crate::packet::PacketBuffer;
 
 /// Address of the context.
 pub const CONTEXT_BASE: u32 = 0x1000_0000;
@@ -18,26 +24,46 @@ pub const CONTEXT_BASE: u32 = 0x1000_0000;
 pub const STACK_BASE: u32 = 0x2000_0000;
 /// Distance between two stack frames: more than a frame, so that running off one is seen.
 pub const STACK_STRIDE: u32 = 0x1_0000;
-/// Address of the packet or the buffer.
+/// Address of the packet or the buffer as it was at the start.
 pub const DATA_BASE: u32 = 0x4000_0000;
+/// Address of the first map; the others follow at [`MAP_STRIDE`]. Nothing can be read there.
+pub const MAP_BASE: u64 = 1 << 40;
+/// Distance between two maps.
+pub const MAP_STRIDE: u64 = 1 << 16;
+/// Address of the first value of the first map.
+pub const VALUE_BASE: u64 = 1 << 48;
+/// Distance between two values of a map, larger than any value and the reach of an offset.
+pub const VALUE_STRIDE: u64 = 1 << 17;
+/// Distance between the first values of two maps.
+pub const VALUES_STRIDE: u64 = 1 << 40;
 
 const _: () = assert!(STACK_STRIDE as usize > STACK_BYTES + (1 << 15));
 const _: () = assert!(STACK_BASE as usize + CALL_DEPTH * (STACK_STRIDE as usize) < 0x3000_0000);
 const _: () = assert!(DATA_BASE as usize + DATA_BYTES <= u32::MAX as usize);
+const _: () = assert!(VALUE_STRIDE as usize >= MAP_VALUE_BYTES_MAX + (1 << 16));
+const _: () = assert!(VALUES_STRIDE as usize / VALUE_STRIDE as usize > MAP_ENTRIES_MAX);
+const _: () = assert!(MAP_BASE as usize + MAPS_MAX * (MAP_STRIDE as usize) < VALUE_BASE as usize);
 
 /// The packet or buffer, as its owner lent it.
-pub(super) enum Data<'a> {
+pub(super) enum Data<'d, 'a> {
     /// Read-only.
     Shared(&'a [u8]),
-    /// Writable.
-    Exclusive(&'a mut [u8]),
+    /// Writable, and movable.
+    Exclusive(&'d mut PacketBuffer<'a>),
 }
 
-impl Data<'_> {
+impl Data<'_, '_> {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Shared(bytes) => bytes,
-            Self::Exclusive(bytes) => bytes,
+            Self::Exclusive(packet) => packet.data(),
+        }
+    }
+
+    fn start(&self) -> usize {
+        match self {
+            Self::Shared(_) => 0,
+            Self::Exclusive(packet) => packet.start(),
         }
     }
 
@@ -56,19 +82,42 @@ pub(super) struct Access {
     pub(super) signed: bool,
 }
 
-impl Access {
+/// Bytes that an instruction or a helper touches.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    pub(super) pc: u32,
+    pub(super) address: u64,
+    pub(super) bytes: usize,
+}
+
+impl Span {
     fn outside(self) -> Trap {
-        let Self { pc, address, size, .. } = self;
-        Trap::OutOfBounds { pc, address, size: size.bytes() }
+        Trap::OutOfBounds { pc: self.pc, address: self.address, size: self.bytes }
+    }
+
+    fn read_only(self) -> Trap {
+        Trap::ReadOnly { pc: self.pc, address: self.address, size: self.bytes }
+    }
+}
+
+impl Access {
+    fn span(self) -> Span {
+        Span { pc: self.pc, address: self.address, bytes: self.size.bytes() }
     }
 }
 
 /// All regions of one run.
-pub(super) struct Memory<'a> {
+pub(super) struct Memory<'d, 'a> {
     /// Whether `r1` is an XDP context.
     has_context: bool,
-    data: Data<'a>,
+    /// Whether the program may not write its packet.
+    read_only: bool,
+    data: Data<'d, 'a>,
+    /// Where the packet began in its buffer at the start of the run.
+    origin: usize,
     frames: Vec<Frame>,
+    specs: &'d [MapSpec],
+    maps: &'d mut dyn Maps,
 }
 
 struct Frame {
@@ -81,23 +130,84 @@ enum Place {
     Context(u64),
     Stack(usize, usize),
     Data(usize),
+    /// Map, slot, offset in the value.
+    Value(u32, u32, usize),
 }
 
-impl<'a> Memory<'a> {
-    pub(super) fn new(has_context: bool, data: Data<'a>) -> Self {
-        let mut memory = Self { has_context, data, frames: Vec::new() };
+impl<'d, 'a> Memory<'d, 'a> {
+    pub(super) fn new(
+        (has_context, read_only): (bool, bool),
+        data: Data<'d, 'a>,
+        specs: &'d [MapSpec],
+        maps: &'d mut dyn Maps,
+    ) -> Self {
+        let (origin, frames) = (data.start(), Vec::new());
+        let mut memory = Self { has_context, read_only, data, origin, frames, specs, maps };
         memory.push_frame();
         memory
     }
 
-    /// The packet or buffer.
+    /// The packet or buffer for a helper.
+    pub(super) fn packet(&mut self) -> Packet<'_, 'a> {
+        if self.read_only {
+            return Packet::Shared(self.data.bytes());
+        }
+        match &mut self.data {
+            Data::Exclusive(packet) => Packet::Exclusive(packet),
+            Data::Shared(bytes) => Packet::Shared(bytes),
+        }
+    }
+
+    /// The packet's or buffer's bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         self.data.bytes()
+    }
+
+    /// Address of the packet's first byte.
+    pub(super) fn data(&self) -> u64 {
+        let moved = self.data.start() as i64 - self.origin as i64;
+        u64::from(DATA_BASE).wrapping_add_signed(moved)
+    }
+
+    /// Address just past its last byte.
+    pub(super) fn data_end(&self) -> u64 {
+        self.data() + self.data.len() as u64
+    }
+
+    /// What is in the maps.
+    pub(super) fn maps(&mut self) -> &mut (dyn Maps + 'd) {
+        self.maps
     }
 
     /// Whether a value is the address of the context that the program was given.
     pub(super) fn is_context(&self, value: u64) -> bool {
         self.has_context && value == u64::from(CONTEXT_BASE)
+    }
+
+    /// The map at an address: its position and what it is.
+    pub(super) fn map_at(&self, address: u64) -> Option<(u32, MapSpec)> {
+        let distance = address.checked_sub(MAP_BASE)?;
+        let position = u32::try_from(distance / MAP_STRIDE).ok()?;
+        let spec = self.specs.get(position as usize)?;
+        distance.is_multiple_of(MAP_STRIDE).then_some((position, *spec))
+    }
+
+    /// Address of a map, if the program has it.
+    pub(super) fn map_address(&self, position: u32) -> Option<u64> {
+        self.specs.get(position as usize)?;
+        Some(MAP_BASE + u64::from(position) * MAP_STRIDE)
+    }
+
+    /// Address of a slot's value.
+    pub(super) const fn value_address(position: u32, slot: u32) -> u64 {
+        VALUE_BASE + position as u64 * VALUES_STRIDE + slot as u64 * VALUE_STRIDE
+    }
+
+    /// Address of a byte of a map's only value, if a 64-bit load may have it.
+    pub(super) fn direct_address(&self, position: u32, offset: u32) -> Option<u64> {
+        let spec = self.specs.get(position as usize)?;
+        let inside = spec.direct_bytes().is_some_and(|bytes| offset < bytes);
+        inside.then(|| Self::value_address(position, 0) + u64::from(offset))
     }
 
     /// Makes the stack frame of a function that is entered.
@@ -122,62 +232,118 @@ impl<'a> Memory<'a> {
 
     /// Reads `size` bytes, little endian, zero-extended.
     pub(super) fn load(&self, access: Access) -> Result<u64, Trap> {
-        let size = access.size.bytes();
-        match self.locate(access)? {
-            Place::Context(offset) => self.context(access, offset),
-            Place::Data(at) => read(self.data.bytes(), at, size).ok_or(access.outside()),
-            Place::Stack(frame, at) => {
-                let frame = self.frames.get(frame).ok_or(access.outside())?;
-                let written = frame.written.get(at..at + size).ok_or(access.outside())?;
-                if let Some(hole) = written.iter().position(|&byte| !byte) {
-                    let address = access.address + hole as u64;
-                    return Err(Trap::UninitialisedStack { pc: access.pc, address });
-                }
-                read(&frame.bytes, at, size).ok_or(access.outside())
-            }
+        let mut word = [0; 8];
+        let bytes = word.get_mut(..access.size.bytes()).unwrap_or_default();
+        match self.locate(access.span())? {
+            Place::Context(offset) => return self.context(access, offset),
+            place => self.read_at(access.span(), &place, bytes)?,
         }
+        Ok(u64::from_le_bytes(word))
     }
 
     /// Writes the low `size` bytes of a value, little endian.
     pub(super) fn store(&mut self, access: Access, value: u64) -> Result<(), Trap> {
-        let Access { pc, address, size, .. } = access;
-        let size = size.bytes();
-        match self.locate(access)? {
-            Place::Context(_) => Err(Trap::ReadOnly { pc, address, size }),
-            Place::Data(at) => match &mut self.data {
-                Data::Shared(_) => Err(Trap::ReadOnly { pc, address, size }),
-                Data::Exclusive(bytes) => write(bytes, at, size, value).ok_or(access.outside()),
+        let word = value.to_le_bytes();
+        let bytes = word.get(..access.size.bytes()).unwrap_or_default();
+        self.write(access.span(), bytes)
+    }
+
+    /// Reads bytes that a helper is given; the context is no such memory.
+    pub(super) fn read(&self, span: Span) -> Result<Vec<u8>, Trap> {
+        let place = self.locate(span)?;
+        let mut bytes = alloc::vec![0; span.bytes];
+        self.read_at(span, &place, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Whether bytes may be written.
+    pub(super) fn writable(&self, span: Span) -> Result<(), Trap> {
+        match self.locate(span)? {
+            Place::Context(_) => Err(span.read_only()),
+            Place::Data(_) => match &self.data {
+                Data::Exclusive(_) if !self.read_only => Ok(()),
+                _ => Err(span.read_only()),
             },
-            Place::Stack(frame, at) => {
-                let frame = self.frames.get_mut(frame).ok_or(access.outside())?;
-                let written = frame.written.get_mut(at..at + size).ok_or(access.outside())?;
-                written.fill(true);
-                write(&mut frame.bytes, at, size, value).ok_or(access.outside())
-            }
+            Place::Value(map, ..) => match self.specs.get(map as usize) {
+                Some(spec) if !spec.read_only => Ok(()),
+                _ => Err(span.read_only()),
+            },
+            Place::Stack(..) => Ok(()),
         }
     }
 
+    /// Writes bytes.
+    pub(super) fn write(&mut self, span: Span, bytes: &[u8]) -> Result<(), Trap> {
+        self.writable(span)?;
+        let done = match self.locate(span)? {
+            Place::Context(_) => None,
+            Place::Data(at) => match &mut self.data {
+                Data::Shared(_) => None,
+                Data::Exclusive(packet) => put(packet.data_mut(), at, bytes),
+            },
+            Place::Value(map, slot, at) => self.maps.write(map, slot, at, bytes).then_some(()),
+            Place::Stack(frame, at) => self.frames.get_mut(frame).and_then(|frame| {
+                frame.written.get_mut(at..at + bytes.len())?.fill(true);
+                put(&mut frame.bytes, at, bytes)
+            }),
+        };
+        done.ok_or(span.outside())
+    }
+
+    fn read_at(&self, span: Span, place: &Place, into: &mut [u8]) -> Result<(), Trap> {
+        let done = match *place {
+            Place::Context(_) => None,
+            Place::Data(at) => get(self.data.bytes(), at, into),
+            Place::Value(map, slot, at) => self.maps.read(map, slot, at, into).then_some(()),
+            Place::Stack(frame, at) => {
+                let frame = self.frames.get(frame).ok_or(span.outside())?;
+                let written = frame.written.get(at..at + into.len()).ok_or(span.outside())?;
+                if let Some(hole) = written.iter().position(|&byte| !byte) {
+                    let address = span.address + hole as u64;
+                    return Err(Trap::UninitialisedStack { pc: span.pc, address });
+                }
+                get(&frame.bytes, at, into)
+            }
+        };
+        done.ok_or(span.outside())
+    }
+
     /// The region that holds the whole access.
-    fn locate(&self, access: Access) -> Result<Place, Trap> {
-        let Access { address, size, .. } = access;
+    fn locate(&self, span: Span) -> Result<Place, Trap> {
+        let Span { address, bytes, .. } = span;
         let within = |base: u64, length: usize| {
             let offset = usize::try_from(address.checked_sub(base)?).ok()?;
-            (offset.checked_add(size.bytes())? <= length).then_some(offset)
+            (offset.checked_add(bytes)? <= length).then_some(offset)
         };
         if self.has_context
             && let Some(offset) = within(u64::from(CONTEXT_BASE), context::SIZE as usize)
         {
             return Ok(Place::Context(offset as u64));
         }
-        if let Some(at) = within(u64::from(DATA_BASE), self.data.len()) {
+        if let Some(at) = within(self.data(), self.data.len()) {
             return Ok(Place::Data(at));
+        }
+        if let Some(place) = self.value_at(address, bytes) {
+            return Ok(place);
         }
         (0..self.frames.len())
             .find_map(|frame| {
                 let base = u64::from(STACK_BASE) + frame as u64 * u64::from(STACK_STRIDE);
                 within(base, STACK_BYTES).map(|at| Place::Stack(frame, at))
             })
-            .ok_or(access.outside())
+            .ok_or(span.outside())
+    }
+
+    /// The value of a map that holds the whole access. An entry that was deleted still has its
+    /// memory.
+    fn value_at(&self, address: u64, bytes: usize) -> Option<Place> {
+        let distance = address.checked_sub(VALUE_BASE)?;
+        let map = u32::try_from(distance / VALUES_STRIDE).ok()?;
+        let spec = self.specs.get(map as usize)?;
+        let slot = u32::try_from(distance % VALUES_STRIDE / VALUE_STRIDE).ok()?;
+        let at = (distance % VALUE_STRIDE) as usize;
+        let inside = at.checked_add(bytes)? <= spec.value_size as usize;
+        (inside && slot < spec.max_entries).then_some(Place::Value(map, slot, at))
     }
 
     /// A load from the context: only whole fields exist.
@@ -186,22 +352,19 @@ impl<'a> Memory<'a> {
         let plain = access.size == Size::B4 && !access.signed;
         let field = context::Field::at(offset.cast_signed()).filter(|_| plain);
         match field.ok_or(Trap::Context { pc: access.pc, offset, size })? {
-            context::Field::Data | context::Field::DataMeta => Ok(u64::from(DATA_BASE)),
-            context::Field::DataEnd => Ok(u64::from(DATA_BASE) + self.data.len() as u64),
+            context::Field::Data | context::Field::DataMeta => Ok(self.data()),
+            context::Field::DataEnd => Ok(self.data_end()),
             context::Field::IngressIfindex | context::Field::RxQueueIndex => Ok(0),
         }
     }
 }
 
-fn read(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
-    let source = bytes.get(at..at + size)?;
-    let mut word = [0; 8];
-    word.get_mut(..size)?.copy_from_slice(source);
-    Some(u64::from_le_bytes(word))
+fn get(bytes: &[u8], at: usize, into: &mut [u8]) -> Option<()> {
+    into.copy_from_slice(bytes.get(at..at + into.len())?);
+    Some(())
 }
 
-fn write(bytes: &mut [u8], at: usize, size: usize, value: u64) -> Option<()> {
-    let word = value.to_le_bytes();
-    bytes.get_mut(at..at + size)?.copy_from_slice(word.get(..size)?);
+fn put(bytes: &mut [u8], at: usize, from: &[u8]) -> Option<()> {
+    bytes.get_mut(at..at + from.len())?.copy_from_slice(from);
     Some(())
 }

@@ -8,49 +8,51 @@
 //!
 //! Entry registers: kinds `Filter` and `Ash` have the XDP context in `r1`; kind `Memory` has the
 //! buffer in `r1` and its length in `r2`. `r10` is just above the frame's stack. Nothing else is
-//! readable. Addresses are synthetic ([`CONTEXT_BASE`], [`STACK_BASE`], [`DATA_BASE`]).
+//! readable. Addresses are synthetic ([`CONTEXT_BASE`], [`STACK_BASE`], [`DATA_BASE`],
+//! [`VALUE_BASE`]). Maps and helpers are outside, in a [`World`].
 
 pub mod arith;
+mod helper;
 mod machine;
 mod memory;
 mod trap;
+mod world;
 
 use machine::Machine;
 use memory::Data;
-pub use memory::{CONTEXT_BASE, DATA_BASE, STACK_BASE, STACK_STRIDE};
+pub use memory::{
+    CONTEXT_BASE, DATA_BASE, MAP_BASE, MAP_STRIDE, STACK_BASE, STACK_STRIDE, VALUE_BASE,
+    VALUE_STRIDE, VALUES_STRIDE,
+};
 pub use trap::Trap;
+pub use world::{HelperCall, Helpers, Maps, NoHelpers, NoMaps, Packet, View, World};
 
 use crate::limits::DEFAULT_BUDGET;
-use crate::program::{Kind, Program};
+use crate::packet::PacketBuffer;
+use crate::program::Program;
 
 /// Called before each instruction with its slot and the registers; a register that nothing has
 /// written is 0.
 pub type Watch<'a> = &'a mut dyn FnMut(u32, &[u64; 11]);
 
-/// The bodies of helper functions.
-pub trait Helpers {
-    /// Calls helper `id` with `r1` to `r5`, unwritten ones 0. `None` if there is no such helper:
-    /// the program then traps.
-    fn call(&mut self, id: u32, args: [u64; 5]) -> Option<u64>;
-
-    /// The same, for helpers that look at the packet or buffer as it is now.
-    fn call_on(&mut self, id: u32, args: [u64; 5], _packet: &[u8]) -> Option<u64> {
-        self.call(id, args)
-    }
+/// Runs a program in a world, for at most `budget` instructions, and calls `watch` before each. The
+/// packet is read-only for [`crate::Kind::Filter`]; a program of kind `Memory` has it as its
+/// buffer.
+///
+/// # Errors
+/// What the program did that it must not.
+pub fn run<'w>(
+    program: &'w Program,
+    packet: &'w mut PacketBuffer<'_>,
+    world: World<'w>,
+    budget: u64,
+    watch: &mut dyn FnMut(&View<'_>),
+) -> Result<u64, Trap> {
+    Machine::new(program, Data::Exclusive(packet), world)?.run(budget, watch)
 }
 
-/// Without any helper.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoHelpers;
-
-impl Helpers for NoHelpers {
-    fn call(&mut self, _id: u32, _args: [u64; 5]) -> Option<u64> {
-        None
-    }
-}
-
-/// Runs a program on a packet, for at most `budget` instructions. The packet is read-only for
-/// [`Kind::Filter`]. A program of kind `Memory` gets the packet as its buffer.
+/// Runs a program without maps on a packet, for at most `budget` instructions. The packet is
+/// read-only for [`crate::Kind::Filter`]. A program of kind `Memory` gets the packet as its buffer.
 ///
 /// # Errors
 /// What the program did that it must not.
@@ -60,8 +62,8 @@ pub fn run_packet(
     helpers: &mut dyn Helpers,
     budget: u64,
 ) -> Result<u64, Trap> {
-    let data = lend(program, packet);
-    Machine::new(program, data, helpers)?.run(budget, &mut |_, _| {})
+    let world = World { helpers, maps: &mut NoMaps };
+    run(program, &mut PacketBuffer::whole(packet), world, budget, &mut |_| {})
 }
 
 /// A filter's verdict on a packet: whether the packet is its owner's. Without helpers, and with
@@ -70,13 +72,12 @@ pub fn run_packet(
 /// # Errors
 /// What the program did that it must not.
 pub fn accepts(program: &Program, packet: &[u8]) -> Result<bool, Trap> {
-    let mut helpers = NoHelpers;
-    let mut machine = Machine::new(program, Data::Shared(packet), &mut helpers)?;
-    Ok(machine.run(DEFAULT_BUDGET, &mut |_, _| {})? != 0)
+    let world = World { helpers: &mut NoHelpers, maps: &mut NoMaps };
+    let mut machine = Machine::new(program, Data::Shared(packet), world)?;
+    Ok(machine.run(DEFAULT_BUDGET, &mut |_| {})? != 0)
 }
 
-/// Runs a program on a writable buffer, for at most `budget` instructions. A filter or an ASH gets
-/// the buffer as its packet, as in [`run_packet`].
+/// [`run_packet`], by the name that programs of kind `Memory` have for it.
 ///
 /// # Errors
 /// What the program did that it must not.
@@ -86,7 +87,7 @@ pub fn run_memory(
     helpers: &mut dyn Helpers,
     budget: u64,
 ) -> Result<u64, Trap> {
-    Machine::new(program, lend(program, memory), helpers)?.run(budget, &mut |_, _| {})
+    run_packet(program, memory, helpers, budget)
 }
 
 /// Runs a program on a packet or buffer with [`DEFAULT_BUDGET`], calling `watch` before each
@@ -100,7 +101,10 @@ pub fn trace(
     helpers: &mut dyn Helpers,
     watch: Watch<'_>,
 ) -> Result<u64, Trap> {
-    Machine::new(program, lend(program, data), helpers)?.run(DEFAULT_BUDGET, watch)
+    let world = World { helpers, maps: &mut NoMaps };
+    let mut packet = PacketBuffer::whole(data);
+    let watch = &mut |view: &View<'_>| watch(view.pc, view.registers);
+    run(program, &mut packet, world, DEFAULT_BUDGET, watch)
 }
 
 /// [`trace`] without helpers.
@@ -109,12 +113,4 @@ pub fn trace(
 /// What the program did that it must not.
 pub fn trace_packet(program: &Program, packet: &mut [u8], watch: Watch<'_>) -> Result<u64, Trap> {
     trace(program, packet, &mut NoHelpers, watch)
-}
-
-/// A filter only reads its packet.
-fn lend<'a>(program: &Program, bytes: &'a mut [u8]) -> Data<'a> {
-    match program.kind() {
-        Kind::Filter => Data::Shared(bytes),
-        Kind::Ash | Kind::Memory => Data::Exclusive(bytes),
-    }
 }

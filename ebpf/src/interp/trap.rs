@@ -58,7 +58,7 @@ pub enum Trap {
         /// The helper's number.
         id: u64,
     },
-    /// A helper's argument is not the context that it wants.
+    /// A helper's argument is not what its signature says.
     HelperArgument {
         /// Slot.
         pc: u32,
@@ -72,7 +72,15 @@ pub enum Trap {
         /// Its BTF id.
         id: u32,
     },
-    /// A 64-bit load of something that does not exist here: a map, a variable's address.
+    /// A 64-bit load of a map that the program does not have, or of a byte that no map's only value
+    /// has.
+    UnknownMap {
+        /// Slot.
+        pc: u32,
+        /// The map's position.
+        map: u32,
+    },
+    /// A 64-bit load of something that does not exist here, as a variable's address.
     Imm64Kind {
         /// Slot.
         pc: u32,
@@ -111,6 +119,7 @@ impl Trap {
             | Self::UnknownHelper { pc, .. }
             | Self::HelperArgument { pc, .. }
             | Self::KernelFunction { pc, .. }
+            | Self::UnknownMap { pc, .. }
             | Self::Imm64Kind { pc, .. }
             | Self::CallDepth { pc }
             | Self::Budget { pc } => pc,
@@ -140,9 +149,12 @@ impl fmt::Display for Trap {
             }
             Self::UnknownHelper { id, .. } => write!(f, "there is no helper {id}"),
             Self::HelperArgument { reg, .. } => {
-                write!(f, "r{} is not the context that the helper wants", reg.number())
+                write!(f, "r{} is not what the helper takes", reg.number())
             }
             Self::KernelFunction { id, .. } => write!(f, "there is no kernel function {id}"),
+            Self::UnknownMap { map, .. } => {
+                write!(f, "there is no map {map} with such a value")
+            }
             Self::Imm64Kind { kind, .. } => write!(f, "there is no 64-bit load of kind {kind}"),
             Self::CallDepth { .. } => write!(f, "calls nest too deep"),
             Self::DataTooLong { bytes, limit } => {

@@ -18,6 +18,7 @@
 //! some mixture of what both wrote in the map, never anything outside of it.
 
 mod errno;
+mod interp;
 mod prefix;
 mod siphash;
 mod table;
@@ -31,6 +32,7 @@ use core::sync::atomic::AtomicU64;
 use ebpf::{MapError, MapKind, MapSpec};
 
 pub use errno::{Errno, status};
+pub use interp::MapSet;
 use prefix::{Lengths, LengthsMaker, Prefix};
 pub use siphash::Secret;
 use table::{Table, TableMaker};

@@ -20,6 +20,7 @@ pub mod dispatch;
 pub(crate) mod effects;
 #[cfg(feature = "std")]
 pub mod host;
+pub(crate) mod maps;
 pub mod pages;
 pub mod pipe;
 pub mod program;
@@ -29,6 +30,7 @@ mod tests;
 
 pub use code::{Checked, Code, Convention};
 pub use dispatch::{Dispatch, Dispatcher, Mismatch, Table};
+pub use effects::WITH_RUN;
 #[cfg(feature = "std")]
 pub use host::HostPages;
 pub use pipe::Pipe;

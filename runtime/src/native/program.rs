@@ -8,14 +8,18 @@
 //! A proof speaks of frames up to [`PACKET_MAX`] bytes: behind a test for a longer one a program
 //! may do anything. So no longer frame is ever run, whoever asks.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem::{offset_of, transmute};
 
+use ebpf::PacketBuffer;
 use ebpf::context::ABORTED;
 use ebpf::limits::PACKET_MAX;
 
 use super::code::{Code, Convention, sealed};
+use super::effects::Run;
 use crate::effects::{Effects, NoEffects};
-use crate::packet::PacketBuffer;
+use crate::map::Map;
 
 /// What a packet program sees behind r1, in native layout.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +35,8 @@ pub struct NativeContext {
     pub ingress_ifindex: u32,
     /// Receive queue that the frame came from.
     pub rx_queue_index: u32,
-    /// Address of the `&mut dyn Effects` of this run, or 0. No program can load it.
-    pub effects: u64,
+    /// Address of what else belongs to this run, or 0. No program can load it.
+    pub run: u64,
 }
 
 // The engine emits these offsets and its checker compares them: they are an interface.
@@ -46,11 +50,12 @@ const _: () = assert!(offset_of!(NativeContext, rx_queue_index) == 28);
 #[derive(Debug)]
 pub enum Filter {}
 
-/// A packet handler (ASH): r1 = context; reads and writes the frame.
+/// A packet handler (ASH): r1 = context; reads and writes the frame and its maps.
 #[derive(Debug)]
 pub enum Packet {}
 
-/// A memory program: r1 = first byte, r2 = length; reads and writes that memory.
+/// A memory program: r1 = first byte, r2 = length; reads and writes that memory and its maps. The
+/// third argument, which the program cannot read, is the context of the run.
 #[derive(Debug)]
 pub enum Memory {}
 
@@ -60,15 +65,17 @@ impl Convention for Filter {
 }
 impl sealed::Convention for Packet {}
 impl Convention for Packet {
-    type Geometry = ();
+    /// The maps whose addresses are in the code.
+    type Geometry = Vec<Arc<Map>>;
 }
 impl sealed::Convention for Memory {}
 impl Convention for Memory {
-    type Geometry = ();
+    /// The maps whose addresses are in the code.
+    type Geometry = Vec<Arc<Map>>;
 }
 
 type PacketEntry = extern "C" fn(*const NativeContext) -> u64;
-type MemoryEntry = extern "C" fn(*mut u8, u64) -> u64;
+type MemoryEntry = extern "C" fn(*mut u8, u64, *mut NativeContext) -> u64;
 
 impl Code<Filter> {
     /// Runs the filter on a frame: r0, where not 0 means "mine". A frame longer than
@@ -100,20 +107,21 @@ impl Code<Packet> {
     /// The same; what the handler does besides goes to `effects`.
     #[must_use]
     pub fn run_packet_with(&self, packet: &mut PacketBuffer<'_>, effects: &mut dyn Effects) -> u64 {
-        let frame = packet.data_mut();
-        if frame.len() > PACKET_MAX {
+        if packet.len() > PACKET_MAX {
             return u64::from(ABORTED);
         }
-        let start = frame.as_mut_ptr().expose_provenance() as u64;
-        let mut slot = effects;
-        let effects = (&raw mut slot).expose_provenance() as u64;
-        let context = NativeContext { effects, ..context(start, frame.len()) };
-        let _ = (&raw const context).expose_provenance();
+        let frame = packet.data_mut();
+        let (start, len) = (frame.as_mut_ptr().expose_provenance() as u64, frame.len());
+        let mut run = Run { effects, packet: Some(packet) };
+        let run = (&raw mut run).expose_provenance() as u64;
+        let mut context = NativeContext { run, ..context(start, len) };
+        let context = &raw mut context;
+        let _ = context.expose_provenance();
         // SAFETY: as for a filter; under `Packet` it also writes the frame, which is borrowed
-        // exclusively for the time of the call, and calls helpers with the context, which carries
-        // the address of `slot`: both outlive the call.
+        // exclusively for the time of the call, and its maps, which this `Code` keeps; and it calls
+        // helpers with the context, which carries the address of `run`: both outlive the call.
         let entry = unsafe { transmute::<*const (), PacketEntry>(self.entry()) };
-        entry(&raw const context)
+        entry(context.cast_const())
     }
 }
 
@@ -121,13 +129,25 @@ impl Code<Memory> {
     /// Runs the program on `memory`: r0.
     #[must_use]
     pub fn run_memory(&self, memory: &mut [u8]) -> u64 {
+        self.run_memory_with(memory, &mut NoEffects)
+    }
+
+    /// The same; what the program does besides goes to `effects`.
+    #[must_use]
+    pub fn run_memory_with(&self, memory: &mut [u8], effects: &mut dyn Effects) -> u64 {
         let start = memory.as_mut_ptr();
         let _ = start.expose_provenance();
+        let mut run = Run { effects, packet: None };
+        let run = (&raw mut run).expose_provenance() as u64;
+        let mut context = NativeContext { run, ..context(0, 0) };
+        let context = &raw mut context;
+        let _ = context.expose_provenance();
         // SAFETY: the code was vouched for under `Memory`: it reads and writes only the memory
-        // given, borrowed exclusively for the call, and its own stack, and returns under the
+        // given, borrowed exclusively for the call, its maps, which this `Code` keeps, and its own
+        // stack, calls helpers with the context, which outlives the call, and returns under the
         // System V ABI.
         let entry = unsafe { transmute::<*const (), MemoryEntry>(self.entry()) };
-        entry(start, memory.len() as u64)
+        entry(start, memory.len() as u64, context)
     }
 }
 
@@ -138,6 +158,6 @@ fn context(start: u64, len: usize) -> NativeContext {
         data_meta: start,
         ingress_ifindex: 0,
         rx_queue_index: 0,
-        effects: 0,
+        run: 0,
     }
 }

@@ -19,8 +19,8 @@ const STAMP: [u8; 12] = [0x48, 0x8b, 0x07, 0xc6, 0x00, 0x07, 0xb8, 3, 0, 0, 0, 0
 /// `mov byte [rdi + rsi - 1], 9; mov rax, rsi; ret`.
 const MEMORY: [u8; 9] = [0xc6, 0x44, 0x37, 0xff, 0x09, 0x48, 0x89, 0xf0, 0xc3];
 
-fn seal<C: Convention<Geometry = ()>>(bytes: &[u8], pages: &mut HostPages) -> Code<C> {
-    Code::seal(Checked::vouch(bytes.to_vec(), ()), pages).unwrap()
+fn seal<C: Convention<Geometry: Default>>(bytes: &[u8], pages: &mut HostPages) -> Code<C> {
+    Code::seal(Checked::vouch(bytes.to_vec(), C::Geometry::default()), pages).unwrap()
 }
 
 #[test]
