@@ -7,6 +7,7 @@ use crate::demo;
 use crate::lifecycle::{self, Lives};
 use crate::machine::{Machine, MachineError, Options};
 use crate::progress::Progress;
+use crate::roundtrip::{self, Measured, Stage};
 use crate::starvation::{self, Outcome};
 use crate::{attacks, limits, linux, papers};
 
@@ -25,6 +26,9 @@ pub enum Name {
     Lifecycle,
     /// The papers' tables, with a Linux guest beside Sluice; `docs/evidence/papers.md`.
     Papers,
+    /// What a UDP echo costs, with 1 to 32 others runnable and a Linux guest beside Sluice;
+    /// `docs/evidence/roundtrip.md` and two plots.
+    Roundtrip,
 }
 
 /// Why there is no table.
@@ -75,6 +79,7 @@ pub fn run(name: Name, machine: &Options, log: &str) -> Result<(), EvidenceError
         Name::Memory => memory(&image, machine),
         Name::Reservations => reservations(&image, machine),
         Name::Papers => papers(&image, machine, log),
+        Name::Roundtrip => roundtrip(&image, machine),
         Name::Lifecycle => lives(&Machine::boot(&image, machine)?),
     }
 }
@@ -147,25 +152,59 @@ fn papers(image: &Image, options: &Options, log: &str) -> Result<(), EvidenceErr
         reports.extend(ending.reports);
     }
     machine.halt(0)?;
-    let board = format!("{:?}", options.board).to_lowercase();
-    let (figures, made) = match linux::peer() {
-        Ok(peer) => {
-            let progress = Progress::spinner("the same on Linux");
-            let figures = peer.papers(&counting)?;
-            progress.done("done");
-            let release = peer.release();
-            (figures, format!("Board {board}, {} MiB, Linux {release}.", options.memory_mib))
-        }
-        Err(missing @ BuildError::Missing { .. }) => {
-            eprintln!("The Linux side is left out: {missing}");
-            (Vec::new(), format!("Board {board}. No Linux guest was to be had beside it."))
-        }
-        Err(other) => return Err(other.into()),
-    };
+    let peer = peer()?;
+    let mut figures = Vec::new();
+    if let Some(peer) = &peer {
+        let progress = Progress::spinner("the same on Linux");
+        figures = peer.papers(&counting)?;
+        progress.done("done");
+    }
+    let made = made(options, peer.as_ref());
     let text = papers::report(&reports, &figures, &made);
     println!("{text}");
     println!("{}", attacks::write("papers.md", &text)?.display());
     judged(failed, "programs that measure")
+}
+
+fn roundtrip(image: &Image, options: &Options) -> Result<(), EvidenceError> {
+    let peer = peer()?;
+    let stage = Stage { image, options, peer: peer.as_ref() };
+    let progress = Progress::spinner("round trips");
+    let now = |what: &str| progress.now(what);
+    let steady = stage.steady(now)?;
+    let counted = stage.counted(now)?;
+    let timed = stage.timed(now)?;
+    progress.done("done");
+    let all = Measured { steady, counted, timed };
+    let (text, plots) = roundtrip::report(&all, &made(options, peer.as_ref()));
+    println!("{text}");
+    for (name, svg) in &plots {
+        attacks::write(name, svg)?;
+    }
+    println!("{}", attacks::write("roundtrip.md", &text)?.display());
+    Ok(())
+}
+
+/// The Linux guest; without one the command that would get it is shown.
+fn peer() -> Result<Option<linux::Peer>, EvidenceError> {
+    match linux::peer() {
+        Ok(peer) => Ok(Some(peer)),
+        Err(missing @ BuildError::Missing { .. }) => {
+            eprintln!("The Linux side is left out: {missing}");
+            Ok(None)
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// What the measurements were made on.
+fn made(options: &Options, peer: Option<&linux::Peer>) -> String {
+    let board = format!("{:?}", options.board).to_lowercase();
+    let linux = peer.map_or_else(
+        || "No Linux guest was to be had beside it.".to_owned(),
+        |peer| format!("Linux {}.", peer.release()),
+    );
+    format!("Board {board}, {} MiB. {linux}", options.memory_mib)
 }
 
 fn finished(name: &str, text: &str, rows: &[(u64, Outcome)]) -> Result<(), EvidenceError> {

@@ -26,5 +26,6 @@ pub mod progress;
 pub mod refusal;
 pub mod report;
 pub mod roster;
+pub mod roundtrip;
 pub mod starvation;
 pub mod wire;

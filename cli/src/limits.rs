@@ -32,6 +32,19 @@ pub const COUNTED_REQUESTS: usize = 11;
 pub const CALLER_MICROS: u64 = 4_000;
 /// Environments that loop beside the measured one, row by row of the instruction table.
 pub const RUNNABLE: [u32; 3] = [1, 4, 16];
+/// The same for the round-trip figure, on either side.
+pub const LOADED: [u32; 6] = [1, 2, 4, 8, 16, 32];
+/// Requests that are sent and not counted first, per measurement of the round-trip figure.
+pub const WARMING: usize = 300;
+/// Requests over which instructions are averaged.
+pub const AVERAGED: usize = 3000;
+/// Requests on their way at a time, in the second of the two averages: no ring on any side is so short
+/// that one would be lost.
+pub const WINDOW: usize = 8;
+/// Round trips that are timed, one after the other.
+pub const TIMED: usize = 200;
+/// Between two looks for an answer whose time counts.
+pub const GLANCE: Duration = Duration::from_micros(20);
 /// `max / min` of the ASH's figures up to which the table counts as flat, in thousandths.
 pub const FLAT_PER_MILLE: u64 = 1050;
 

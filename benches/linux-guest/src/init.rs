@@ -35,6 +35,21 @@ pub(crate) fn in_a_child<R>(work: impl FnOnce() -> R) -> io::Result<()> {
     if whole { Ok(()) } else { Err(io::Error::other(format!("ended by signal {status}"))) }
 }
 
+/// So many processes that only run.
+pub(crate) fn spinning(count: u32) -> io::Result<()> {
+    for _ in 0..count {
+        // SAFETY: this process has one thread; the child only runs.
+        let process = unsafe { libc::fork() };
+        if process == 0 {
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        check(process.into())?;
+    }
+    Ok(())
+}
+
 /// Ends the machine.
 pub(crate) fn power_off() {
     // SAFETY: stops the machine; nothing is mounted that could lose anything.

@@ -4,7 +4,7 @@
 //! process 1, which mounts, measures, prints and powers off. Called from a shell it only measures.
 //! `papers` prints one line of `name=number` per group, in counts of the time-stamp counter (guest
 //! instructions where the machine counts those); `udp` and `xdp` answer UDP on port 7 until the
-//! machine is ended.
+//! machine is ended, with as many processes that do nothing but run beside them as they are told.
 //!
 //! Every measurement is the least of many, and each is written as one would write it for Linux if
 //! one wanted it to be cheap: no wrapper, no allocation, nothing checked inside the timed part.
@@ -52,15 +52,12 @@ fn report(outcome: io::Result<()>) -> ExitCode {
 fn run(words: &[&str]) -> io::Result<()> {
     match words {
         ["papers"] => papers(),
-        ["udp", address, peer, station] => {
+        ["udp" | "xdp", address, peer, station, spinning] => {
             network::up(address, peer, station)?;
-            echo::udp()
+            init::spinning(spinning.parse().map_err(io::Error::other)?)?;
+            if words[0] == "udp" { echo::udp() } else { echo::xdp() }
         }
-        ["xdp", address, peer, station] => {
-            network::up(address, peer, station)?;
-            echo::xdp()
-        }
-        _ => Err(io::Error::other("say `papers`, or `udp` or `xdp` with ADDRESS PEER MAC")),
+        _ => Err(io::Error::other("say `papers`, or `udp` or `xdp` with ADDRESS PEER MAC SPINNING")),
     }
 }
 

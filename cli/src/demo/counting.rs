@@ -46,10 +46,23 @@ pub fn table(
     manifest: &Manifest,
     progress: impl Fn(&str),
 ) -> Result<Vec<Row>, MachineError> {
+    table_of(machine, manifest, &limits::RUNNABLE, progress)
+}
+
+/// The same with rows of one's own: so many runnable, ever more.
+///
+/// # Errors
+/// As [`table`].
+pub fn table_of(
+    machine: &Machine,
+    manifest: &Manifest,
+    runnable: &[u32],
+    progress: impl Fn(&str),
+) -> Result<Vec<Row>, MachineError> {
     wait_bound(machine, manifest)?;
     let mut rows = Vec::new();
     let mut running = 0;
-    for wanted in limits::RUNNABLE {
+    for &wanted in runnable {
         progress(&format!("{wanted} runnable"));
         machine.command(&format!("start spin {}", wanted - running))?;
         running = wanted;

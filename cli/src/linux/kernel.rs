@@ -15,8 +15,8 @@ const PACKAGE: &str = "linux-image-cloud-amd64";
 /// Modules of the card's driver, in the order in which they can be loaded. Kernels may have some of
 /// them built in, or not at all.
 const MODULES: [&str; 8] = [
-    "drivers/virtio/virtio",
     "drivers/virtio/virtio_ring",
+    "drivers/virtio/virtio",
     "drivers/virtio/virtio_pci_legacy_dev",
     "drivers/virtio/virtio_pci_modern_dev",
     "drivers/virtio/virtio_pci",
@@ -146,7 +146,7 @@ mod tests {
         std::fs::write(virtio.join("virtio.ko"), "").unwrap();
         let Unpacked { release, modules, .. } = unpacked(place).unwrap();
         assert_eq!(release, "6.1");
-        assert_eq!(modules, [virtio.join("virtio.ko"), virtio.join("virtio_ring.ko.xz")]);
+        assert_eq!(modules, [virtio.join("virtio_ring.ko.xz"), virtio.join("virtio.ko")]);
     }
 
     #[test]

@@ -59,10 +59,10 @@ pub enum PeerError {
 pub enum Task {
     /// Measures the papers' primitives.
     Papers,
-    /// Echoes UDP port 7 with a socket.
-    Socket,
-    /// Echoes UDP port 7 in the card's driver, by the ASH that Sluice runs.
-    Xdp,
+    /// Echoes UDP port 7 with a socket, beside so many processes that only run.
+    Socket(u32),
+    /// Echoes UDP port 7 in the card's driver, by the ASH that Sluice runs, beside so many.
+    Xdp(u32),
 }
 
 impl Task {
@@ -73,8 +73,8 @@ impl Task {
         };
         match self {
             Task::Papers => "papers".to_owned(),
-            Task::Socket => format!("udp {}", net()),
-            Task::Xdp => format!("xdp {}", net()),
+            Task::Socket(spinning) => format!("udp {} {spinning}", net()),
+            Task::Xdp(spinning) => format!("xdp {} {spinning}", net()),
         }
     }
 }
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn the_guest_is_told_who_asks() {
         assert_eq!(Task::Papers.words(), "papers");
-        assert_eq!(Task::Socket.words(), "udp 10.0.2.15 10.0.2.99 52:54:00:00:00:99");
-        assert!(Task::Xdp.words().starts_with("xdp 10.0.2.15 "));
+        assert_eq!(Task::Socket(3).words(), "udp 10.0.2.15 10.0.2.99 52:54:00:00:00:99 3");
+        assert!(Task::Xdp(0).words().starts_with("xdp 10.0.2.15 "));
     }
 }

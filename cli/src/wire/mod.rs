@@ -134,6 +134,14 @@ impl Wire {
         later.filter(|p| p.side == Side::Guest).find_map(|p| look(&p.frame))
     }
 
+    /// How many frames of the guest, from a mark on, `look` takes; and the mark behind them.
+    pub fn tally(&self, mark: usize, mut look: impl FnMut(&[u8]) -> bool) -> (usize, usize) {
+        let seen = self.lock();
+        let later = seen.frames.get(mark..).unwrap_or_default().iter();
+        let taken = later.filter(|p| p.side == Side::Guest && look(&p.frame)).count();
+        (seen.frames.len(), taken)
+    }
+
     /// Everything from a mark on.
     pub fn since(&self, mark: usize) -> Vec<Passed> {
         self.lock().frames.get(mark..).unwrap_or_default().to_vec()
