@@ -115,7 +115,10 @@ impl Kernel {
             keep,
             done: Done::default(),
         };
-        let result = ash.run_with(&mut packet.buffer(), &mut outbox);
+        let mut buffer = packet.buffer();
+        let result = ash.run_with(&mut buffer, &mut outbox);
+        let (start, len) = (buffer.start(), buffer.len());
+        packet.adopt(start, len);
         let (done, payer) = (outbox.done, binding.owner);
         if done.is_something() {
             self.settle(owner, payer, done);

@@ -4,8 +4,9 @@
 
 use crate::memory::PAGE;
 
-/// Bytes before a received frame that belong to its buffer (XDP's headroom).
-pub const HEADROOM: usize = 256;
+/// Bytes before a received frame that belong to its buffer: XDP's headroom, into which a program may
+/// move the frame's start, and room for the virtio header before that.
+pub const HEADROOM: usize = runtime::packet::HEADROOM + 16;
 
 /// Bytes of one receive buffer, headroom included.
 pub const BUFFER: usize = 2048;
@@ -61,7 +62,10 @@ pub const COMMAND_LINE_MAX: usize = 2048;
 pub const BACKTRACE_MAX: usize = 24;
 
 const _: () = assert!(FRAME_MAX > 1522, "the longest legal frame must fit, and one byte more");
-const _: () = assert!(NET_HEADER <= HEADROOM, "the virtio header lies in the headroom");
+const _: () = assert!(
+    NET_HEADER <= HEADROOM - runtime::packet::HEADROOM,
+    "the virtio header lies in the headroom, also when a program moved the frame all the way down"
+);
 const _: () = assert!(NET_HEADER + TRANSMIT_HEADER_MAX <= TRANSMIT_SLOT);
 const _: () = assert!(PAGE.is_multiple_of(BUFFER), "a buffer must not cross a page");
 const _: () = assert!(BUFFERS >= NIC_QUEUE, "the receive queue must be fillable");

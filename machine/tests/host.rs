@@ -154,7 +154,7 @@ fn the_wire_carries_frames_both_ways() {
     wire.send(&[0; limits::FRAME_MAX + 9]);
     let mut one = nic.receive().unwrap();
     one.frame_mut()[0] = b'O';
-    assert_eq!((one.buffer().headroom(), one.len()), (limits::HEADROOM, 3));
+    assert_eq!((one.buffer().headroom(), one.len()), (runtime::packet::HEADROOM, 3));
     assert!(nic.reply(one).is_ok());
     let long = nic.receive().unwrap();
     assert_eq!(long.len(), limits::FRAME_MAX);

@@ -100,7 +100,7 @@ impl Nic {
     }
 }
 
-/// One received frame in its buffer, with 256 bytes before it.
+/// One received frame in its buffer, with 256 bytes before it that a program may move it into.
 #[must_use = "give it back with Nic::recycle or Nic::reply"]
 pub struct Received(net::Received);
 
@@ -118,6 +118,12 @@ impl Received {
     /// The frame in its buffer, as programs want it.
     pub fn buffer(&mut self) -> PacketBuffer<'_> {
         self.0.buffer()
+    }
+
+    /// The frame lies elsewhere in its buffer now: a program moved its ends. A place with no room
+    /// for it changes nothing.
+    pub fn adopt(&mut self, start: usize, len: usize) {
+        self.0.adopt(start, len);
     }
 
     /// The frame's length in bytes.

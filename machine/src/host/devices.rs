@@ -2,7 +2,7 @@
 
 use super::memory::Frame;
 use super::script::raise_nic;
-use crate::limits::{FRAME_MAX, HEADROOM, NIC_QUEUE, TRANSMIT_HEADER_MAX, TRANSMIT_SLOTS};
+use crate::limits::{FRAME_MAX, HEADROOM, NET_HEADER, NIC_QUEUE, TRANSMIT_HEADER_MAX, TRANSMIT_SLOTS};
 use crate::memory::PAGE;
 use crate::wire::{InFlight, NicError, TransmitId};
 use runtime::PacketBuffer;
@@ -91,7 +91,7 @@ impl Nic {
         let len = frame.len().min(FRAME_MAX);
         let mut bytes = vec![0; HEADROOM + FRAME_MAX];
         bytes[HEADROOM..HEADROOM + len].copy_from_slice(&frame[..len]);
-        Some(Received { bytes, len })
+        Some(Received { bytes, start: HEADROOM, len })
     }
 
     /// Sends a received frame back in its own buffer. It is given back when the queue is full.
@@ -181,25 +181,35 @@ impl Nic {
 #[must_use = "give it back with Nic::recycle or Nic::reply"]
 pub struct Received {
     bytes: Vec<u8>,
+    start: usize,
     len: usize,
 }
 
 impl Received {
     /// The frame's bytes.
     pub fn frame(&self) -> &[u8] {
-        &self.bytes[HEADROOM..HEADROOM + self.len]
+        &self.bytes[self.start..self.start + self.len]
     }
 
     /// The frame's bytes, to be changed in place.
     pub fn frame_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[HEADROOM..HEADROOM + self.len]
+        &mut self.bytes[self.start..self.start + self.len]
     }
 
     /// The frame in its buffer, as programs want it.
     pub fn buffer(&mut self) -> PacketBuffer<'_> {
-        match PacketBuffer::new(&mut self.bytes, HEADROOM, self.len) {
+        match PacketBuffer::new(&mut self.bytes, self.start, self.len) {
             Some(buffer) => buffer,
             None => unreachable!("a received frame lies in its buffer"),
+        }
+    }
+
+    /// The frame lies elsewhere in its buffer now: a program moved its ends. A place with no room
+    /// for it changes nothing.
+    pub fn adopt(&mut self, start: usize, len: usize) {
+        let end = start.checked_add(len).filter(|end| *end <= self.bytes.len());
+        if start >= NET_HEADER && end.is_some() {
+            (self.start, self.len) = (start, len);
         }
     }
 

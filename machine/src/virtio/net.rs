@@ -31,25 +31,36 @@ const START: usize = HEADROOM - NET_HEADER;
 /// One received frame in its buffer.
 pub(crate) struct Received {
     block: Block,
+    /// Where the frame begins.
+    start: usize,
     len: usize,
 }
 
 impl Received {
     /// The frame's bytes.
     pub(crate) fn frame(&self) -> &[u8] {
-        &self.block.bytes()[HEADROOM..HEADROOM + self.len]
+        &self.block.bytes()[self.start..self.start + self.len]
     }
 
     /// The frame's bytes, to be changed in place.
     pub(crate) fn frame_mut(&mut self) -> &mut [u8] {
-        &mut self.block.bytes_mut()[HEADROOM..HEADROOM + self.len]
+        &mut self.block.bytes_mut()[self.start..self.start + self.len]
     }
 
     /// The frame in its buffer, as programs want it.
     pub(crate) fn buffer(&mut self) -> PacketBuffer<'_> {
-        match PacketBuffer::new(self.block.bytes_mut(), HEADROOM, self.len) {
+        match PacketBuffer::new(self.block.bytes_mut(), self.start, self.len) {
             Some(buffer) => buffer,
             None => unreachable!("the length was checked on receipt"),
+        }
+    }
+
+    /// The frame lies elsewhere in its buffer now: a program moved its ends. A place with no room
+    /// for the frame or, before it, for the virtio header changes nothing.
+    pub(crate) fn adopt(&mut self, start: usize, len: usize) {
+        let end = start.checked_add(len).filter(|end| *end <= self.block.bytes().len());
+        if start >= NET_HEADER && end.is_some() {
+            (self.start, self.len) = (start, len);
         }
     }
 
@@ -85,7 +96,7 @@ unsafe impl Chain for Outgoing {
     fn parts(&mut self) -> (NonNull<[u8]>, Option<NonNull<[u8]>>) {
         match self {
             Self::Reply(received) => {
-                let range = START..HEADROOM + received.len;
+                let range = received.start - NET_HEADER..received.start + received.len;
                 (NonNull::from(&mut received.block.bytes_mut()[range]), None)
             }
             Self::Sent { slot, header, rest, .. } => {
@@ -166,7 +177,7 @@ impl<H: Hal, T: Transport> Net<H, T> {
                 Some(len) => {
                     self.held += 1;
                     self.refill();
-                    return Some(Received { block, len });
+                    return Some(Received { block, start: HEADROOM, len });
                 }
                 None => {
                     self.receive.count_malformed();
@@ -180,7 +191,8 @@ impl<H: Hal, T: Transport> Net<H, T> {
     /// Sends a received frame back in its own buffer. It is given back when the queue is full.
     pub(crate) fn reply(&mut self, mut received: Received) -> Result<(), Received> {
         self.reap();
-        received.block.bytes_mut()[START..HEADROOM].fill(0);
+        let start = received.start;
+        received.block.bytes_mut()[start - NET_HEADER..start].fill(0);
         match self.transmit.add(Outgoing::Reply(received)) {
             Ok(()) => {
                 self.held -= 1;
