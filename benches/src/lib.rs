@@ -11,10 +11,13 @@
 //! | `admit` | what does it cost to prove, place and publish the N-th filter, or to refuse it |
 //! | `verify` | what does it cost to prove a program safe |
 //! | `native` | what does a handler cost in native code, interpreted, and elsewhere |
+//! | `ownership` | what does it cost to prove the millionth filter apart from all others |
 //!
 //! `cargo bench -p sluice-benches` runs all four; results are in `docs/performance.md`.
 
 pub mod clock;
 pub mod frames;
+pub mod ovs;
 pub mod peers;
+pub mod tenants;
 pub mod world;

@@ -46,7 +46,9 @@ pub fn tcp_filter() -> Vec<u8> {
     lowered(&headers::tcp_from_to(([10, 0, 0, 2], 4000), (ADDRESS, 80)))
 }
 
-fn lowered(space: &Space) -> Vec<u8> {
+/// The bytecode of a filter for a space.
+#[must_use]
+pub fn lowered(space: &Space) -> Vec<u8> {
     match lower::lower(space) {
         Ok(program) => ebpf::encode(&program),
         Err(error) => panic!("{error}"),
@@ -119,12 +121,13 @@ impl World {
 }
 
 /// Fuel for any proof.
-const fn all() -> Fuel {
+#[must_use]
+pub const fn all() -> Fuel {
     Fuel::UNLIMITED
 }
 
 /// Unlimited fuel always gets to the end.
-fn finished<T>(step: Poll<T>) -> T {
+pub fn finished<T>(step: Poll<T>) -> T {
     match step {
         Poll::Ready(answer) => answer,
         Poll::Pending => panic!("out of fuel"),

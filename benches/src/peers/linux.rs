@@ -155,9 +155,8 @@ fn make(map: &Filled) -> Result<OwnedFd> {
 
 /// Positions become descriptors.
 fn with_fds(insn: Insn, maps: &[OwnedFd]) -> Insn {
-    let fd = |position: u32| {
-        maps.get(position as usize).map_or(u32::MAX, |map| map.as_raw_fd() as u32)
-    };
+    let fd =
+        |position: u32| maps.get(position as usize).map_or(u32::MAX, |map| map.as_raw_fd() as u32);
     match insn {
         Insn::LoadImm64 { dst, imm: Imm64::MapFd(map) } => {
             Insn::LoadImm64 { dst, imm: Imm64::MapFd(fd(map)) }
@@ -210,9 +209,8 @@ fn call(command: i64, attr: &mut Attr) -> Result<RawFd> {
     // SAFETY: the kernel reads and writes the attributes, whose length is given, and the buffers
     // that they point to: each caller makes those with the length that it states beside them, and
     // keeps them until after the call.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_bpf, command, attr.0.as_mut_ptr(), attr.0.len())
-    };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_mut_ptr(), attr.0.len()) };
     if answer < 0 { Err(Error::last_os_error()) } else { Ok(answer as RawFd) }
 }
 

@@ -54,6 +54,12 @@ impl Registry {
         self.grant(grant).map_or(0, |grant| grant.bound.bytes() + grant.carved.bytes())
     }
 
+    /// Shapes that the rules of the bindings under a grant have: look-ups of a proof.
+    #[must_use]
+    pub fn index_shapes(&self, grant: GrantId) -> usize {
+        self.grant(grant).map_or(0, |grant| grant.bound.shapes())
+    }
+
     /// Heap that the tables of grants and bindings themselves hold, in bytes.
     #[must_use]
     pub fn table_bytes(&self) -> usize {

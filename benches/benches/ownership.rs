@@ -1,0 +1,214 @@
+//! What does it cost to prove the N-th filter inside its grant and apart from all others, and to
+//! take it in, when a thousand, a hundred thousand, a million are installed?
+//!
+//! Prints the table of `docs/evidence/ownership.md` (`cargo run -- evidence ownership`). Sizes may
+//! be given: `cargo bench --bench ownership -- 1000 100000`. Each timed operation is one filter's:
+//! placement (containment and disjointness), `own`, commit; the claim itself is proven before.
+//! Times are processor times of the thread. Beside each stands an empty operation that is timed in
+//! the same way: what it shows is the clock, a system call, and the machine. The linear scan and Open vSwitch's way are asked the same in the same run.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use sluice_benches::clock::now;
+use sluice_benches::ovs::Classifier;
+use sluice_benches::tenants::{Filter, KINDS, Kind, filter};
+use sluice_benches::world::{all, finished, lowered, proven};
+use verifier::placement::scan;
+use verifier::{
+    BindingId, Derivation, GrantId, HashKey, Limits, Placement, Registry, Transmit, Work,
+};
+
+/// Insertions and removals that are timed at each size.
+const SAMPLES: u32 = 4_000;
+
+/// Asks of the linear peers.
+const SCANS: u32 = 3;
+
+fn main() {
+    let asked: Vec<u32> = std::env::args().filter_map(|word| word.parse().ok()).collect();
+    let sizes = if asked.is_empty() { vec![1_000, 100_000, 1_000_000] } else { asked };
+    println!(
+        "| world | installed | shapes | insert p50 | p99 | max | no-op p50 | p99 | max | remove p50 \
+         | p99 | max | index B/filter | moved at once | moved | probes | scan / insert \
+         | OVS / insert |"
+    );
+    println!("|---|{}", "---:|".repeat(17));
+    for (kind, name) in KINDS {
+        let mut world = World::new(kind);
+        let mut first = None;
+        for &size in &sizes {
+            world.grow(size);
+            let row = world.measure();
+            println!("| {name} | {size} | {}", row.text());
+            first.get_or_insert(row.insert.p50);
+            if let Some(first) = first.filter(|_| Some(&size) == sizes.last()) {
+                let growth = row.insert.p50.as_secs_f64() / first.as_secs_f64();
+                eprintln!("{name}: p50 grew by {growth:.2} from {} to {size}", sizes[0]);
+            }
+        }
+    }
+}
+
+/// A registry full of tenants under one grant.
+struct World {
+    kind: Kind,
+    registry: Registry,
+    grant: GrantId,
+    bindings: Vec<BindingId>,
+    classifier: Classifier,
+    worst: Work,
+}
+
+/// What was measured at one size.
+struct Row {
+    shapes: usize,
+    insert: Spread,
+    control: Spread,
+    remove: Spread,
+    bytes: usize,
+    worst: Work,
+    scan: Duration,
+    ovs: Duration,
+}
+
+/// Of many times.
+#[derive(Clone, Copy)]
+struct Spread {
+    p50: Duration,
+    p99: Duration,
+    max: Duration,
+}
+
+impl World {
+    fn new(kind: Kind) -> World {
+        let mut registry = Registry::with(Limits::HOST, HashKey::new(0x5eed, 0x5ec2e7));
+        let space = flow::expr::parse("ip").map(|expr| expr.to_space());
+        let Ok(Ok(space)) = space else { panic!("ip is an expression") };
+        let claim = proven(&lowered(&space));
+        let transmit = Transmit::Space(flow::Space::all());
+        let derivation = Derivation::new(&registry, GrantId::ROOT, claim, transmit);
+        let mut derivation = derivation.unwrap_or_else(|refusal| panic!("{refusal}"));
+        let placed = finished(derivation.step(&registry, &mut all()));
+        let placed = placed.unwrap_or_else(|refusal| panic!("{refusal}"));
+        let grant = registry.adopt(placed).unwrap_or_else(|refusal| panic!("{refusal}"));
+        let (bindings, classifier) = (Vec::new(), Classifier::default());
+        World { kind, registry, grant, bindings, classifier, worst: Work::default() }
+    }
+
+    /// Installs up to `size` filters.
+    fn grow(&mut self, size: u32) {
+        for number in self.bindings.len() as u32..size {
+            let filter = filter(self.kind, number);
+            let _time = self.insert(filter);
+        }
+        while !self.registry.settle(self.grant, &mut all()) {}
+    }
+
+    fn insert(&mut self, filter: Filter) -> Duration {
+        let claim = filter.claim();
+        let start = now();
+        let mut proof = Placement::bind(&self.registry, self.grant, claim)
+            .unwrap_or_else(|refusal| panic!("{refusal}"));
+        let placed = finished(proof.step(&self.registry, &mut all()))
+            .unwrap_or_else(|refusal| panic!("{filter:?}: {refusal}"));
+        let id = match self.registry.own(placed) {
+            Ok(owned) => owned.commit(),
+            Err(refusal) => panic!("{refusal}"),
+        };
+        let time = now().saturating_sub(start);
+        let mut work = proof.work();
+        let commit = self.registry.work();
+        work += commit;
+        work.moved = work.moved.max(self.worst.moved);
+        work.probes = work.probes.max(self.worst.probes);
+        work.moved_at_once = work.moved_at_once.max(self.worst.moved_at_once);
+        self.worst = work;
+        self.bindings.push(id);
+        for rule in filter.ternary() {
+            self.classifier.insert(rule);
+        }
+        time
+    }
+
+    /// Takes filters out and in again, everywhere in the world.
+    fn measure(&mut self) -> Row {
+        let size = self.bindings.len() as u32;
+        let (mut insert, mut remove, mut control) = (Vec::new(), Vec::new(), Vec::new());
+        let step = (size / SAMPLES).max(1);
+        for sample in 0..SAMPLES {
+            let number = sample * step % size;
+            let start = now();
+            let gone = self.registry.release(self.bindings[number as usize]);
+            remove.push(now().saturating_sub(start));
+            assert!(black_box(gone).is_some());
+            insert.push(self.insert(filter(self.kind, number)));
+            // The list of bindings keeps its order; the classifier holds the rule twice now.
+            if let Some(id) = self.bindings.pop() {
+                self.bindings[number as usize] = id;
+            }
+            let start = now();
+            black_box(sample);
+            control.push(now().saturating_sub(start));
+        }
+        let next = filter(self.kind, size);
+        let (claim, ternary) = (next.claim(), next.ternary());
+        let scan = fastest(|| {
+            scan::bindings(&self.registry, self.grant, &claim).unwrap_or_else(|it| panic!("{it}"));
+        });
+        let ovs = fastest(|| {
+            assert!(!ternary.iter().any(|&rule| self.classifier.overlaps(black_box(rule))));
+        });
+        Row {
+            shapes: self.registry.index_shapes(self.grant),
+            insert: Spread::of(insert),
+            control: Spread::of(control),
+            remove: Spread::of(remove),
+            bytes: self.registry.index_bytes(self.grant) / size as usize,
+            worst: core::mem::take(&mut self.worst),
+            scan,
+            ovs,
+        }
+    }
+}
+
+fn fastest(mut run: impl FnMut()) -> Duration {
+    let once = |_| {
+        let start = now();
+        run();
+        now().saturating_sub(start)
+    };
+    (0..SCANS).map(once).min().unwrap_or_default()
+}
+
+impl Spread {
+    fn of(mut times: Vec<Duration>) -> Spread {
+        times.sort_unstable();
+        let at = |per_mille: usize| times[(times.len() * per_mille / 1000).min(times.len() - 1)];
+        Spread { p50: at(500), p99: at(990), max: at(1000) }
+    }
+
+    fn text(&self) -> String {
+        let us = |time: Duration| time.as_nanos() as f64 / 1000.0;
+        format!("{:.2} | {:.2} | {:.1}", us(self.p50), us(self.p99), us(self.max))
+    }
+}
+
+impl Row {
+    fn text(&self) -> String {
+        let times = |peer: Duration| peer.as_secs_f64() / self.insert.p50.as_secs_f64();
+        format!(
+            "{} | {} | {} | {} | {} | {} | {} | {} | {:.0} | {:.1} |",
+            self.shapes,
+            self.insert.text(),
+            self.control.text(),
+            self.remove.text(),
+            self.bytes,
+            self.worst.moved_at_once,
+            self.worst.moved,
+            self.worst.probes,
+            times(self.scan),
+            times(self.ovs),
+        )
+    }
+}
