@@ -4,10 +4,11 @@ use abi::start::State;
 
 use crate::build::{self, BuildError, Image};
 use crate::demo;
-use crate::lifecycle::{self, Lives};
+use crate::lifecycle;
 use crate::machine::{Machine, MachineError, Options};
 use crate::progress::Progress;
 use crate::roundtrip::{self, Measured, Stage};
+use crate::soundness::Campaign;
 use crate::starvation::{self, Outcome};
 use crate::{attacks, limits, linux, papers};
 
@@ -18,17 +19,29 @@ pub enum Name {
     Instructions,
     /// Every attack of the hostile library OS; written to `docs/evidence/attacks.md`.
     Attacks,
-    /// Boots from the least memory that works up to 64 MiB; `docs/evidence/memory.md`.
+    /// Boots with every size of memory, up to one with everybody and beyond;
+    /// `docs/evidence/memory.md`.
     Memory,
     /// Boots in which the n-th reservation fails; `docs/evidence/reservations.md`.
     Reservations,
-    /// 10,000 lives, and 1,000 kills in the middle of a call: the books are as they were.
+    /// 10,000 lives, and 1,000 kills in the middle of a call: the books are as they were;
+    /// `docs/evidence/lifecycle.md`.
     Lifecycle,
     /// The papers' tables, with a Linux guest beside Sluice; `docs/evidence/papers.md`.
     Papers,
     /// What a UDP echo costs, with 1 to 32 others runnable and a Linux guest beside Sluice;
     /// `docs/evidence/roundtrip.md` and two plots.
     Roundtrip,
+    /// Every XDP program of a folder of objects, beside Linux and PREVAIL;
+    /// `docs/evidence/objects.md`.
+    Objects,
+    /// Generated programs against the oracles; `docs/evidence/fuzz.md`.
+    Fuzz,
+    /// Refusals of programs that are safe on all samples, beside the host's kernel;
+    /// `docs/evidence/refusals.md`.
+    Refusals,
+    /// Changed verifiers against the tests; `docs/evidence/mutants.md`.
+    Mutants,
 }
 
 /// Why there is no table.
@@ -56,6 +69,18 @@ pub enum EvidenceError {
     },
 }
 
+impl Name {
+    /// The campaign that this is, if it needs no machine.
+    pub fn campaign(self) -> Option<Campaign> {
+        match self {
+            Name::Fuzz => Some(Campaign::Fuzz),
+            Name::Refusals => Some(Campaign::Refusals),
+            Name::Mutants => Some(Campaign::Mutants),
+            _ => None,
+        }
+    }
+}
+
 /// Measures and prints.
 ///
 /// # Errors
@@ -80,7 +105,9 @@ pub fn run(name: Name, machine: &Options, log: &str) -> Result<(), EvidenceError
         Name::Reservations => reservations(&image, machine),
         Name::Papers => papers(&image, machine, log),
         Name::Roundtrip => roundtrip(&image, machine),
-        Name::Lifecycle => lives(&Machine::boot(&image, machine)?),
+        Name::Lifecycle => lives(&Machine::boot(&image, machine)?, machine),
+        // Those that need no machine: `Name::campaign`, and the command itself.
+        Name::Fuzz | Name::Refusals | Name::Mutants | Name::Objects => Ok(()),
     }
 }
 
@@ -108,7 +135,7 @@ fn attack(image: &Image, options: &Options, log: &str) -> Result<(), EvidenceErr
 }
 
 fn memory(image: &Image, options: &Options) -> Result<(), EvidenceError> {
-    let sizes = limits::STARVED_MIB;
+    let sizes = limits::STARVED_MIB.chain(limits::FED_MIB);
     let rows = starvation::sizes(image, options, sizes, |mib, outcome| {
         println!("{mib:>4} MiB: {outcome}");
     })?;
@@ -127,15 +154,13 @@ fn reservations(image: &Image, options: &Options) -> Result<(), EvidenceError> {
     finished("reservations.md", &text, &rows)
 }
 
-fn lives(machine: &Machine) -> Result<(), EvidenceError> {
+fn lives(machine: &Machine, options: &Options) -> Result<(), EvidenceError> {
     machine.wait_ready()?;
     let outcome = lifecycle::run(machine, &lifecycle::ALL)?;
-    outcome.lines().iter().for_each(|line| println!("{line}"));
-    for Lives { program, lives, .. } in lifecycle::ALL {
-        println!("{lives} lives of `{program}`");
-    }
-    let (proving, waiting) = (outcome.proving, outcome.waiting);
-    println!("{proving} of them ended while they proved, {waiting} while they waited");
+    let board = format!("{:?}", options.board).to_lowercase();
+    let text = lifecycle::report(&outcome, &lifecycle::ALL, &board);
+    println!("{text}");
+    println!("{}", attacks::write("lifecycle.md", &text)?.display());
     machine.halt(0)?;
     judged(usize::from(!outcome.is_clean()), "the books")
 }

@@ -4,8 +4,11 @@
 //! nearly all the time (a proof, a creation, a wait), and are killed after a part of a few
 //! milliseconds that is another one each time.
 
+use std::fmt::Write;
+
 use abi::books::Books;
 
+use crate::attacks::commit;
 use crate::limits;
 use crate::machine::{Machine, MachineError};
 use crate::progress::Progress;
@@ -91,4 +94,69 @@ pub fn run(machine: &Machine, all: &[Lives]) -> Result<Outcome, MachineError> {
     let audited = machine.audit()?.is_none();
     progress.done("done");
     Ok(Outcome { before, after, audited, proving, waiting })
+}
+
+/// The report: what lived, and the books before and after.
+#[must_use]
+pub fn report(outcome: &Outcome, all: &[Lives], board: &str) -> String {
+    let mut text = String::from("# Lives that end\n\n");
+    // Writing to a string never fails.
+    let _ = writeln!(
+        text,
+        "Made by `cargo run -- evidence lifecycle` on {board}, commit {}. `init` creates an \
+         environment, starts it and kills it, one after the other.\n\n| program | lives | killed \
+         after |\n|---|---|---|",
+        commit()
+    );
+    for Lives { program, lives, micros, .. } in all {
+        let after = match micros {
+            0 => "its start".to_owned(),
+            most => format!("a part of {most} microseconds, another one each time"),
+        };
+        let _ = writeln!(text, "| `{program}` | {lives} | {after} |");
+    }
+    let Outcome { proving, waiting, audited, .. } = outcome;
+    let _ = writeln!(
+        text,
+        "\nIn the middle of a call ended {}: {proving} while a proof of theirs was being worked on, \
+         {waiting} while they waited.\n\n| | before | after |\n|---|---|---|",
+        proving + waiting
+    );
+    for (name, value) in [
+        ("frames free", (|it| it.frames.free) as fn(&Books) -> u64),
+        ("frames owned", |it| it.frames.owned),
+        ("frames of the kernel", |it| it.frames.kernel),
+        ("environments", |it| it.environments.into()),
+        ("grants", |it| it.grants.into()),
+        ("bindings", |it| it.bindings.into()),
+    ] {
+        let (before, after) = (value(&outcome.before), value(&outcome.after));
+        let _ = writeln!(text, "| {name} | {before} | {after} |");
+    }
+    let audit = if *audited { "found nothing" } else { "**found something**" };
+    let verdict = if outcome.is_clean() { "as they were" } else { "**not as they were**" };
+    let _ = writeln!(text, "\nThe books are {verdict}; the kernel's audit {audit}.");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, Outcome, report};
+    use abi::books::Books;
+
+    #[test]
+    fn a_leak_is_said_in_the_report() {
+        let before = Books::default();
+        let clean = Outcome { before, after: before, audited: true, proving: 7, waiting: 5 };
+        let text = report(&clean, &ALL, "q35");
+        assert!(
+            text.contains("ended 12: 7 while") && text.contains("| `spin` | 10000 | its start")
+        );
+        assert!(text.contains("as they were; the kernel's audit found nothing"), "{text}");
+        let mut after = before;
+        after.grants += 1;
+        let text = report(&Outcome { after, audited: false, ..clean }, &ALL, "q35");
+        assert!(text.contains("**not as they were**") && text.contains("**found something**"));
+        assert!(text.contains("| grants | 0 | 1 |"), "{text}");
+    }
 }

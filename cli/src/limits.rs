@@ -62,7 +62,9 @@ pub const MEMORY_MIB: u32 = 256;
 /// Least memory in which the whole cast fits, the squatter included, in MiB.
 pub const MEMORY_MIB_MIN: u32 = 96;
 /// Sizes of the machines that are to be starved, in MiB.
-pub const STARVED_MIB: std::ops::RangeInclusive<u32> = 1..=64;
+pub const STARVED_MIB: std::ops::RangeInclusive<u32> = 1..=80;
+/// And of those that are not.
+pub const FED_MIB: [u32; 6] = [96, 128, 256, 512, 1024, MEMORY_MIB_MAX];
 /// Reservations of a boot that fail one after the other; from there on the step is one part in
 /// [`RESERVATIONS_PART`] of the number.
 pub const RESERVATIONS_DENSE: u64 = 40;
