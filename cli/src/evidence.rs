@@ -8,7 +8,6 @@ use crate::lifecycle;
 use crate::machine::{Machine, MachineError, Options};
 use crate::progress::Progress;
 use crate::roundtrip::{self, Measured, Stage};
-use crate::soundness::Campaign;
 use crate::starvation::{self, Outcome};
 use crate::{attacks, limits, linux, papers};
 
@@ -32,16 +31,6 @@ pub enum Name {
     /// What a UDP echo costs, with 1 to 32 others runnable and a Linux guest beside Sluice;
     /// `docs/evidence/roundtrip.md` and two plots.
     Roundtrip,
-    /// Every XDP program of a folder of objects, beside Linux and PREVAIL;
-    /// `docs/evidence/objects.md`.
-    Objects,
-    /// Generated programs against the oracles; `docs/evidence/fuzz.md`.
-    Fuzz,
-    /// Refusals of programs that are safe on all samples, beside the host's kernel;
-    /// `docs/evidence/refusals.md`.
-    Refusals,
-    /// Changed verifiers against the tests; `docs/evidence/mutants.md`.
-    Mutants,
 }
 
 /// Why there is no table.
@@ -69,18 +58,6 @@ pub enum EvidenceError {
     },
 }
 
-impl Name {
-    /// The campaign that this is, if it needs no machine.
-    pub fn campaign(self) -> Option<Campaign> {
-        match self {
-            Name::Fuzz => Some(Campaign::Fuzz),
-            Name::Refusals => Some(Campaign::Refusals),
-            Name::Mutants => Some(Campaign::Mutants),
-            _ => None,
-        }
-    }
-}
-
 /// Measures and prints.
 ///
 /// # Errors
@@ -106,8 +83,6 @@ pub fn run(name: Name, machine: &Options, log: &str) -> Result<(), EvidenceError
         Name::Papers => papers(&image, machine, log),
         Name::Roundtrip => roundtrip(&image, machine),
         Name::Lifecycle => lives(&Machine::boot(&image, machine)?, machine),
-        // Those that need no machine: `Name::campaign`, and the command itself.
-        Name::Fuzz | Name::Refusals | Name::Mutants | Name::Objects => Ok(()),
     }
 }
 
