@@ -1,9 +1,8 @@
-//! The control-flow graph of a loop-free program: order, reachability, longest path.
+//! The control-flow graph of a loop-free program: order, reachability.
 //!
 //! One depth-first walk with a stack of its own finds every instruction that control can reach and
 //! refuses the first edge back into the path that led to it. Instructions are finished after all
-//! that can follow them, so the reverse of that order is topological, and the longest path from
-//! each is known when it is finished.
+//! that can follow them, so the reverse of that order is topological.
 
 use alloc::vec::Vec;
 use core::task::Poll;
@@ -18,8 +17,6 @@ use crate::refusal::{Refusal, UnsafeReason};
 pub(crate) struct Graph {
     /// Every instruction, each before all that can follow it.
     pub(crate) order: Vec<u32>,
-    /// Instructions on the longest path.
-    pub(crate) worst_case: u32,
 }
 
 /// Builds a [`Graph`] in steps.
@@ -28,7 +25,6 @@ pub(crate) struct Walk {
     marks: Vec<Mark>,
     path: Vec<(u32, usize)>,
     finished: Vec<u32>,
-    longest: Vec<u32>,
     sweep: usize,
 }
 
@@ -52,7 +48,7 @@ pub(crate) fn successors(insn: &Insn, pc: u32) -> [Option<u32>; 2] {
 
 /// The most heap that a walk and its graph hold for a program of `slots` slots, in bytes.
 pub(crate) const fn heap_bytes(slots: usize) -> usize {
-    slots * (size_of::<Mark>() + 2 * size_of::<u32>())
+    slots * (size_of::<Mark>() + size_of::<u32>())
         + crate::arena::table(slots, size_of::<(u32, usize)>())
 }
 
@@ -64,7 +60,6 @@ impl Walk {
             marks: alloc::vec![Mark::New; slots],
             path: Vec::new(),
             finished: Vec::with_capacity(slots),
-            longest: alloc::vec![0; slots],
             sweep: 0,
         }
     }
@@ -102,8 +97,7 @@ impl Walk {
         }
         let mut order = core::mem::take(&mut self.finished);
         order.reverse();
-        let worst_case = self.longest.first().copied().unwrap_or(0);
-        Poll::Ready(Ok(Graph { order, worst_case }))
+        Poll::Ready(Ok(Graph { order }))
     }
 
     fn enter(&mut self, pc: u32, edge: usize) {
@@ -121,7 +115,7 @@ impl Walk {
             return refuse(UnsafeReason::LocalCall);
         }
         let Some(&next) = successors(insn, pc).get(edge) else {
-            self.finish(insn, pc);
+            self.finish(pc);
             return Ok(());
         };
         if let Some(top) = self.path.last_mut() {
@@ -137,17 +131,9 @@ impl Walk {
         Ok(())
     }
 
-    fn finish(&mut self, insn: &Insn, pc: u32) {
+    fn finish(&mut self, pc: u32) {
         self.path.pop();
         self.finished.push(pc);
-        let beyond = successors(insn, pc)
-            .into_iter()
-            .flatten()
-            .filter_map(|next| self.longest.get(next as usize).copied())
-            .max();
-        if let Some(longest) = self.longest.get_mut(pc as usize) {
-            *longest = beyond.unwrap_or(0) + 1;
-        }
         if let Some(mark) = self.marks.get_mut(pc as usize) {
             *mark = Mark::Finished;
         }

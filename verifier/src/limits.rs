@@ -4,8 +4,35 @@
 //! `ebpf::limits`). They bound time and memory of a proof whatever the program looks like;
 //! [`crate::arena_bytes`] is computed from them.
 
-/// Abstract states that may wait for their instruction at once in a safety proof.
-pub const STATES_MAX: usize = 768;
+/// The attempts at a safety proof, each with more effort than the one before: states that are kept
+/// apart where ways meet, whether the rounds of loops are kept apart, and instructions that may be
+/// visited.
+pub const EFFORTS: [(usize, bool, u32); 3] =
+    [(1, false, VISITS_MAX / 4), (8, false, VISITS_MAX / 4), (24, true, VISITS_MAX)];
+
+/// Instructions that one attempt at a safety proof may visit, each with one state.
+pub const VISITS_MAX: u32 = 1 << 20;
+
+/// Instructions that one run of a program may take: what [`crate::Verified::worst_case`] can say.
+pub const WORST_CASE_MAX: u64 = u32::MAX as u64;
+
+/// Bytes that the states of a safety proof may take together, for a program of `slots` slots.
+#[must_use]
+pub const fn state_bytes(slots: usize) -> usize {
+    least((256 << 10) + slots * 1_024, 4 << 20)
+}
+
+/// Loops around one instruction of a function.
+pub const LOOP_DEPTH_MAX: usize = 16;
+
+/// Rounds of a loop that are kept apart; behind that it is summed up.
+pub const EXPLORED_ROUNDS_MAX: u32 = 4_096;
+
+/// Widenings that a loop's state may take until it holds in every round.
+pub const WIDENINGS_MAX: u32 = 12;
+
+/// Numbers that a loop's state may be widened to.
+pub const THRESHOLDS_MAX: usize = 96;
 
 /// Variable packet pointers whose proven length one state remembers; older ones are forgotten,
 /// which refuses more and never less.
@@ -13,20 +40,24 @@ pub const SPANS_MAX: usize = 16;
 
 /// Largest number that is not a constant and may be added to a packet pointer (as in Linux:
 /// `MAX_PACKET_OFF`), in bytes.
-pub const VARIABLE_OFFSET_MAX: u64 = 0xffff;
+pub const VARIABLE_OFFSET_MAX: i64 = 0xffff;
 
-/// Largest distance from the start of the packet that a packet pointer may have, in bytes: far
-/// from anything that could wrap an address.
-pub const PACKET_OFFSET_MAX: i64 = 0xf_ffff;
+/// Largest distance from the start of its region that a pointer may have, in bytes: far from
+/// anything that could wrap an address.
+pub const OFFSET_MAX: i64 = 0xf_ffff;
 
-/// Smallest distance from the start of the packet that a packet pointer may have, in bytes.
-pub const PACKET_OFFSET_MIN: i64 = -0xffff;
+/// Smallest distance from the start of its region that a pointer may have, in bytes.
+pub const OFFSET_MIN: i64 = -0xf_ffff;
+
+/// Longest packet that there can be after its bounds were moved, in bytes: any that its buffer has
+/// room for.
+pub const MOVED_PACKET_MAX: i64 = 0xffff;
+
+/// Longest memory that may be passed to a helper, in bytes: no key, value, line or packet is longer.
+pub const MEMORY_ARGUMENT_MAX: u64 = 0xffff;
 
 /// Longest header whose length a filter may add to a pointer, in bytes.
 pub const HEADER_MAX: u16 = 1_024;
-
-/// Largest distance from `r10` that a stack pointer may have, in bytes, either way.
-pub const STACK_OFFSET_MAX: i64 = 0xffff;
 
 /// Pairs of instruction and symbolic state that a claim proof may visit.
 pub const NODES_MAX: usize = 4_096;
@@ -153,8 +184,11 @@ pub const RECHECK_MAX: usize = 4;
 /// Fuel units that one work item may cost at most.
 pub const ITEM_UNITS: u32 = 256;
 
-const _: () = assert!(ebpf::limits::PACKET_MAX as u64 <= VARIABLE_OFFSET_MAX);
-const _: () = assert!((VARIABLE_OFFSET_MAX as i64) < PACKET_OFFSET_MAX);
+const _: () = assert!(ebpf::limits::PACKET_MAX as i64 <= VARIABLE_OFFSET_MAX);
+const _: () = assert!(VARIABLE_OFFSET_MAX < OFFSET_MAX && MOVED_PACKET_MAX < OFFSET_MAX);
+const _: () = assert!(ebpf::limits::MAP_VALUE_BYTES_MAX as u64 <= MEMORY_ARGUMENT_MAX);
+// Every visit makes a few names, every join one for each value: less than there are numbers.
+const _: () = assert!((VISITS_MAX as u64) * 2_048 <= u32::MAX as u64);
 const _: () = assert!(ebpf::limits::PACKET_MAX == flow::limits::FRAME_MAX as usize);
 const _: () = assert!(ebpf::limits::PACKET_MIN == flow::limits::FRAME_MIN as usize);
 const _: () = assert!(flow::limits::RULES_MAX <= RULES_WORK_MAX);

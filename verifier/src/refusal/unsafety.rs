@@ -39,30 +39,56 @@ pub enum UnsafeReason {
     ReturnsPointer,
     /// Arithmetic that no pointer may take part in.
     PointerArithmetic(Reg),
-    /// A number that is added to a packet pointer is not bounded to 0..=65535.
+    /// A number that is added to a pointer is not bounded: to 0..=65535 in the packet, to nearby
+    /// elsewhere.
     UnboundedOffset(Reg),
     /// A comparison that would reveal an address.
     PointerComparison(Reg),
-    /// The instruction is part of a loop.
+    /// A filter has a loop.
     BackEdge,
+    /// Nothing shows that the loop ends, or how soon.
+    UnboundedLoop,
     /// Control never comes here.
     UnreachableCode,
     /// No such helper.
     UnknownHelper(u32),
     /// This kind of program may not call the helper.
     HelperNotAllowed(u32),
-    /// The helper exists; its arguments cannot be proven yet.
-    HelperNotTaken(u32),
     /// A helper's argument is not what it takes.
     HelperArgument(Reg),
-    /// Local calls are not taken yet.
+    /// The size of a helper's memory is not bounded, or may be nothing.
+    HelperSize(Reg),
+    /// A filter calls no functions.
     LocalCall,
-    /// Indirect calls are not taken yet.
+    /// A function calls itself, through others or not.
+    Recursion,
+    /// Functions are nested deeper than `ebpf::limits::CALL_DEPTH`.
+    CallDepth,
+    /// A jump leads from one function into another.
+    SharedCode,
+    /// The number of the helper is not the same in every run, or a filter calls one.
     IndirectCall,
     /// Kernel functions do not exist here.
     KernelFunction(u32),
-    /// A 64-bit load of a map or a variable; not taken yet.
+    /// A 64-bit load of a map in a filter, or of something that does not exist here.
     MapReference,
+    /// The program has no such map.
+    UnknownMap(u32),
+    /// The values of this map have no place that is fixed.
+    NoDirectValue(u32),
+    /// An access leaves a map's value.
+    MapValueOutOfBounds {
+        /// The base register.
+        reg: Reg,
+        /// How far the access reaches from the value's first byte, in bytes.
+        end: i32,
+        /// The value's size, in bytes.
+        size: u32,
+    },
+    /// The result of a look-up is used before it is compared with 0.
+    NullNotChecked(Reg),
+    /// A pointer into what is gone: the packet before it was moved, or a function's frame.
+    StalePointer(Reg),
     /// An atomic operation on the packet or context.
     AtomicAccess(Reg),
     /// An atomic operation on the stack that is not aligned. Offset from `r10`, bytes.
@@ -105,8 +131,8 @@ impl UnsafeReason {
             ),
             Self::UnboundedOffset(reg) => (
                 reg,
-                "is added to a packet pointer and not bounded to 0..=65535; mask or compare it \
-                 first",
+                "is added to a pointer and not bounded, to 0..=65535 where that points into the packet; \
+                 mask or compare it first",
             ),
             Self::PointerComparison(reg) => (
                 reg,
@@ -114,6 +140,19 @@ impl UnsafeReason {
                  data_end or each other, unsigned, in 64 bits",
             ),
             Self::HelperArgument(reg) => (reg, "is not what this helper takes"),
+            Self::HelperSize(reg) => (
+                reg,
+                "is the size of memory for a helper and not bounded to what memory there is; \
+                 compare it first, also with 0 where that is not allowed",
+            ),
+            Self::NullNotChecked(reg) => {
+                (reg, "may be null; compare the result of the look-up with 0 first")
+            }
+            Self::StalePointer(reg) => (
+                reg,
+                "points to what is gone; load packet pointers again after the packet's bounds \
+                 moved, and keep none to a function's frame",
+            ),
             Self::AtomicAccess(reg) => (reg, "points to memory without atomic access"),
             _ => return None,
         })
@@ -139,21 +178,42 @@ impl UnsafeReason {
                  at 0, 4, 8, 12 and 16"
             ),
             Self::ReturnsPointer => f.write_str("r0 is a pointer at exit; return a number"),
-            Self::BackEdge => f.write_str("a loop ends here; loops are not taken yet"),
+            Self::BackEdge => f.write_str("a loop ends here; a filter has none"),
+            Self::UnboundedLoop => f.write_str(
+                "nothing shows that this loop ends; count something up or down to a bound that \
+                 is compared in every round",
+            ),
             Self::UnreachableCode => f.write_str("no path leads here"),
-            Self::UnknownHelper(id) => write!(f, "there is no helper {id}"),
+            Self::UnknownHelper(id) => match ebpf::helper::linux_name(id) {
+                Some(name) => write!(f, "there is no helper {name} ({id})"),
+                None => write!(f, "there is no helper {id}"),
+            },
             Self::HelperNotAllowed(id) => {
                 let name = ebpf::helper::by_id(id).map_or("this one", |helper| helper.name);
                 write!(f, "a filter calls no helpers, not even {name} ({id})")
             }
-            Self::HelperNotTaken(id) => {
-                let name = ebpf::helper::by_id(id).map_or("this one", |helper| helper.name);
-                write!(f, "calls of {name} ({id}) are not taken yet")
+            Self::LocalCall => f.write_str("a filter calls no functions"),
+            Self::Recursion => f.write_str("a function calls itself here"),
+            Self::CallDepth => {
+                write!(f, "functions are nested deeper here than {}", ebpf::limits::CALL_DEPTH)
             }
-            Self::LocalCall => f.write_str("local function calls are not taken yet"),
-            Self::IndirectCall => f.write_str("indirect calls are not taken yet"),
+            Self::SharedCode => {
+                f.write_str("a jump leads from one function into another; functions share no code")
+            }
+            Self::IndirectCall => {
+                f.write_str("the number of the helper must be known here, the same in every run")
+            }
             Self::KernelFunction(id) => write!(f, "there is no kernel function {id}"),
-            Self::MapReference => f.write_str("maps and variables are not taken yet"),
+            Self::MapReference => f.write_str("there is nothing of this kind to load here"),
+            Self::UnknownMap(map) => write!(f, "the program has no map {map}"),
+            Self::NoDirectValue(map) => write!(
+                f,
+                "only an array of one entry has a value at a fixed place; look up in map {map}"
+            ),
+            Self::MapValueOutOfBounds { reg, end, size } => {
+                let reg = reg.number();
+                write!(f, "r{reg} may reach byte {end} of a map's value of {size} bytes here")
+            }
             Self::UnalignedAtomic(at) => write!(f, "the atomic access at r10{at:+} is not aligned"),
             Self::Redirect => f.write_str("XDP_REDIRECT (4) is not an answer here; use XDP_TX"),
             Self::Malformed => f.write_str("the program is not what decoding promises"),
@@ -168,6 +228,9 @@ impl UnsafeReason {
             | Self::UnboundedOffset(_)
             | Self::PointerComparison(_)
             | Self::HelperArgument(_)
+            | Self::HelperSize(_)
+            | Self::NullNotChecked(_)
+            | Self::StalePointer(_)
             | Self::AtomicAccess(_) => Ok(()),
         }
     }

@@ -1,16 +1,18 @@
 //! What going one way at a branch teaches, and whether that way can be gone at all.
 //!
-//! Comparisons of numbers sharpen both numbers and every copy of them; a number that is a distance
-//! to the packet's end, and every comparison of a packet pointer with it, teach how long the packet
-//! is. Addresses do not wrap here: packet pointers stay within `PACKET_OFFSET_MAX` of the packet.
+//! Comparisons of numbers sharpen both numbers and everything known to be at a fixed distance from
+//! them; a number that is a distance to the packet's end, and every comparison of a packet pointer
+//! with it, teach how long the packet is. Addresses do not wrap here: packet pointers stay within
+//! `OFFSET_MAX` of the packet.
 
 use ebpf::{Cond, Operand, Reg, Width};
 
 use super::name::Name;
+use super::number::Num;
 use super::refine;
 use super::scalar::Scalar;
 use super::state::State;
-use super::value::{Place, Value};
+use super::value::{Pointer, Region, Value};
 
 /// A comparison as it stands in a branch.
 #[derive(Clone, Copy, Debug)]
@@ -29,48 +31,85 @@ pub(super) fn follow(state: &mut State, test: Test, holds: bool) -> bool {
         Operand::Imm(imm) => Value::Scalar(Scalar::constant(i64::from(imm).cast_unsigned())),
     };
     match (left, right) {
-        (Value::Scalar(a), Value::Scalar(b)) => numbers(state, test, holds, (a, b)),
-        (Value::Packet(place), Value::End) => {
-            relation(test.cond, holds, false).is_none_or(|it| measure(state, place, it))
+        (Value::Scalar(a), Value::Scalar(b)) => numbers(state, test, holds, (&a, &b)),
+        (Value::Pointer(pointer), Value::End) => {
+            relation(test.cond, holds, false).is_none_or(|it| measure(state, pointer, it))
         }
-        (Value::End, Value::Packet(place)) => {
-            relation(test.cond, holds, true).is_none_or(|it| measure(state, place, it))
+        (Value::End, Value::Pointer(pointer)) => {
+            relation(test.cond, holds, true).is_none_or(|it| measure(state, pointer, it))
         }
+        (Value::Pointer(a), Value::Pointer(b)) => pointers(test.cond, holds, &a, &b),
+        (Value::End, Value::End) => ordered(test.cond, holds, 0, 0),
+        (Value::Lookup(_, name), Value::Scalar(_)) | (Value::Scalar(_), Value::Lookup(_, name)) => {
+            state.learn_null(name, (test.cond == Cond::Eq) == holds);
+            true
+        }
+        (_, Value::Scalar(_)) => (test.cond == Cond::Ne) == holds,
+        (Value::Scalar(_), _) => (test.cond == Cond::Ne) == holds,
         _ => true,
     }
 }
 
-fn numbers(state: &mut State, test: Test, holds: bool, (a, b): (Scalar, Scalar)) -> bool {
-    let Some((left, right)) = refine::branch(test.width, test.cond, holds, a, b) else {
+fn numbers(state: &mut State, test: Test, holds: bool, (a, b): (&Scalar, &Scalar)) -> bool {
+    // A value and itself, or what is at a fixed distance from it.
+    if a.name == b.name && test.width == Width::W64 && matches!(test.cond, Cond::Eq | Cond::Ne) {
+        return ((a.delta == b.delta) == (test.cond == Cond::Eq)) == holds;
+    }
+    if a.name == b.name && a.delta == b.delta {
+        let same = matches!(test.cond, Cond::Eq | Cond::Ge | Cond::Le | Cond::Sge | Cond::Sle);
+        return test.cond == Cond::Set || same == holds;
+    }
+    let Some((left, right)) = refine::branch(test.width, test.cond, holds, a.num, b.num) else {
         return false;
     };
-    // One register compared with itself has one refinement; the other is not lost by dropping it.
-    state.set(test.dst, Value::Scalar(left));
-    state.learn(left.name, left);
-    let mut feasible = measure_distance(state, left);
-    if let Operand::Reg(src) = test.src
-        && src != test.dst
-        && (right.name != left.name || right.name == Name::NONE)
-    {
-        state.set(src, Value::Scalar(right));
-        state.learn(right.name, right);
-        feasible = measure_distance(state, right) && feasible;
-    }
-    feasible
+    learn(state, a, left) && learn(state, b, right)
 }
 
-/// A number that is the distance to the end says how long the packet is.
-fn measure_distance(state: &mut State, number: Scalar) -> bool {
-    let Some(distance) = number.distance else { return true };
-    if let Some(least) = number.smin.checked_add(distance.bytes) {
+/// The number is one of these; so a distance to the end says how long the packet is.
+fn learn(state: &mut State, before: &Scalar, num: Num) -> bool {
+    if num == before.num {
+        return true;
+    }
+    if !state.learn(&Scalar { num, ..*before }) {
+        return false;
+    }
+    let Some(distance) = before.distance else { return true };
+    if let Some(least) = num.smin.checked_add(distance.bytes) {
         state.reaches(distance.base, least);
     }
-    if distance.base == Name::DATA
-        && let Some(most) = number.smax.checked_add(distance.bytes)
+    if distance.base == Name::ZERO
+        && let Some(most) = num.smax.checked_add(distance.bytes)
     {
         state.length.1 = state.length.1.min(most);
     }
     state.length.0 <= state.length.1
+}
+
+/// Two pointers into one region: what their distance says, if that is known.
+fn pointers(cond: Cond, holds: bool, a: &Pointer, b: &Pointer) -> bool {
+    if a.base == b.base {
+        return ordered(cond, holds, a.bytes, b.bytes);
+    }
+    // All pairs come out one way.
+    let always = [(a.least(), b.most()), (a.most(), b.least())];
+    always.into_iter().any(|(a, b)| ordered(cond, holds, a, b)) || !strict(cond)
+}
+
+/// Whether the ends of two ranges decide a comparison.
+const fn strict(cond: Cond) -> bool {
+    matches!(cond, Cond::Gt | Cond::Ge | Cond::Lt | Cond::Le)
+}
+
+fn ordered(cond: Cond, holds: bool, a: i64, b: i64) -> bool {
+    match cond {
+        Cond::Eq => (a == b) == holds,
+        Cond::Ne => (a != b) == holds,
+        Cond::Gt => (a > b) == holds,
+        Cond::Ge => (a >= b) == holds,
+        Cond::Lt => (a < b) == holds,
+        Cond::Le => (a <= b) == holds,
+        _ => true,
+    }
 }
 
 /// How a packet pointer stands to the packet's end.
@@ -105,26 +144,29 @@ const fn relation(cond: Cond, holds: bool, flipped: bool) -> Option<Relation> {
 }
 
 /// Learns the packet's length from one of its pointers. `false`: no packet is so.
-fn measure(state: &mut State, place: Place, relation: Relation) -> bool {
+fn measure(state: &mut State, pointer: Pointer, relation: Relation) -> bool {
+    if pointer.region != Region::Packet {
+        return true;
+    }
     match relation {
-        Relation::NotPast => at_least(state, place, 0),
-        Relation::Before => at_least(state, place, 1),
-        Relation::NotBefore => at_most(state, place, 0),
-        Relation::Past => at_most(state, place, 1),
-        Relation::At => at_least(state, place, 0) && at_most(state, place, 0),
+        Relation::NotPast => at_least(state, pointer, 0),
+        Relation::Before => at_least(state, pointer, 1),
+        Relation::NotBefore => at_most(state, pointer, 0),
+        Relation::Past => at_most(state, pointer, 1),
+        Relation::At => at_least(state, pointer, 0) && at_most(state, pointer, 0),
     }
 }
 
 /// The end is at least `more` bytes behind the pointer.
-fn at_least(state: &mut State, place: Place, more: i64) -> bool {
-    state.reaches(place.base, place.bytes + more);
-    state.reaches(Name::DATA, place.least() + more);
+fn at_least(state: &mut State, pointer: Pointer, more: i64) -> bool {
+    state.reaches(pointer.base, pointer.bytes + more);
+    state.reaches(Name::ZERO, pointer.least() + more);
     state.length.0 <= state.length.1
 }
 
 /// The end is at least `less` bytes before the pointer.
-fn at_most(state: &mut State, place: Place, less: i64) -> bool {
-    state.length.1 = state.length.1.min(place.most() - less);
-    let known = state.span(place.base).unwrap_or(i64::MIN);
-    state.length.0 <= state.length.1 && known <= place.bytes - less
+fn at_most(state: &mut State, pointer: Pointer, less: i64) -> bool {
+    state.length.1 = state.length.1.min(pointer.most() - less);
+    let known = state.span(pointer.base).unwrap_or(i64::MIN);
+    state.length.0 <= state.length.1 && known <= pointer.bytes - less
 }

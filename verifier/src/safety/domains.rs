@@ -16,8 +16,8 @@ use ebpf::{AluOp, ByteOrder, Cond, Size, Width};
 
 use super::arith;
 use super::bits::Bits;
+use super::number::Num;
 use super::refine;
-use super::scalar::Scalar;
 
 const WIDTHS: [Width; 2] = [Width::W32, Width::W64];
 const NARROW: [Size; 3] = [Size::B1, Size::B2, Size::B4];
@@ -48,32 +48,32 @@ pub struct Query {
 }
 
 /// Every set over `1 << bits` neighbouring numbers at one place.
-fn world(place: u64, bits: u32) -> Vec<Scalar> {
+fn world(place: u64, bits: u32) -> Vec<Num> {
     let (count, start) = (1u64 << bits, place.wrapping_sub(1 << (bits - 1)));
     let numbers: Vec<u64> = (0..count).map(|at| start.wrapping_add(at)).collect();
     let mut sets = Vec::new();
     for (index, &a) in numbers.iter().enumerate() {
         for &b in numbers.get(index..).unwrap_or_default() {
-            sets.push(Scalar::unsigned(a.min(b), a.max(b)));
+            sets.push(Num::unsigned(a.min(b), a.max(b)));
             let (a, b) = (a.cast_signed(), b.cast_signed());
-            sets.push(Scalar::signed(a.min(b), a.max(b)));
+            sets.push(Num::signed(a.min(b), a.max(b)));
         }
     }
     for value in 0..count {
         for unknown in (0..count).filter(|unknown| unknown & value == 0) {
             let high = place & !(count - 1);
-            sets.push(Scalar::of_bits(Bits { value: high | value, unknown }));
+            sets.push(Num::of_bits(Bits { value: high | value, unknown }));
         }
     }
     // Some that are wide: the whole, halves, and a wide one with holes.
-    sets.push(Scalar::UNKNOWN);
-    sets.push(Scalar::unsigned(0, place));
-    sets.push(Scalar::of_bits(Bits { value: place & 1, unknown: !1 & !(place & 1) }));
+    sets.push(Num::UNKNOWN);
+    sets.push(Num::unsigned(0, place));
+    sets.push(Num::of_bits(Bits { value: place & 1, unknown: !1 & !(place & 1) }));
     sets
 }
 
 /// Members that are tried: all near the place, and the ends.
-fn members(set: &Scalar, places: [u64; 2], bits: u32) -> Vec<u64> {
+fn members(set: &Num, places: [u64; 2], bits: u32) -> Vec<u64> {
     let half = 1u64 << (bits - 1);
     let near = places
         .into_iter()
@@ -114,7 +114,7 @@ fn note(done: &mut Exhausted, holds: bool, text: impl FnOnce() -> String) {
     }
 }
 
-fn unary(done: &mut Exhausted, a: Scalar, xs: &[u64]) {
+fn unary(done: &mut Exhausted, a: Num, xs: &[u64]) {
     for &(ref name, set, of) in &unaries(a) {
         done.operations += 1;
         for &x in xs {
@@ -125,7 +125,7 @@ fn unary(done: &mut Exhausted, a: Scalar, xs: &[u64]) {
     }
 }
 
-fn binary(done: &mut Exhausted, (a, xs): (Scalar, &[u64]), (b, ys): (Scalar, &[u64])) {
+fn binary(done: &mut Exhausted, (a, xs): (Num, &[u64]), (b, ys): (Num, &[u64])) {
     for width in WIDTHS {
         for op in AluOp::ALL {
             done.operations += 1;
@@ -151,7 +151,7 @@ fn binary(done: &mut Exhausted, (a, xs): (Scalar, &[u64]), (b, ys): (Scalar, &[u
         }
     }
     done.operations += 2;
-    let (join, both) = (a.join(b), a.intersect(b));
+    let (join, both) = (a.join(&b), a.intersect(&b));
     for &x in xs {
         note(done, join.contains(x), || format!("join of {a:x?} {b:x?} lacks {x:#x}"));
         let kept = !b.contains(x) || both.is_some_and(|both| both.contains(x));
@@ -209,7 +209,7 @@ fn swapped(order: ByteOrder, bits: u8) -> String {
     if bits == 64 { whole } else { format!("((_ zero_extend {}) {whole})", 64 - bits) }
 }
 
-fn unaries(a: Scalar) -> Vec<(String, Scalar, Unary)> {
+fn unaries(a: Num) -> Vec<(String, Num, Unary)> {
     let mut all = Vec::new();
     for width in WIDTHS {
         all.push((format!("Neg {width:?}"), arith::neg(width, a), Unary::Neg(width)));
@@ -252,25 +252,25 @@ impl Random {
     }
 
     /// A set as proofs make them: one view, or two that meet.
-    fn set(&mut self) -> Scalar {
+    fn set(&mut self) -> Num {
         let one = self.view();
         if self.next() & 1 == 0 {
             return one;
         }
-        one.intersect(self.view()).unwrap_or(one)
+        one.intersect(&self.view()).unwrap_or(one)
     }
 
-    fn view(&mut self) -> Scalar {
+    fn view(&mut self) -> Num {
         let (a, b) = (self.number(), self.number());
         match self.next() % 5 {
-            0 => Scalar::constant(a),
-            1 => Scalar::unsigned(a.min(b), a.max(b)),
+            0 => Num::constant(a),
+            1 => Num::unsigned(a.min(b), a.max(b)),
             2 => {
                 let (a, b) = (a.cast_signed(), b.cast_signed());
-                Scalar::signed(a.min(b), a.max(b))
+                Num::signed(a.min(b), a.max(b))
             }
-            3 => Scalar::of_bits(Bits { value: a & !b, unknown: b }),
-            _ => Scalar::UNKNOWN,
+            3 => Num::of_bits(Bits { value: a & !b, unknown: b }),
+            _ => Num::UNKNOWN,
         }
     }
 }
@@ -307,7 +307,7 @@ pub fn queries(seed: u64, count: usize) -> Vec<Query> {
 
 const DECLARE: &str = "(declare-const x (_ BitVec 64))(declare-const y (_ BitVec 64))";
 
-fn operation(width: Width, op: AluOp, a: Scalar, b: Scalar) -> Query {
+fn operation(width: Width, op: AluOp, a: Num, b: Num) -> Query {
     let set = arith::alu(width, op, a, b);
     let text = format!(
         "{DECLARE}{}{}(assert (not {}))",
@@ -319,7 +319,7 @@ fn operation(width: Width, op: AluOp, a: Scalar, b: Scalar) -> Query {
     Query { name: format!("{op:?} {width:?}"), about, text }
 }
 
-fn decision(width: Width, cond: Cond, holds: bool, [a, b]: [Scalar; 2]) -> Query {
+fn decision(width: Width, cond: Cond, holds: bool, [a, b]: [Num; 2]) -> Query {
     let sides = refine::branch(width, cond, holds, a, b);
     let inside = sides
         .map_or("false".into(), |(a, b)| format!("(and {} {})", inside(&a, "x"), inside(&b, "y")));
@@ -334,7 +334,7 @@ fn decision(width: Width, cond: Cond, holds: bool, [a, b]: [Scalar; 2]) -> Query
     Query { name: format!("{cond:?} {width:?}"), about, text }
 }
 
-fn assert_in(set: &Scalar, term: &str) -> String {
+fn assert_in(set: &Num, term: &str) -> String {
     format!("(assert {})", inside(set, term))
 }
 
@@ -342,17 +342,26 @@ fn number(value: u64) -> String {
     format!("#x{value:016x}")
 }
 
+fn half(value: u32) -> String {
+    format!("#x{value:08x}")
+}
+
 /// That a term is a member.
-fn inside(set: &Scalar, term: &str) -> String {
+fn inside(set: &Num, term: &str) -> String {
     format!(
-        "(let ((v {term})) (and (= (bvand v {}) {}) (bvule {} v) (bvule v {}) (bvsle {} v) \
-         (bvsle v {})))",
+        "(let ((v {term})) (let ((w ((_ extract 31 0) v))) (and (= (bvand v {}) {}) (bvule {} v) \
+         (bvule v {}) (bvsle {} v) (bvsle v {}) (bvule {} w) (bvule w {}) (bvsle {} w) \
+         (bvsle w {}))))",
         number(!set.bits.unknown),
         number(set.bits.value),
         number(set.umin),
         number(set.umax),
         number(set.smin.cast_unsigned()),
         number(set.smax.cast_unsigned()),
+        half(set.low.0),
+        half(set.low.1),
+        half(set.slow.0.cast_unsigned()),
+        half(set.slow.1.cast_unsigned()),
     )
 }
 

@@ -1,53 +1,65 @@
 //! Effects: what each instruction does to the state, once its obligations are met.
 //!
-//! Jumps and branches have none here: which way they go is [`super::branch`]'s. Where an effect
-//! meets a state that the obligations exclude, the result cannot be used at all.
+//! Branches and the ways into and out of local functions have none here: which way they go is
+//! [`super::branch`]'s and [`super::engine`]'s. Where an effect meets a state that the obligations
+//! exclude, the result cannot be used at all.
 
-use ebpf::helper::Return;
-use ebpf::{AluOp, CallTarget, Imm64, Insn, Operand, Reg, Size, Width, context, helper};
+use ebpf::{AluOp, AtomicOp, CallTarget, Imm64, Insn, Operand, Program, Reg, Size, Width, context};
 
+use super::access::index;
 use super::arith;
-use super::entail::stack_moved;
-use super::name::Name;
+use super::name::Names;
+use super::number::Num;
+use super::returns;
 use super::scalar::{Distance, Scalar};
-use super::stack::{self, Found};
+use super::stack::Found;
 use super::state::State;
-use super::value::Value;
+use super::value::{Pointer, Region, Value};
 
-/// Changes `state` as the instruction at `pc` does.
-pub(super) fn apply(state: &mut State, pc: u32, insn: &Insn) {
+/// Changes `state` as the instruction does.
+pub(super) fn apply(program: &Program, state: &mut State, names: &mut Names, insn: &Insn) {
     match *insn {
         Insn::Alu { width, op, dst, src } => {
-            let value = computed(state, pc, (width, op), dst, src);
+            let value = computed(state, names, (width, op), dst, src);
             state.set(dst, value);
         }
-        Insn::Neg { width, dst } => unary(state, pc, dst, dst, |a| arith::neg(width, a)),
+        Insn::Neg { width, dst } => unary(state, names, (dst, dst), |a| arith::neg(width, a)),
         Insn::MovSx { width, from, dst, src } => {
-            unary(state, pc, dst, src, |a| arith::sign_extend(width, from, a));
+            unary(state, names, (dst, src), |a| arith::sign_extend(width, from, a));
         }
         Insn::Endian { order, bits, dst } => {
-            unary(state, pc, dst, dst, |a| arith::endian(order, bits, a));
+            unary(state, names, (dst, dst), |a| arith::endian(order, bits, a));
         }
         Insn::LoadImm64 { dst, imm } => state.set(dst, immediate(imm)),
         Insn::Load { size, signed, dst, base, offset } => {
-            let value = loaded(state, pc, (size, signed), base, offset.into());
+            let value = loaded(state, names, (size, signed), base, offset.into());
             state.set(dst, value);
         }
         Insn::Store { size, base, offset, src } => {
             let value = source(state, src);
-            store(state, size, base, offset.into(), value);
+            store(state, names, size, (base, offset.into()), value);
         }
         Insn::Atomic { size, op, fetch, base, offset, src } => {
-            store(state, size, base, offset.into(), Value::Scalar(Scalar::UNKNOWN));
-            let old = arith::loaded(size, false).named(Name::made_at(pc));
+            let old = loaded(state, names, (size, false), base, offset.into());
+            let changed = Scalar::new(arith::loaded(size, false), names);
+            store(state, names, size, (base, offset.into()), Value::Scalar(changed));
             match (op, fetch) {
-                (ebpf::AtomicOp::Cmpxchg, _) => state.set(Reg::R0, Value::Scalar(old)),
-                (_, true) => state.set(src, Value::Scalar(old)),
+                (AtomicOp::Cmpxchg, _) => state.set(Reg::R0, old),
+                (_, true) => state.set(src, old),
                 (_, false) => {}
             }
         }
-        Insn::Call { target } => call(state, pc, target),
-        Insn::LoadImm64High | Insn::Jump { .. } | Insn::Branch { .. } | Insn::Exit => {}
+        Insn::Call { target: CallTarget::Helper(id) } => returns::helper(program, state, names, id),
+        Insn::Call { target: CallTarget::Register(reg) } => {
+            if let Ok(id) = super::entail::helper_in(state, reg) {
+                returns::helper(program, state, names, id);
+            }
+        }
+        Insn::Call { .. }
+        | Insn::LoadImm64High
+        | Insn::Jump { .. }
+        | Insn::Branch { .. }
+        | Insn::Exit => {}
     }
 }
 
@@ -61,119 +73,180 @@ fn source(state: &State, operand: Operand) -> Value {
 fn immediate(imm: Imm64) -> Value {
     match imm {
         Imm64::Value(value) => Value::Scalar(Scalar::constant(value)),
-        _ => Value::Mixed,
+        Imm64::MapFd(map) => Value::Map(map),
+        Imm64::MapValue { fd, offset } => {
+            let first = Pointer::first(Region::Map(fd));
+            Value::Pointer(Pointer { bytes: offset.into(), ..first })
+        }
+        Imm64::Other { .. } => Value::Mixed,
     }
 }
 
-fn computed(state: &State, pc: u32, (width, op): (Width, AluOp), dst: Reg, src: Operand) -> Value {
-    let name = Name::made_at(pc);
+fn computed(
+    state: &State,
+    names: &mut Names,
+    (width, op): (Width, AluOp),
+    dst: Reg,
+    src: Operand,
+) -> Value {
     let right = source(state, src);
     if op == AluOp::Mov && width == Width::W64 {
         return right;
     }
     match (state.get(dst), right) {
         (_, Value::Scalar(b)) if op == AluOp::Mov => {
-            Value::Scalar(renamed(arith::alu(width, op, b, b), &[b], name))
+            // Cutting off what is zero anyway leaves the same number.
+            let same = b.num.fits32();
+            Value::Scalar(if same { b } else { Scalar::new(b.num.low32(), names) })
         }
         (Value::Scalar(a), Value::Scalar(b)) => {
-            let result = arith::alu(width, op, a, b);
-            let distance = shifted_distance(width, op, &a, &b);
-            Value::Scalar(Scalar { distance, ..renamed(result, &[], name) })
+            Value::Scalar(numbers(names, (width, op), &a, &b, src == Operand::Reg(dst)))
         }
-        (Value::Packet(place), Value::Packet(other)) => Value::Scalar(place.minus(other)),
-        (Value::End, Value::Packet(place)) => {
-            Value::Scalar(place.to_end(state.length.0, state.length.1).named(name))
-        }
-        (Value::Packet(place), Value::Scalar(by)) | (Value::Scalar(by), Value::Packet(place)) => {
+        (Value::Pointer(a), Value::Pointer(b)) => Value::Scalar(a.minus(b, names)),
+        (Value::End, Value::Pointer(pointer)) => Value::Scalar(pointer.to_end(state.length, names)),
+        (Value::Pointer(pointer), Value::Scalar(by))
+        | (Value::Scalar(by), Value::Pointer(pointer)) => {
             let moved = match op {
-                AluOp::Add => place.moved(&by, name),
-                _ => place.moved_back(&by),
+                AluOp::Add => pointer.moved(&by, names),
+                _ => pointer.moved_back(&by, names),
             };
-            moved.map_or(Value::Mixed, Value::Packet)
-        }
-        (Value::Stack(offset), Value::Scalar(by)) | (Value::Scalar(by), Value::Stack(offset)) => {
-            stack_moved(op, offset, &by).map_or(Value::Mixed, Value::Stack)
+            moved.map_or(Value::Mixed, Value::Pointer)
         }
         _ => Value::Mixed,
     }
 }
 
-/// The result under a name of its own, unless it is one of the operands unchanged.
-fn renamed(result: Scalar, operands: &[Scalar], name: Name) -> Scalar {
-    if operands.contains(&result) { result } else { result.anonymous().named(name) }
+/// The result keeps the name of an operand that it is at a fixed distance from.
+fn numbers(
+    names: &mut Names,
+    (width, op): (Width, AluOp),
+    a: &Scalar,
+    b: &Scalar,
+    one_register: bool,
+) -> Scalar {
+    if one_register && matches!(op, AluOp::Sub | AluOp::Xor) {
+        return Scalar::constant(0);
+    }
+    let num = arith::alu(width, op, a.num, b.num);
+    if num.as_constant().is_some() {
+        return Scalar::new(num, names);
+    }
+    let (known, by) = match (op, a.as_constant(), b.as_constant()) {
+        (AluOp::Add, None, Some(by)) => (a, by),
+        (AluOp::Add, Some(by), None) => (b, by),
+        (AluOp::Sub, None, Some(by)) => (a, by.wrapping_neg()),
+        // Neutral operands.
+        (AluOp::Or | AluOp::Xor | AluOp::Lsh | AluOp::Rsh | AluOp::Arsh, None, Some(0)) => (a, 0),
+        (AluOp::Mul | AluOp::Div, None, Some(1)) => (a, 0),
+        (AluOp::And | AluOp::Mod, None, Some(_)) if num == a.num => (a, 0),
+        _ => return Scalar::new(num, names),
+    };
+    let by = match width {
+        Width::W64 => by,
+        Width::W32 => i64::from(by as u32 as i32).cast_unsigned(),
+    };
+    if width == Width::W32 && !keeps_distance(&known.num, by.cast_signed()) {
+        return Scalar::new(num, names);
+    }
+    if matches!(op, AluOp::And | AluOp::Mod) && !unchanged(op, &known.num, b) {
+        return Scalar::new(num, names);
+    }
+    let delta = known.delta.wrapping_add(by);
+    Scalar { num, delta, distance: shifted(known, by), ..*known }
 }
 
-/// The distance to the packet's end that is left after a constant is added or subtracted.
-fn shifted_distance(width: Width, op: AluOp, a: &Scalar, b: &Scalar) -> Option<Distance> {
-    let by = b.as_constant()?.cast_signed();
-    let distance = a.distance.filter(|_| width == Width::W64)?;
-    let bytes = match op {
-        AluOp::Add => distance.bytes.checked_sub(by)?,
-        AluOp::Sub => distance.bytes.checked_add(by)?,
-        _ => return None,
-    };
+/// Whether a 32-bit addition is the 64-bit one: the number has no upper half, and gets none.
+fn keeps_distance(known: &Num, by: i64) -> bool {
+    known.fits32()
+        && known.umin.checked_add_signed(by).is_some()
+        && known.umax.checked_add_signed(by).is_some_and(|most| most <= u64::from(u32::MAX))
+}
+
+/// Whether masking, or taking a remainder, leaves every such number as it is.
+fn unchanged(op: AluOp, known: &Num, by: &Scalar) -> bool {
+    match by.as_constant() {
+        Some(mask) if op == AluOp::And => known.bits.max() & !mask == 0,
+        Some(divisor) => known.umax < divisor,
+        None => false,
+    }
+}
+
+/// The distance to the packet's end that is left after a constant is added.
+fn shifted(number: &Scalar, by: u64) -> Option<Distance> {
+    let distance = number.distance?;
+    let bytes = distance.bytes.checked_sub(by.cast_signed())?;
     // A constant may be as large as it likes; a distance that says something is small.
     const FAR: i64 = 1 << 32;
     (-FAR..=FAR).contains(&bytes).then_some(Distance { bytes, ..distance })
 }
 
-fn unary(state: &mut State, pc: u32, dst: Reg, src: Reg, of: impl Fn(Scalar) -> Scalar) {
+fn unary(state: &mut State, names: &mut Names, (dst, src): (Reg, Reg), of: impl Fn(Num) -> Num) {
     let value = match state.get(src) {
-        Value::Scalar(a) => Value::Scalar(renamed(of(a), &[a], Name::made_at(pc))),
+        Value::Scalar(a) => Value::Scalar(Scalar::new(of(a.num), names)),
         _ => Value::Mixed,
     };
     state.set(dst, value);
 }
 
-fn loaded(state: &State, pc: u32, (size, signed): (Size, bool), base: Reg, offset: i64) -> Value {
-    let bytes = Value::Scalar(arith::loaded(size, signed).named(Name::made_at(pc)));
+fn loaded(
+    state: &State,
+    names: &mut Names,
+    (size, signed): (Size, bool),
+    base: Reg,
+    offset: i64,
+) -> Value {
+    let any = arith::loaded(size, signed);
     match state.get(base) {
-        Value::Packet(_) => bytes,
         Value::Context => match context::Field::at(offset) {
             Some(context::Field::Data | context::Field::DataMeta) => {
-                Value::Packet(super::value::Place::START)
+                Value::Pointer(Pointer::first(Region::Packet))
             }
             Some(context::Field::DataEnd) => Value::End,
-            Some(_) => bytes,
+            Some(_) => Value::Scalar(Scalar::new(any, names)),
             None => Value::Mixed,
         },
-        Value::Stack(at) => match stack::locate(at + offset, size.bytes()) {
-            Ok(start) => match state.stack.find(start, size.bytes()) {
-                Found::Whole(value) => value,
-                Found::Bytes => bytes,
-                Found::PartOfPointer | Found::Hole => Value::Mixed,
-            },
-            Err(_) => Value::Mixed,
-        },
+        Value::Pointer(pointer @ Pointer { region: Region::Stack(frame), .. }) => {
+            let Some(at) = pointer.constant() else {
+                return Value::Scalar(Scalar::new(any, names));
+            };
+            match state.stack.find(index(frame, at + offset), size.bytes()) {
+                Found::Value(Value::Scalar(number)) if signed => {
+                    let wide = arith::sign_extend(Width::W64, size, number.num);
+                    let same = wide == number.num && number.num.smin >= 0;
+                    Value::Scalar(if same { number } else { Scalar::new(wide, names) })
+                }
+                Found::Value(value) => value,
+                Found::Bytes(num) if signed => {
+                    Value::Scalar(Scalar::new(arith::sign_extend(Width::W64, size, num), names))
+                }
+                Found::Bytes(num) => Value::Scalar(Scalar::new(num, names)),
+                Found::PartOfPointer | Found::Hole(_) => Value::Mixed,
+            }
+        }
+        Value::Pointer(_) => Value::Scalar(Scalar::new(any, names)),
         _ => Value::Mixed,
     }
 }
 
-/// A store to the packet changes no fact: nothing is remembered of its content.
-fn store(state: &mut State, size: Size, base: Reg, offset: i64, value: Value) {
-    let Value::Stack(at) = state.get(base) else { return };
-    let Ok(start) = stack::locate(at + offset, size.bytes()) else { return };
-    if size == Size::B8 && start.is_multiple_of(8) {
-        state.stack.store_whole(start, value);
-    } else {
-        state.stack.store_bytes(start, size.bytes());
+/// A store to the packet or to a map changes no fact: nothing is remembered of their content.
+fn store(
+    state: &mut State,
+    names: &mut Names,
+    size: Size,
+    (base, offset): (Reg, i64),
+    value: Value,
+) {
+    let Value::Pointer(pointer) = state.get(base) else { return };
+    let Region::Stack(frame) = pointer.region else { return };
+    let (first, last) = (pointer.least() + offset, pointer.most() + offset);
+    let start = index(frame, first);
+    match (pointer.constant(), value) {
+        (Some(_), Value::Scalar(number)) => state.stack.store(start, size, number, names),
+        (Some(_), pointer) => state.stack.store_pointer(start, pointer),
+        // Somewhere in a range: none of it is certainly written, all of it may be.
+        (None, _) => {
+            let most = (last - first).unsigned_abs() as usize + size.bytes();
+            state.stack.store_unknown(start, 0, most, names);
+        }
     }
-}
-
-/// The result is in `r0`, the argument registers are lost.
-fn call(state: &mut State, pc: u32, target: CallTarget) {
-    let returns = match target {
-        CallTarget::Helper(id) => helper::by_id(id).map(|helper| helper.returns),
-        _ => None,
-    };
-    for reg in Reg::ALL.into_iter().skip(1).take(5) {
-        state.set(reg, Value::Uninit);
-    }
-    let name = Name::made_at(pc);
-    let value = match returns {
-        Some(Return::Scalar | Return::Status) => Value::Scalar(Scalar::UNKNOWN.named(name)),
-        Some(Return::Scalar32) => Value::Scalar(arith::loaded(Size::B4, false).named(name)),
-        Some(Return::MapValueOrNull) | None => Value::Mixed,
-    };
-    state.set(Reg::R0, value);
 }

@@ -3,41 +3,48 @@
 //! One function for each [`Need`]. Each says yes only where the state proves it; everything else is
 //! a refusal with the reason.
 
-use ebpf::helper::{self, Arg};
-use ebpf::{AluOp, Cond, Kind, Operand, Reg, Width, context};
+use ebpf::{AluOp, Cond, Kind, Operand, Program, Reg, Width, context};
 
-use super::name::Name;
-use super::require::{Access, Need};
+use super::access;
+use super::argument;
+use super::name::Names;
+use super::require::{self, Access, Need};
 use super::scalar::Scalar;
-use super::stack::{self, Found};
 use super::state::State;
-use super::value::{Place, Value};
-use crate::limits::STACK_OFFSET_MAX;
+use super::value::{Pointer, Region, Value};
 use crate::refusal::UnsafeReason;
 
-type Verdict = Result<(), UnsafeReason>;
+pub(super) type Verdict = Result<(), UnsafeReason>;
 
-/// Whether `need` holds in `state`, in a program of this kind.
-pub(super) fn check(kind: Kind, state: &State, need: Need) -> Verdict {
+/// Whether `need` holds in `state`, in this program.
+pub(super) fn check(program: &Program, state: &State, need: Need) -> Verdict {
     match need {
         Need::Written(reg) => written(state, reg).map(|_| ()),
         Need::Number(reg) => number(state, reg, UnsafeReason::PointerArithmetic(reg)).map(|_| ()),
-        Need::Arithmetic(width, op, dst, src) => arithmetic(state, width, op, dst, src),
-        Need::Comparison(width, cond, dst, src) => comparison(state, width, cond, dst, src),
-        Need::Readable(access) => readable(state, access),
-        Need::Writable(access) => writable(kind, state, access),
+        Need::Arithmetic(width, op, dst, src) => arithmetic(state, (width, op), dst, src),
+        Need::Comparison(width, cond, dst, src) => comparison(state, (width, cond), dst, src),
+        Need::Readable(access) => readable(program, state, access),
+        Need::Writable(access) => writable(program, state, access),
         Need::Storable(access, src) => storable(state, access, src),
-        Need::Atomic(access) => atomic(kind, state, access),
-        Need::Helper(id) => arguments(state, id),
-        Need::Result(reg) => result(kind, state, reg),
+        Need::Atomic(access) => atomic(program, state, access),
+        Need::Map(map) => argument::map_exists(program, map),
+        Need::MapByte(map, offset) => argument::map_byte(program, map, offset),
+        Need::Helper(id) => argument::helper(program, state, id),
+        Need::HelperIn(reg) => {
+            let id = helper_in(state, reg)?;
+            check(program, state, require::helper(program.kind(), id))
+        }
+        Need::Result(reg) => result(program.kind(), state, reg),
         Need::Never(reason) => Err(reason),
     }
 }
 
-fn written(state: &State, reg: Reg) -> Result<Value, UnsafeReason> {
+/// The value of a register that may be used.
+pub(super) fn written(state: &State, reg: Reg) -> Result<Value, UnsafeReason> {
     match state.get(reg) {
         Value::Uninit => Err(UnsafeReason::UninitialisedRegister(reg)),
         Value::Mixed => Err(UnsafeReason::MixedRegister(reg)),
+        Value::Stale => Err(UnsafeReason::StalePointer(reg)),
         value => Ok(value),
     }
 }
@@ -49,6 +56,12 @@ fn number(state: &State, reg: Reg, otherwise: UnsafeReason) -> Result<Scalar, Un
     }
 }
 
+/// The helper whose number is in a register, the same in every run.
+pub(super) fn helper_in(state: &State, reg: Reg) -> Result<u32, UnsafeReason> {
+    let number = number(state, reg, UnsafeReason::IndirectCall)?;
+    number.as_constant().and_then(|id| u32::try_from(id).ok()).ok_or(UnsafeReason::IndirectCall)
+}
+
 fn operand(state: &State, operand: Operand) -> Result<Value, UnsafeReason> {
     match operand {
         Operand::Reg(reg) => written(state, reg),
@@ -56,7 +69,7 @@ fn operand(state: &State, operand: Operand) -> Result<Value, UnsafeReason> {
     }
 }
 
-fn arithmetic(state: &State, width: Width, op: AluOp, dst: Reg, src: Operand) -> Verdict {
+fn arithmetic(state: &State, (width, op): (Width, AluOp), dst: Reg, src: Operand) -> Verdict {
     let right = operand(state, src)?;
     let blamed = match src {
         Operand::Reg(reg) if !matches!(right, Value::Scalar(_)) => reg,
@@ -66,57 +79,48 @@ fn arithmetic(state: &State, width: Width, op: AluOp, dst: Reg, src: Operand) ->
     if op == AluOp::Mov {
         return if matches!(right, Value::Scalar(_)) { Ok(()) } else { refused };
     }
+    let counted = match src {
+        Operand::Reg(reg) => reg,
+        Operand::Imm(_) => dst,
+    };
     match (written(state, dst)?, right) {
         (Value::Scalar(_), Value::Scalar(_)) => Ok(()),
+        (Value::Lookup(..), _) => Err(UnsafeReason::NullNotChecked(dst)),
+        (_, Value::Lookup(..)) => Err(UnsafeReason::NullNotChecked(blamed)),
         _ if width == Width::W32 => refused,
-        (Value::Packet(place), Value::Scalar(by)) => {
-            let counted = match src {
-                Operand::Reg(reg) => reg,
-                Operand::Imm(_) => dst,
-            };
-            moves_near(op, place, &by, counted).unwrap_or(refused)
+        (Value::Pointer(pointer), Value::Scalar(by)) => moves(op, pointer, &by, counted, refused),
+        (Value::Scalar(by), Value::Pointer(pointer)) if op == AluOp::Add => {
+            moves(op, pointer, &by, dst, refused)
         }
-        (Value::Scalar(by), Value::Packet(place)) if op == AluOp::Add => {
-            moves_near(op, place, &by, dst).unwrap_or(refused)
+        (Value::Pointer(a), Value::Pointer(b)) if op == AluOp::Sub && comparable(&a, &b) => Ok(()),
+        (Value::End, Value::Pointer(Pointer { region: Region::Packet, .. }))
+            if op == AluOp::Sub =>
+        {
+            Ok(())
         }
-        (Value::Stack(offset), Value::Scalar(by)) => match stack_moved(op, offset, &by) {
-            Some(_) => Ok(()),
-            None => refused,
-        },
-        (Value::Scalar(by), Value::Stack(offset)) if op == AluOp::Add => {
-            match stack_moved(op, offset, &by) {
-                Some(_) => Ok(()),
-                None => refused,
-            }
-        }
-        (Value::Packet(_) | Value::End, Value::Packet(_)) if op == AluOp::Sub => Ok(()),
         _ => refused,
     }
 }
 
-/// Whether a packet pointer moved by a number stays near; `None` if it cannot be moved so at all.
-fn moves_near(op: AluOp, place: Place, by: &Scalar, counted: Reg) -> Option<Verdict> {
-    // The name does not matter for the question.
+/// Whether a pointer moved by a number stays near; `refused` if it cannot be moved so at all.
+fn moves(op: AluOp, pointer: Pointer, by: &Scalar, counted: Reg, refused: Verdict) -> Verdict {
+    // The names do not matter for the question.
+    let names = &mut Names::new();
     let moved = match op {
-        AluOp::Add => place.moved(by, Name::NONE),
-        AluOp::Sub => place.moved_back(by),
-        _ => return None,
+        AluOp::Add => pointer.moved(by, names),
+        AluOp::Sub => pointer.moved_back(by, names),
+        _ => return refused,
     };
-    Some(moved.map(|_| ()).ok_or(UnsafeReason::UnboundedOffset(counted)))
+    moved.map(|_| ()).ok_or(UnsafeReason::UnboundedOffset(counted))
 }
 
-/// A stack pointer moved by a constant, if it stays near.
-pub(super) fn stack_moved(op: AluOp, offset: i64, by: &Scalar) -> Option<i64> {
-    let by = by.as_constant()?.cast_signed();
-    let moved = match op {
-        AluOp::Add => offset.checked_add(by)?,
-        AluOp::Sub => offset.checked_sub(by)?,
-        _ => return None,
-    };
-    (-STACK_OFFSET_MAX..=STACK_OFFSET_MAX).contains(&moved).then_some(moved)
+/// Whether two pointers point into the same memory, whatever the run. Two values of one map are
+/// not the same memory.
+fn comparable(a: &Pointer, b: &Pointer) -> bool {
+    a.region == b.region && !matches!(a.region, Region::Map(_))
 }
 
-fn comparison(state: &State, width: Width, cond: Cond, dst: Reg, src: Operand) -> Verdict {
+fn comparison(state: &State, (width, cond): (Width, Cond), dst: Reg, src: Operand) -> Verdict {
     let (left, right) = (written(state, dst)?, operand(state, src)?);
     let blamed = match src {
         Operand::Reg(reg) if matches!(left, Value::Scalar(_)) => reg,
@@ -124,61 +128,43 @@ fn comparison(state: &State, width: Width, cond: Cond, dst: Reg, src: Operand) -
     };
     let equality = matches!(cond, Cond::Eq | Cond::Ne);
     let unsigned = matches!(cond, Cond::Gt | Cond::Ge | Cond::Lt | Cond::Le);
-    let is_packet = |value: Value| matches!(value, Value::Packet(_) | Value::End);
+    let packet = |pointer: &Pointer| pointer.region == Region::Packet;
     let allowed = match (left, right) {
         (Value::Scalar(_), Value::Scalar(_)) => true,
         _ if width == Width::W32 => false,
-        (a, b) if is_packet(a) && is_packet(b) => equality || unsigned,
-        // A pointer is never null: asking reveals nothing.
-        (_, Value::Scalar(zero)) => equality && zero.as_constant() == Some(0),
+        (Value::Pointer(a), Value::Pointer(b)) => comparable(&a, &b) && (equality || unsigned),
+        (Value::Pointer(it), Value::End) | (Value::End, Value::Pointer(it)) => {
+            packet(&it) && (equality || unsigned)
+        }
+        (Value::End, Value::End) => equality || unsigned,
+        // Whether it is null reveals no address.
+        (_, Value::Scalar(zero)) | (Value::Scalar(zero), _) => {
+            equality && zero.as_constant() == Some(0)
+        }
         _ => false,
     };
     if allowed { Ok(()) } else { Err(UnsafeReason::PointerComparison(blamed)) }
 }
 
-fn readable(state: &State, access: Access) -> Verdict {
+fn readable(program: &Program, state: &State, access: Access) -> Verdict {
     match written(state, access.base)? {
-        Value::Packet(place) => in_packet(state, place, access),
-        Value::Stack(base) => {
-            let offset = base + access.offset;
-            let start = stack::locate(offset, access.size)?;
-            let at = i32::try_from(offset).unwrap_or(i32::MAX);
-            match state.stack.find(start, access.size) {
-                Found::Whole(_) | Found::Bytes => Ok(()),
-                Found::PartOfPointer => Err(UnsafeReason::PointerLeak(access.base)),
-                Found::Hole => Err(UnsafeReason::UninitialisedStack(at)),
-            }
-        }
+        Value::Pointer(pointer) => access::read(program, state, pointer, access),
         Value::Context => {
             let field = context::Field::at(access.offset);
             let exact = access.size == 4 && access.zero_extends && field.is_some();
             let at = i32::try_from(access.offset).unwrap_or(i32::MAX);
             if exact { Ok(()) } else { Err(UnsafeReason::BadContextAccess(at)) }
         }
+        Value::Lookup(..) => Err(UnsafeReason::NullNotChecked(access.base)),
         _ => Err(UnsafeReason::NotAPointer(access.base)),
     }
 }
 
-/// The access lies behind the packet's first byte and before its end.
-fn in_packet(state: &State, place: Place, access: Access) -> Verdict {
-    if place.least() + access.offset < 0 {
-        return Err(UnsafeReason::BeforePacket(access.base));
-    }
-    let reach = access.offset + access.size as i64;
-    let behind_base = state.span(place.base).is_some_and(|span| place.bytes + reach <= span);
-    if behind_base || place.most() + reach <= state.length.0 {
-        return Ok(());
-    }
-    let end = i32::try_from(reach).unwrap_or(i32::MAX);
-    Err(UnsafeReason::PacketOutOfBounds { reg: access.base, end })
-}
-
-fn writable(kind: Kind, state: &State, access: Access) -> Verdict {
+fn writable(program: &Program, state: &State, access: Access) -> Verdict {
     match written(state, access.base)? {
-        Value::Packet(_) if kind == Kind::Filter => Err(UnsafeReason::WriteToReadOnly(access.base)),
-        Value::Packet(place) => in_packet(state, place, access),
-        Value::Stack(base) => stack::locate(base + access.offset, access.size).map(|_| ()),
+        Value::Pointer(pointer) => access::write(program, state, pointer, access),
         Value::Context => Err(UnsafeReason::WriteToReadOnly(access.base)),
+        Value::Lookup(..) => Err(UnsafeReason::NullNotChecked(access.base)),
         _ => Err(UnsafeReason::NotAPointer(access.base)),
     }
 }
@@ -190,52 +176,49 @@ fn storable(state: &State, access: Access, src: Operand) -> Verdict {
         return Ok(());
     }
     match state.get(access.base) {
-        Value::Stack(base) if access.size == 8 && (base + access.offset) % 8 == 0 => Ok(()),
+        Value::Pointer(pointer)
+            if matches!(pointer.region, Region::Stack(_))
+                && access.size == 8
+                && pointer.constant().is_some_and(|at| (at + access.offset) % 8 == 0) =>
+        {
+            Ok(())
+        }
         _ => Err(UnsafeReason::PointerLeak(reg)),
     }
 }
 
-fn atomic(kind: Kind, state: &State, access: Access) -> Verdict {
+fn atomic(program: &Program, state: &State, access: Access) -> Verdict {
     match written(state, access.base)? {
-        Value::Stack(base) => {
-            let offset = base + access.offset;
-            if offset % access.size as i64 != 0 {
-                let at = i32::try_from(offset).unwrap_or(i32::MAX);
-                return Err(UnsafeReason::UnalignedAtomic(at));
-            }
-            let start = stack::locate(offset, access.size)?;
-            match state.stack.find(start, access.size) {
-                Found::Whole(Value::Scalar(_)) | Found::Bytes => Ok(()),
-                Found::Whole(_) | Found::PartOfPointer => {
-                    Err(UnsafeReason::PointerLeak(access.base))
-                }
-                Found::Hole => {
-                    Err(UnsafeReason::UninitialisedStack(i32::try_from(offset).unwrap_or(i32::MAX)))
-                }
-            }
+        Value::Pointer(Pointer { region: Region::Packet, .. })
+            if program.kind() != Kind::Memory =>
+        {
+            Err(UnsafeReason::AtomicAccess(access.base))
         }
-        Value::Packet(place) if kind == Kind::Memory => in_packet(state, place, access),
-        Value::Packet(_) | Value::Context => Err(UnsafeReason::AtomicAccess(access.base)),
+        Value::Pointer(pointer) => {
+            access::aligned(&pointer, access)?;
+            access::write(program, state, pointer, access)?;
+            access::read(program, state, pointer, access)?;
+            access::no_pointer(state, pointer, access)
+        }
+        Value::Context => Err(UnsafeReason::AtomicAccess(access.base)),
+        Value::Lookup(..) => Err(UnsafeReason::NullNotChecked(access.base)),
         _ => Err(UnsafeReason::NotAPointer(access.base)),
     }
 }
 
-fn arguments(state: &State, id: u32) -> Verdict {
-    let helper = helper::by_id(id).ok_or(UnsafeReason::UnknownHelper(id))?;
-    let plain = |arg: &Arg| matches!(arg, Arg::Scalar | Arg::Context);
-    if helper.moves_packet || !helper.args.iter().all(plain) {
-        return Err(UnsafeReason::HelperNotTaken(id));
-    }
-    for (reg, arg) in Reg::ALL.into_iter().skip(1).zip(helper.args) {
-        match (arg, written(state, reg)?) {
-            (Arg::Scalar, Value::Scalar(_)) | (Arg::Context, Value::Context) => {}
-            _ => return Err(UnsafeReason::HelperArgument(reg)),
-        }
-    }
-    Ok(())
-}
-
+/// The main function returns a number, and no action that is not taken; a local function what is
+/// not a pointer to its own frame.
 fn result(kind: Kind, state: &State, reg: Reg) -> Verdict {
+    if state.frame() > 0 {
+        return match written(state, reg)? {
+            Value::Pointer(Pointer { region: Region::Stack(frame), .. })
+                if frame >= state.frame() =>
+            {
+                Err(UnsafeReason::ReturnsPointer)
+            }
+            _ => Ok(()),
+        };
+    }
     let action = number(state, reg, UnsafeReason::ReturnsPointer)?;
     let redirect = u64::from(context::REDIRECT);
     if kind == Kind::Ash && action.as_constant() == Some(redirect) {

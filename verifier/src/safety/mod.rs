@@ -1,56 +1,71 @@
 //! Is this program safe to run: it reads only what it may, writes only what it may, keeps every
 //! address to itself, and ends.
 //!
-//! The proof is abstract interpretation over a loop-free program in topological order: one state
-//! for each instruction, joined where paths meet, so that the work grows with the program and not
-//! with its paths.
+//! The proof is abstract interpretation: states are pushed along the instructions in an order in
+//! which each stands before all that can follow it, kept apart or joined where ways meet. Loops are
+//! summed up by a state that holds in every round, or gone through round by round; either way
+//! the most instructions that a run can take are known in the end. It is tried with little
+//! effort first, and with more where that is not enough (`docs/decisions/038-*.md` argues the
+//! scheme and its soundness).
 //!
 //! | file | is |
 //! |---|---|
+//! | `shape` | functions, the order of instructions, loops, what is read later |
+//! | `engine` | the walk: visits, calls, where states go |
+//! | `rounds`, `ranking`, `widen` | loops: a state for all rounds, why they end |
+//! | `pending`, `join` | states that wait, and where they meet |
 //! | `require` | obligations: what an instruction requires, as a table |
-//! | `entail` | whether a state meets an obligation |
-//! | `effect` | what an instruction does to a state |
+//! | `entail`, `access`, `argument` | whether a state meets an obligation |
+//! | `effect`, `returns` | what an instruction does to a state |
 //! | `branch`, `refine` | what going one way at a branch teaches |
-//! | `join` | where paths meet |
-//! | `state`, `stack`, `value`, `scalar`, `bits`, `name` | the domain |
+//! | `state`, `stack`, `value`, `scalar`, `number`, `bits`, `name` | the domain |
 //! | `arith` | arithmetic on what is known of numbers |
+//! | `record`, `scene` | what accepted and refused programs are told with |
 //! | `audit` | for fuzzing: a run held against the states |
 //!
-//! A state never grows beyond its fixed size, `STATES_MAX` of them wait at once, and a step ends
-//! between two instructions.
+//! No step recurses; one ends between two visits. Memory is counted state by state.
 
-mod arith;
+mod access;
+mod argument;
+pub(crate) mod arith;
 pub(crate) mod audit;
-mod bits;
+pub(crate) mod bits;
 mod branch;
 pub mod domains;
 mod effect;
+mod engine;
 mod entail;
 mod join;
 mod name;
-mod refine;
+pub(crate) mod number;
+mod pending;
+mod ranking;
+mod record;
+pub(crate) mod refine;
 mod require;
+mod returns;
+mod rounds;
 mod scalar;
+mod scene;
+mod shape;
 mod stack;
 mod state;
 mod value;
+mod widen;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::task::Poll;
 
 use ebpf::context::Field;
-use ebpf::{Insn, Kind, Program};
+use ebpf::{Kind, Program};
 
-use crate::arena;
 use crate::fuel::{Fuel, Step};
-use crate::graph::{self, Graph, Walk, successors};
-use crate::limits::STATES_MAX;
-use crate::refusal::{Refusal, RefusalCode, UnsafeReason};
-use branch::Test;
-use state::State;
-use value::Value;
+use crate::limits::EFFORTS;
+use crate::refusal::{Refusal, RefusalCode};
+use engine::{Effort, Engine};
+use record::Note;
+use shape::{Builder, Shape};
 
 /// Proves a program safe.
 #[derive(Debug)]
@@ -67,66 +82,53 @@ pub struct SafetyProof {
 pub struct Verified {
     program: Arc<Program>,
     worst_case: u32,
-    /// The loads that read the context, ascending by slot.
-    context: Arc<[(u32, Field)]>,
+    /// What instructions do in every run, ascending by slot.
+    notes: Arc<[(u32, Note)]>,
 }
 
 /// What is being done.
 #[derive(Debug)]
 enum Stage {
-    /// The control-flow graph is built.
-    Order(Walk),
+    /// The control flow is brought into order.
+    Order(Builder),
     /// States are pushed along it.
-    Walk(Flow),
+    Walk(Box<Walk>),
     /// The answer was given.
     Finished,
 }
 
-/// The abstract interpretation.
+/// The attempts at a proof.
 #[derive(Debug)]
-struct Flow {
-    graph: Graph,
-    /// Index in the graph's order of the next instruction.
-    next: usize,
-    /// The states before instructions that were not reached yet, by slot.
-    waiting: Vec<Option<Box<State>>>,
-    count: usize,
-    /// Loads that read the context, in the order of the visits.
-    context: Vec<(u32, Field)>,
+struct Walk {
+    shape: Shape,
+    engine: Engine,
+    /// Which of the efforts is being made.
+    attempt: usize,
+    /// Why the attempts before this one failed.
+    refused: Option<Refusal>,
 }
 
-/// What the proof found: the worst case, and the loads that read the context.
-type Facts = (u32, Arc<[(u32, Field)]>);
-
-/// Fuel for one instruction's obligations and effect.
-const INSN_UNITS: u32 = 20;
-/// Fuel for one join of two states.
-const JOIN_UNITS: u32 = 120;
-
-const _: () = assert!(2 * INSN_UNITS + JOIN_UNITS <= crate::limits::ITEM_UNITS);
+/// What the proof found: the worst case, and what instructions do.
+type Facts = (u32, Arc<[(u32, Note)]>);
 
 /// The most heap that a safety proof holds for a program of `slots` slots, in bytes.
 pub(crate) const fn heap_bytes(slots: usize) -> usize {
-    // One state more for each side of a branch, one for a join.
-    let states = (if slots < STATES_MAX { slots } else { STATES_MAX }) + 3;
-    graph::heap_bytes(slots)
-        + slots * size_of::<Option<Box<State>>>()
-        + states * state::heap_bytes()
-        + 2 * arena::table(slots, size_of::<(u32, Field)>())
+    shape::heap_bytes(slots) + engine::heap_bytes(slots)
 }
 
 impl SafetyProof {
     /// Starts the proof.
     #[must_use]
     pub fn new(program: Program) -> SafetyProof {
-        let stage = Stage::Order(Walk::new(&program));
+        let stage = Stage::Order(Builder::new(&program));
         SafetyProof { program: Arc::new(program), stage }
     }
 
     /// Works until the fuel is spent or the answer is there.
     ///
     /// The answer's errors: [`RefusalCode::Unsafe`] with the instruction, [`RefusalCode::Limit`]
-    /// naming `STATES_MAX`, and [`RefusalCode::Finished`] after the first answer.
+    /// naming a constant of [`crate::limits`], and [`RefusalCode::Finished`] after the first
+    /// answer.
     pub fn step(&mut self, fuel: &mut Fuel) -> Step<Verified> {
         let answer = match self.advance(fuel) {
             Poll::Pending => return Poll::Pending,
@@ -134,19 +136,21 @@ impl SafetyProof {
         };
         self.stage = Stage::Finished;
         let program = Arc::clone(&self.program);
-        Poll::Ready(answer.map(|(worst_case, context)| Verified { program, worst_case, context }))
+        Poll::Ready(answer.map(|(worst_case, notes)| Verified { program, worst_case, notes }))
     }
 
     fn advance(&mut self, fuel: &mut Fuel) -> Poll<Result<Facts, Refusal>> {
-        if let Stage::Order(walk) = &mut self.stage {
-            match walk.step(&self.program, fuel) {
+        if let Stage::Order(builder) = &mut self.stage {
+            match builder.step(&self.program, fuel) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(refusal)) => return Poll::Ready(Err(refusal)),
-                Poll::Ready(Ok(graph)) => self.stage = Stage::Walk(Flow::new(&self.program, graph)),
+                Poll::Ready(Ok(shape)) => {
+                    self.stage = Stage::Walk(Box::new(Walk::new(&self.program, shape)));
+                }
             }
         }
         match &mut self.stage {
-            Stage::Walk(flow) => flow.step(&self.program, fuel),
+            Stage::Walk(walk) => walk.step(&self.program, fuel),
             _ => Poll::Ready(Err(Refusal::new(RefusalCode::Finished))),
         }
     }
@@ -176,8 +180,31 @@ impl Verified {
     /// context's pointers are wider than its loads (as in Linux).
     #[must_use]
     pub fn context_load(&self, pc: u32) -> Option<Field> {
-        let at = self.context.binary_search_by_key(&pc, |&(pc, _)| pc).ok()?;
-        self.context.get(at).map(|&(_, field)| field)
+        match self.note(pc)? {
+            Note::Context(field) => Some(field),
+            _ => None,
+        }
+    }
+
+    /// The map, by its position in the program, that the helper call at `pc` gets as its first
+    /// argument, if it is the same on every path.
+    #[must_use]
+    pub fn map_at(&self, pc: u32) -> Option<u32> {
+        match self.note(pc)? {
+            Note::Map(map) => Some(map),
+            Note::Helper(_, map) => map,
+            _ => None,
+        }
+    }
+
+    /// The helper that the indirect call at `pc` calls, the same on every path; `None` if there is
+    /// no indirect call, or it is never run.
+    #[must_use]
+    pub fn helper_at(&self, pc: u32) -> Option<u32> {
+        match self.note(pc)? {
+            Note::Helper(id, _) => Some(id),
+            _ => None,
+        }
     }
 
     /// A copy that shares no memory with this one: for whoever takes the memory back that the
@@ -187,98 +214,61 @@ impl Verified {
         Verified {
             program: Arc::new(Program::clone(&self.program)),
             worst_case: self.worst_case,
-            context: Arc::from(&*self.context),
+            notes: Arc::from(&*self.notes),
         }
+    }
+
+    fn note(&self, pc: u32) -> Option<Note> {
+        let at = self.notes.binary_search_by_key(&pc, |&(pc, _)| pc).ok()?;
+        self.notes.get(at).map(|&(_, note)| note)
     }
 }
 
-impl Flow {
-    fn new(program: &Program, graph: Graph) -> Flow {
-        let mut waiting = Vec::new();
-        waiting.resize_with(program.len(), || None);
-        if let Some(first) = waiting.first_mut() {
-            *first = Some(Box::new(State::at_entry(program.kind())));
-        }
-        Flow { graph, next: 0, waiting, count: 1, context: Vec::new() }
+impl Walk {
+    fn new(program: &Program, shape: Shape) -> Walk {
+        let engine = Engine::new(program, &shape, effort(0));
+        Walk { shape, engine, attempt: 0, refused: None }
     }
 
     fn step(&mut self, program: &Program, fuel: &mut Fuel) -> Poll<Result<Facts, Refusal>> {
-        while let Some(&pc) = self.graph.order.get(self.next) {
+        loop {
             if fuel.is_empty() {
                 return Poll::Pending;
             }
-            self.next += 1;
-            let Some(state) = self.waiting.get_mut(pc as usize).and_then(Option::take) else {
-                // No path that can be gone leads here.
-                fuel.spend(1);
-                continue;
-            };
-            self.count -= 1;
-            if let Err(refusal) = self.visit(program, pc, state, fuel) {
-                return Poll::Ready(Err(refusal));
+            match self.engine.advance(program, &self.shape, fuel) {
+                Ok(None) => {}
+                Ok(Some(worst)) => {
+                    // No more than `WORST_CASE_MAX`.
+                    return Poll::Ready(Ok((worst as u32, self.engine.record.facts())));
+                }
+                Err(refusal) => {
+                    if let Some(refusal) = self.failed(refusal) {
+                        return Poll::Ready(Err(refusal));
+                    }
+                    self.engine = Engine::new(program, &self.shape, effort(self.attempt));
+                }
             }
-        }
-        self.context.sort_unstable_by_key(|&(pc, _)| pc);
-        Poll::Ready(Ok((self.graph.worst_case, Arc::from(&*self.context))))
-    }
-
-    /// Obligations first, then the effect, then on along the edges.
-    fn visit(
-        &mut self,
-        program: &Program,
-        pc: u32,
-        mut state: Box<State>,
-        fuel: &mut Fuel,
-    ) -> Result<(), Refusal> {
-        fuel.spend(INSN_UNITS);
-        let Some(insn) = program.get(pc) else {
-            return Err(Refusal::unsafety(pc, UnsafeReason::Malformed));
-        };
-        for need in require::needs(program.kind(), insn).into_iter().flatten() {
-            entail::check(program.kind(), &state, need)
-                .map_err(|reason| Refusal::unsafety(pc, reason))?;
-        }
-        if let Insn::Branch { width, cond, dst, src, target } = *insn {
-            let test = Test { width, cond, dst, src };
-            let mut taken = state.clone();
-            if branch::follow(&mut taken, test, true) {
-                self.arrive(target, taken, fuel)?;
-            }
-            if branch::follow(&mut state, test, false) {
-                self.arrive(pc + 1, state, fuel)?;
-            }
-            return Ok(());
-        }
-        if let Insn::Load { base, offset, .. } = *insn
-            && state.get(base) == Value::Context
-        {
-            self.context.extend(Field::at(offset.into()).map(|field| (pc, field)));
-        }
-        effect::apply(&mut state, pc, insn);
-        match successors(insn, pc) {
-            [Some(next), _] => self.arrive(next, state, fuel),
-            _ => Ok(()),
         }
     }
 
-    /// Control comes to `pc` with `state`.
-    fn arrive(&mut self, pc: u32, state: Box<State>, fuel: &mut Fuel) -> Result<(), Refusal> {
-        let Some(seat) = self.waiting.get_mut(pc as usize) else {
-            return Err(Refusal::unsafety(pc, UnsafeReason::Malformed));
+    /// An attempt failed: the answer, if it was the last.
+    ///
+    /// That of the most precise attempt which did not run out of something.
+    fn failed(&mut self, refusal: Refusal) -> Option<Refusal> {
+        let limit = match refusal.code {
+            RefusalCode::Limit => refusal.limit,
+            _ => None,
         };
-        match seat {
-            Some(there) => {
-                fuel.spend(JOIN_UNITS);
-                **there = join::join(pc, there, &state);
-            }
-            None if self.count >= STATES_MAX => {
-                return Err(Refusal::limit("STATES_MAX", STATES_MAX as u64).at(pc));
-            }
-            None => {
-                *seat = Some(state);
-                self.count += 1;
-            }
+        match (&mut self.refused, limit) {
+            (Some(before), Some(limit)) => before.limit = Some(limit),
+            (refused, _) => *refused = Some(refusal),
         }
-        Ok(())
+        self.attempt += 1;
+        if self.attempt < EFFORTS.len() { None } else { self.refused.take() }
     }
+}
+
+fn effort(attempt: usize) -> Effort {
+    let (cap, explore, visits) = EFFORTS.get(attempt).copied().unwrap_or((1, false, 0));
+    Effort { cap, explore, visits }
 }

@@ -1,33 +1,40 @@
-//! Names of values, so that copies of a value are known to be equal.
+//! Names of values, so that what is learnt of one holder of a value is learnt of all.
 //!
-//! In a loop-free program each instruction runs at most once in a run, so the value that it makes
-//! can be named after it, on every path. Where paths meet and a register holds differently named
-//! values, the value that it has *there* is named after the place and the register.
+//! A name stands for one value in a run: a state says that there are values for its names with
+//! which the run's registers and stack are as described. Every value that is made gets a name that
+//! was never used before, also when the same instruction makes it again in a loop. A constant is
+//! named after zero, at its distance from it.
 
 /// A value's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Name(u32);
-
-/// Where in a state a value is: a register (0 to 10) or a stack slot (11 and up).
-pub(super) type Seat = u8;
+pub(crate) struct Name(u32);
 
 impl Name {
-    /// No name: equal to nothing. As a base: the first byte of the packet.
-    pub(super) const NONE: Name = Name(0);
-    /// The first byte of the packet, or of the buffer.
-    pub(super) const DATA: Name = Name(0);
-
-    /// The value that the instruction at `pc` makes.
-    pub(super) const fn made_at(pc: u32) -> Name {
-        // Programs have at most 2^16 slots (`ebpf::limits::HOST_SLOTS`).
-        Name((pc & 0x00ff_ffff) + 1)
-    }
-
-    /// The value in `seat` where paths meet before `pc`.
-    pub(super) const fn met_at(pc: u32, seat: Seat) -> Name {
-        Name(1 << 31 | (pc & 0x00ff_ffff) << 7 | (seat & 0x7f) as u32)
-    }
+    /// The number zero. As the base of a pointer: the first byte of its region.
+    pub(crate) const ZERO: Name = Name(0);
 }
 
-const _: () = assert!(ebpf::limits::HOST_SLOTS < 1 << 24);
-const _: () = assert!(11 + ebpf::limits::STACK_BYTES / 8 < 1 << 7);
+/// Gives names, each once.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    next: u32,
+}
+
+impl Names {
+    pub(super) const fn new() -> Names {
+        Names { next: 1 }
+    }
+
+    /// A name that nothing has.
+    pub(super) const fn fresh(&mut self) -> Name {
+        let name = Name(self.next);
+        // `VISITS_MAX` ends a proof long before; see the assertion there.
+        self.next = self.next.saturating_add(1);
+        name
+    }
+
+    /// A name above all that were given so far, and not above those that will be.
+    pub(super) const fn mark(&self) -> Name {
+        Name(self.next)
+    }
+}

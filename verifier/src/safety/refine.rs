@@ -1,60 +1,34 @@
-//! What a comparison of two numbers teaches about them.
+//! What a comparison of two numbers teaches about them: pure, on values only.
 //!
-//! A 32-bit comparison says something about whole registers only where their upper halves are
-//! known to be 0; otherwise it teaches nothing, in particular not about the low half as if it were
-//! the whole.
+//! A 32-bit comparison is a comparison of the low halves, zero- or sign-extended; what it teaches
+//! goes into what is known of the low half, never into the whole as if it were the whole.
 
 use ebpf::interp::arith;
 use ebpf::{Cond, Width};
 
 use super::bits::Bits;
-use super::scalar::Scalar;
+use super::number::Num;
 
 /// Both operands on the branch where `a cond b` is `holds`; `None` if nothing can go there.
-pub(super) fn branch(
-    width: Width,
-    cond: Cond,
-    holds: bool,
-    a: Scalar,
-    b: Scalar,
-) -> Option<(Scalar, Scalar)> {
+pub(crate) fn branch(width: Width, cond: Cond, holds: bool, a: Num, b: Num) -> Option<(Num, Num)> {
     if let (Some(left), Some(right)) = (a.as_constant(), b.as_constant()) {
         return (arith::holds(width, cond, left, right) == holds).then_some((a, b));
     }
-    if width == Width::W32 && !comparable(cond, &a, &b) {
-        return low_bits(cond, holds, a, b);
+    if width == Width::W64 {
+        return compare(cond, holds, a, b);
     }
-    match width {
-        Width::W64 => compare(cond, holds, a, b),
-        Width::W32 => {
-            let (a, low) = compare(cond, holds, a, b.low32())?;
-            // What the low half may be says nothing about a whole that is wider.
-            Some((a, if b.fits32() { low } else { b }))
-        }
-    }
+    let signed = matches!(cond, Cond::Sgt | Cond::Sge | Cond::Slt | Cond::Sle);
+    let cut = |number: Num| if signed { number.sext32() } else { number.low32() };
+    let (left, right) = compare(cond, holds, cut(a), cut(b))?;
+    Some((a.with_low(&left)?, b.with_low(&right)?))
 }
 
-/// Whether a 32-bit comparison is the 64-bit comparison of these.
-fn comparable(cond: Cond, a: &Scalar, b: &Scalar) -> bool {
-    let positive = |number: &Scalar| number.umax <= i32::MAX as u64;
-    let b = b.low32();
-    match cond {
-        Cond::Sgt | Cond::Sge | Cond::Slt | Cond::Sle => positive(a) && positive(&b),
-        _ => a.fits32() && b.fits32(),
-    }
-}
-
-/// A 32-bit test of bits speaks of the low half alone and can be kept.
-fn low_bits(cond: Cond, holds: bool, a: Scalar, b: Scalar) -> Option<(Scalar, Scalar)> {
-    match (cond, b.as_constant()) {
-        (Cond::Set, Some(mask)) => Some((test(holds, a, mask & u64::from(u32::MAX))?, b)),
-        _ => Some((a, b)),
-    }
-}
-
-fn compare(cond: Cond, holds: bool, a: Scalar, b: Scalar) -> Option<(Scalar, Scalar)> {
+fn compare(cond: Cond, holds: bool, a: Num, b: Num) -> Option<(Num, Num)> {
     match (cond, holds) {
-        (Cond::Eq, true) | (Cond::Ne, false) => Some((a.intersect(b)?, b.intersect(a)?)),
+        (Cond::Eq, true) | (Cond::Ne, false) => {
+            let both = a.intersect(&b)?;
+            Some((both, both))
+        }
         (Cond::Ne, true) | (Cond::Eq, false) => Some((without(a, b)?, without(b, a)?)),
         (Cond::Gt, true) | (Cond::Le, false) => below(b, a, 1).map(swap),
         (Cond::Ge, true) | (Cond::Lt, false) => below(b, a, 0).map(swap),
@@ -64,33 +38,31 @@ fn compare(cond: Cond, holds: bool, a: Scalar, b: Scalar) -> Option<(Scalar, Sca
         (Cond::Sge, true) | (Cond::Slt, false) => below_signed(b, a, 0).map(swap),
         (Cond::Slt, true) | (Cond::Sge, false) => below_signed(a, b, 1),
         (Cond::Sle, true) | (Cond::Sgt, false) => below_signed(a, b, 0),
-        (Cond::Set, holds) => match b.as_constant() {
-            Some(mask) => Some((test(holds, a, mask)?, b)),
-            None => Some((a, b)),
-        },
+        (Cond::Set, true) => Some((meets(a, b)?, meets(b, a)?)),
+        (Cond::Set, false) => Some((misses(a, b)?, misses(b, a)?)),
     }
 }
 
-fn swap((a, b): (Scalar, Scalar)) -> (Scalar, Scalar) {
+fn swap((a, b): (Num, Num)) -> (Num, Num) {
     (b, a)
 }
 
 /// `a + gap <= b`, unsigned, without wrapping.
-fn below(a: Scalar, b: Scalar, gap: u64) -> Option<(Scalar, Scalar)> {
+fn below(a: Num, b: Num, gap: u64) -> Option<(Num, Num)> {
     let umax = a.umax.min(b.umax.checked_sub(gap)?);
     let umin = b.umin.max(a.umin.checked_add(gap)?);
-    Some((Scalar { umax, ..a }.settle()?, Scalar { umin, ..b }.settle()?))
+    Some((Num { umax, ..a }.settle()?, Num { umin, ..b }.settle()?))
 }
 
 /// `a + gap <= b`, signed, without wrapping.
-fn below_signed(a: Scalar, b: Scalar, gap: i64) -> Option<(Scalar, Scalar)> {
+fn below_signed(a: Num, b: Num, gap: i64) -> Option<(Num, Num)> {
     let smax = a.smax.min(b.smax.checked_sub(gap)?);
     let smin = b.smin.max(a.smin.checked_add(gap)?);
-    Some((Scalar { smax, ..a }.settle()?, Scalar { smin, ..b }.settle()?))
+    Some((Num { smax, ..a }.settle()?, Num { smin, ..b }.settle()?))
 }
 
 /// `a` without the only value of `b`, where that is at one of its ends.
-fn without(a: Scalar, b: Scalar) -> Option<Scalar> {
+fn without(a: Num, b: Num) -> Option<Num> {
     let Some(value) = b.as_constant() else { return Some(a) };
     let mut a = a;
     if a.as_constant() == Some(value) {
@@ -102,29 +74,30 @@ fn without(a: Scalar, b: Scalar) -> Option<Scalar> {
     } else if a.umax == value {
         a.umax -= 1;
     }
-    if a.smin == a.smax {
-        return a.settle();
-    }
-    if a.smin == value.cast_signed() {
+    let signed = value.cast_signed();
+    if a.smin < a.smax && a.smin == signed {
         a.smin += 1;
-    } else if a.smax == value.cast_signed() {
+    } else if a.smin < a.smax && a.smax == signed {
         a.smax -= 1;
     }
     a.settle()
 }
 
-/// `a & mask != 0` is `holds`.
-fn test(holds: bool, a: Scalar, mask: u64) -> Option<Scalar> {
-    if !holds {
-        let zeros = Bits { value: 0, unknown: !mask };
-        return Scalar { bits: a.bits.intersect(zeros)?, ..a }.settle();
-    }
-    if a.bits.max() & mask == 0 {
+/// `a & b != 0`, as far as it says something of `a`.
+fn meets(a: Num, b: Num) -> Option<Num> {
+    let common = a.bits.max() & b.bits.max();
+    if common == 0 {
         return None;
     }
-    if mask.is_power_of_two() {
-        let one = Bits { value: mask, unknown: !mask };
-        return Scalar { bits: a.bits.intersect(one)?, ..a }.settle();
+    let mut a = a;
+    if common.is_power_of_two() {
+        a.bits = a.bits.intersect(Bits { value: common, unknown: !common })?;
     }
-    Some(a)
+    a.settle()
+}
+
+/// `a & b == 0`, likewise.
+fn misses(a: Num, b: Num) -> Option<Num> {
+    let zeros = Bits { value: 0, unknown: !b.bits.value };
+    Num { bits: a.bits.intersect(zeros)?, ..a }.settle()
 }

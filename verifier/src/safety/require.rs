@@ -27,9 +27,15 @@ pub(super) enum Need {
     Storable(Access, Operand),
     /// The bytes may be read and written atomically.
     Atomic(Access),
+    /// The program has a map at this position, and it can exist.
+    Map(u32),
+    /// The map's first value is at a fixed place and has a byte at this offset.
+    MapByte(u32, u32),
     /// The helper exists and its arguments are as it wants them.
     Helper(u32),
-    /// The program may end with this register's value.
+    /// The register holds the number of a helper of which the same is true.
+    HelperIn(Reg),
+    /// What a function returns may be returned.
     Result(Reg),
     /// Never holds.
     Never(UnsafeReason),
@@ -55,8 +61,7 @@ pub(super) fn needs(kind: Kind, insn: &Insn) -> Needs {
         Insn::Alu { width, op, dst, src } => one(Need::Arithmetic(width, op, dst, src)),
         Insn::Neg { dst, .. } | Insn::Endian { dst, .. } => one(Need::Number(dst)),
         Insn::MovSx { src, .. } => one(Need::Number(src)),
-        Insn::LoadImm64 { imm: Imm64::Value(_), .. } => none(),
-        Insn::LoadImm64 { .. } => one(Need::Never(UnsafeReason::MapReference)),
+        Insn::LoadImm64 { imm, .. } => loading(kind, imm),
         Insn::LoadImm64High => one(Need::Never(UnsafeReason::Malformed)),
         Insn::Load { size, signed, base, offset, .. } => {
             one(Need::Readable(access(base, offset, size, !signed)))
@@ -93,6 +98,18 @@ fn moving(width: Width, dst: Reg, src: Operand) -> Needs {
     }
 }
 
+/// A filter has no maps.
+fn loading(kind: Kind, imm: Imm64) -> Needs {
+    match imm {
+        Imm64::Value(_) => none(),
+        Imm64::MapFd(map) if kind != Kind::Filter => one(Need::Map(map)),
+        Imm64::MapValue { fd, offset } if kind != Kind::Filter => {
+            [Some(Need::Map(fd)), Some(Need::MapByte(fd, offset)), None]
+        }
+        _ => one(Need::Never(UnsafeReason::MapReference)),
+    }
+}
+
 fn storing(access: Access, src: Operand) -> Needs {
     [Some(Need::Writable(access)), Some(Need::Storable(access, src)), None]
 }
@@ -103,16 +120,23 @@ fn updating(op: AtomicOp, src: Reg, access: Access) -> Needs {
 }
 
 fn calling(kind: Kind, target: CallTarget) -> Needs {
-    one(match target {
-        CallTarget::Helper(id) if ebpf::helper::by_id(id).is_none() => {
-            Need::Never(UnsafeReason::UnknownHelper(id))
+    match target {
+        CallTarget::Helper(id) => one(helper(kind, id)),
+        CallTarget::Local(_) if kind == Kind::Filter => one(Need::Never(UnsafeReason::LocalCall)),
+        CallTarget::Local(_) => none(),
+        CallTarget::Register(_) if kind == Kind::Filter => {
+            one(Need::Never(UnsafeReason::IndirectCall))
         }
-        CallTarget::Helper(id) if kind == Kind::Filter => {
-            Need::Never(UnsafeReason::HelperNotAllowed(id))
-        }
-        CallTarget::Helper(id) => Need::Helper(id),
-        CallTarget::Local(_) => Need::Never(UnsafeReason::LocalCall),
-        CallTarget::Register(_) => Need::Never(UnsafeReason::IndirectCall),
-        CallTarget::Kernel(id) => Need::Never(UnsafeReason::KernelFunction(id)),
-    })
+        CallTarget::Register(reg) => one(Need::HelperIn(reg)),
+        CallTarget::Kernel(id) => one(Need::Never(UnsafeReason::KernelFunction(id))),
+    }
+}
+
+/// What a call of helper `id` requires.
+pub(super) fn helper(kind: Kind, id: u32) -> Need {
+    match ebpf::helper::by_id(id) {
+        None => Need::Never(UnsafeReason::UnknownHelper(id)),
+        Some(_) if kind == Kind::Filter => Need::Never(UnsafeReason::HelperNotAllowed(id)),
+        Some(_) => Need::Helper(id),
+    }
 }

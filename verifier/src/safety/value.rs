@@ -3,96 +3,148 @@
 //! A pointer is a region and an offset, never a number: the only ways from one to the other are
 //! the differences that reveal nothing but lengths (design decision 2).
 
-use super::name::Name;
+use super::arith;
+use super::name::{Name, Names};
+use super::number::Num;
 use super::scalar::{Distance, Scalar};
-use crate::limits::{PACKET_OFFSET_MAX, PACKET_OFFSET_MIN, VARIABLE_OFFSET_MAX};
+use crate::limits::{OFFSET_MAX, OFFSET_MIN, VARIABLE_OFFSET_MAX};
 
 /// What is known of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Not written on some path.
     Uninit,
     /// A pointer on one path, something else on another.
     Mixed,
+    /// A pointer to what is gone: the packet before its bounds moved, the frame of a function that
+    /// returned.
+    Stale,
     /// A number.
     Scalar(Scalar),
-    /// Into the packet (or the buffer of a `Memory` program).
-    Packet(Place),
+    /// Into memory.
+    Pointer(Pointer),
     /// Just past the packet's last byte.
     End,
     /// The context's first byte.
     Context,
-    /// `r10` plus so many bytes.
-    Stack(i64),
+    /// A map, by its position in the program.
+    Map(u32),
+    /// What a look-up gave: null, or the first byte of a value of this map. Equal names are equal
+    /// values.
+    Lookup(u32, Name),
 }
 
-/// A packet pointer: `bytes` behind a base, which is itself between `low` and `high` bytes behind
-/// the packet's first.
+/// What a pointer points into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) base: Name,
-    pub(super) low: i64,
-    pub(super) high: i64,
-    pub(super) bytes: i64,
+pub(crate) enum Region {
+    /// The packet, or the buffer of a `Memory` program.
+    Packet,
+    /// The stack of a frame, 0 the outermost; offsets are from its top, so they are negative.
+    Stack(u8),
+    /// A value of a map.
+    Map(u32),
 }
 
-impl Place {
-    /// The packet's first byte.
-    pub(super) const START: Place = Place { base: Name::DATA, low: 0, high: 0, bytes: 0 };
+/// A pointer: `bytes` behind a base, which is itself between `low` and `high` bytes behind the
+/// region's first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pointer {
+    pub(crate) region: Region,
+    pub(crate) base: Name,
+    pub(crate) low: i64,
+    pub(crate) high: i64,
+    pub(crate) bytes: i64,
+    /// The base is a multiple of two to this power.
+    pub(crate) align: u8,
+}
 
-    /// Least distance from the packet's first byte.
-    pub(super) const fn least(self) -> i64 {
+impl Pointer {
+    /// The region's first byte.
+    pub(super) const fn first(region: Region) -> Pointer {
+        Pointer { region, base: Name::ZERO, low: 0, high: 0, bytes: 0, align: 12 }
+    }
+
+    /// Least distance from the region's first byte.
+    pub(super) const fn least(&self) -> i64 {
         self.low + self.bytes
     }
 
-    /// Greatest distance from the packet's first byte.
-    pub(super) const fn most(self) -> i64 {
+    /// Greatest distance from the region's first byte.
+    pub(super) const fn most(&self) -> i64 {
         self.high + self.bytes
     }
 
-    /// The pointer moved by a number of bytes; `None` if it may get too far away. Moved by a number
-    /// that is not constant it gets a base of its own, called `name`.
-    pub(super) fn moved(self, by: &Scalar, name: Name) -> Option<Place> {
-        let place = match by.as_constant() {
-            Some(bytes) => Place { bytes: self.bytes.checked_add(bytes.cast_signed())?, ..self },
-            None if by.umax > VARIABLE_OFFSET_MAX => return None,
-            None => {
-                let low = self.least() + by.umin.cast_signed();
-                let high = self.most() + by.umax.cast_signed();
-                Place { base: name, low, high, bytes: 0 }
-            }
+    /// The only distance it can have.
+    pub(super) const fn constant(&self) -> Option<i64> {
+        if self.low == self.high { Some(self.least()) } else { None }
+    }
+
+    /// The pointer moved by a number; `None` if it may get too far away. Moved by a number that is
+    /// not constant, its base is that number where the pointer was constant, otherwise a new one.
+    pub(super) fn moved(self, by: &Scalar, names: &mut Names) -> Option<Pointer> {
+        if let Some(bytes) = by.as_constant() {
+            return Pointer { bytes: self.bytes.checked_add(bytes.cast_signed())?, ..self }.near();
+        }
+        let range = match self.region {
+            // An unsigned offset only: nothing is known in front of the packet.
+            Region::Packet => 0..=VARIABLE_OFFSET_MAX,
+            Region::Stack(_) | Region::Map(_) => OFFSET_MIN..=OFFSET_MAX,
         };
-        place.near()
+        let (smin, smax) = (by.num.smin, by.num.smax);
+        if !range.contains(&smin) || !range.contains(&smax) {
+            return None;
+        }
+        let zeros = by.num.bits.max().trailing_zeros().min(12) as u8;
+        let delta = by.delta.cast_signed();
+        if self.constant().is_some() && (OFFSET_MIN..=OFFSET_MAX).contains(&delta) {
+            // The base is what the number is called; the pointer is that plus the rest.
+            let bytes = self.least() + delta;
+            let (low, high) = (smin - delta, smax - delta);
+            let align = zeros.min(delta.trailing_zeros().min(12) as u8);
+            return Pointer { base: by.name, low, high, bytes, align, ..self }.near();
+        }
+        let (low, high) = (self.low + smin, self.high + smax);
+        let align = zeros.min(self.align);
+        Pointer { base: names.fresh(), low, high, align, ..self }.near()
     }
 
-    /// The pointer moved back by a constant.
-    pub(super) fn moved_back(self, by: &Scalar) -> Option<Place> {
-        let bytes = self.bytes.checked_sub(by.as_constant()?.cast_signed())?;
-        Place { bytes, ..self }.near()
+    /// The pointer moved back by a number.
+    pub(super) fn moved_back(self, by: &Scalar, names: &mut Names) -> Option<Pointer> {
+        match by.as_constant() {
+            Some(bytes) => {
+                Pointer { bytes: self.bytes.checked_sub(bytes.cast_signed())?, ..self }.near()
+            }
+            // Elsewhere it is moved by the number's negative.
+            None if self.region != Region::Packet => {
+                let negative = arith::neg(ebpf::Width::W64, by.num);
+                self.moved(&Scalar::new(negative, names), names)
+            }
+            None => None,
+        }
     }
 
-    fn near(self) -> Option<Place> {
-        // The bytes alone are checked first, so that the sums cannot overflow.
-        let range = PACKET_OFFSET_MIN..=PACKET_OFFSET_MAX;
-        let near = range.contains(&self.bytes)
+    fn near(self) -> Option<Pointer> {
+        // Each part is checked, so that the sums cannot overflow.
+        let range = OFFSET_MIN..=OFFSET_MAX;
+        let near = [self.bytes, self.low, self.high].iter().all(|part| range.contains(part))
             && range.contains(&self.least())
             && range.contains(&self.most());
         near.then_some(self)
     }
 
-    /// The difference of two packet pointers.
-    pub(super) fn minus(self, other: Place) -> Scalar {
+    /// The difference of two pointers into one region.
+    pub(super) fn minus(self, other: Pointer, names: &mut Names) -> Scalar {
         if self.base == other.base {
             return Scalar::constant((self.bytes - other.bytes).cast_unsigned());
         }
-        Scalar::signed(self.least() - other.most(), self.most() - other.least())
+        let num = Num::signed(self.least() - other.most(), self.most() - other.least());
+        Scalar::new(num, names)
     }
 
     /// How far the packet's end is, when the packet has between `min` and `max` bytes.
-    pub(super) fn to_end(self, min: i64, max: i64) -> Scalar {
-        let low = min - self.most();
-        let high = max - self.least();
+    pub(super) fn to_end(self, (min, max): (i64, i64), names: &mut Names) -> Scalar {
+        let num = Num::signed(min.saturating_sub(self.most()), max.saturating_sub(self.least()));
         let distance = Some(Distance { base: self.base, bytes: self.bytes });
-        Scalar { distance, ..Scalar::signed(low, high) }
+        Scalar { distance, ..Scalar::new(num, names) }
     }
 }

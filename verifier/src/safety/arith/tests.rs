@@ -4,8 +4,8 @@ use ebpf::interp::arith as concrete;
 use ebpf::{AluOp, ByteOrder, Cond, Size, Width};
 
 use super::super::bits::Bits;
+use super::super::number::Num;
 use super::super::refine;
-use super::super::scalar::Scalar;
 use super::{alu, endian, neg, sign_extend};
 
 struct Random(u64);
@@ -43,21 +43,21 @@ impl Random {
     }
 
     /// A set with a member.
-    fn set(&mut self) -> (Scalar, u64) {
+    fn set(&mut self) -> (Num, u64) {
         let member = self.number();
         let other = self.number();
         let set = match self.next() % 5 {
-            0 => Scalar::constant(member),
-            1 => Scalar::unsigned(member.min(other), member.max(other)),
+            0 => Num::constant(member),
+            1 => Num::unsigned(member.min(other), member.max(other)),
             2 => {
                 let (a, b) = (member.cast_signed(), other.cast_signed());
-                Scalar::signed(a.min(b), a.max(b))
+                Num::signed(a.min(b), a.max(b))
             }
             3 => {
                 let unknown = self.number();
-                Scalar::of_bits(Bits { value: member & !unknown, unknown })
+                Num::of_bits(Bits { value: member & !unknown, unknown })
             }
-            _ => Scalar::UNKNOWN,
+            _ => Num::UNKNOWN,
         };
         assert!(set.contains(member), "{set:?} lacks {member:#x}");
         (set, member)
@@ -119,25 +119,25 @@ fn joins_hold_both_and_intersections_the_common() {
     let mut random = Random(0x5eed_0003);
     for _ in 0..40_000 {
         let ((a, x), (b, y)) = (random.set(), random.set());
-        let join = a.join(b);
+        let join = a.join(&b);
         assert!(join.contains(x) && join.contains(y));
         assert!(a.low32().contains(x & 0xffff_ffff));
         if b.contains(x) {
-            assert!(a.intersect(b).is_some_and(|both| both.contains(x)));
+            assert!(a.intersect(&b).is_some_and(|both| both.contains(x)));
         }
     }
 }
 
 #[test]
 fn bounds_that_programs_rely_on_are_exact() {
-    let byte = Scalar::unsigned(0, 255);
-    let header = alu(Width::W64, AluOp::And, byte, Scalar::constant(0x0f));
-    let header = alu(Width::W64, AluOp::Lsh, header, Scalar::constant(2));
+    let byte = Num::unsigned(0, 255);
+    let header = alu(Width::W64, AluOp::And, byte, Num::constant(0x0f));
+    let header = alu(Width::W64, AluOp::Lsh, header, Num::constant(2));
     assert_eq!((header.umin, header.umax), (0, 60));
-    let any = Scalar::UNKNOWN;
-    assert_eq!(alu(Width::W64, AluOp::Mod, any, Scalar::constant(16)).umax, 15);
+    let any = Num::UNKNOWN;
+    assert_eq!(alu(Width::W64, AluOp::Mod, any, Num::constant(16)).umax, 15);
     // Cut to 32 bits the sign is lost, not extended.
-    let cut = alu(Width::W32, AluOp::Mov, any, Scalar::constant(u64::MAX));
+    let cut = alu(Width::W32, AluOp::Mov, any, Num::constant(u64::MAX));
     assert_eq!(cut.as_constant(), Some(0xffff_ffff));
     assert_eq!(alu(Width::W32, AluOp::Mov, any, any).umax, 0xffff_ffff);
 }

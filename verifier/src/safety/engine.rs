@@ -1,0 +1,508 @@
+//! The abstract interpretation: states are pushed along the order of the instructions.
+//!
+//! Each instruction is visited when everything that can come before it in this round has been. Its
+//! obligations are checked, its effect is applied, and the state goes on along the edges. A call of
+//! a local function runs the function's order right there, with a frame of its own. Loops are run
+//! by [`super::rounds`]. One item of work is one state at one instruction, or one look at where to
+//! go on.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use ebpf::{CallTarget, Insn, Program, Reg};
+
+use super::branch::{self, Test};
+use super::effect;
+use super::entail;
+use super::name::{Name, Names};
+use super::pending::{Meeting, Pending};
+use super::record::Record;
+use super::require;
+use super::rounds::{After, Phase, Run, Sum, Way};
+use super::scene;
+use super::shape::{Function, Loop, Shape};
+use super::state::State;
+use super::value::Value;
+use crate::fuel::Fuel;
+use crate::graph::successors;
+use crate::limits::{EXPLORED_ROUNDS_MAX, VISITS_MAX, WORST_CASE_MAX};
+use crate::refusal::{Refusal, UnsafeReason};
+
+/// How precise a proof tries to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Effort {
+    /// States that are kept apart where ways meet.
+    pub(super) cap: usize,
+    /// Whether the rounds of loops are kept apart.
+    pub(super) explore: bool,
+    /// Instructions that may be visited.
+    pub(super) visits: u32,
+}
+
+/// The interpretation of one program with one effort.
+#[derive(Debug)]
+pub(super) struct Engine {
+    effort: Effort,
+    names: Names,
+    pending: Pending,
+    /// Functions that are being run, the innermost last.
+    frames: Vec<Frame>,
+    /// States at the instruction that the innermost function is at.
+    todo: Vec<Box<State>>,
+    visits: u32,
+    /// Most instructions that a run to the end took.
+    worst: u64,
+    pub(super) record: Record,
+    /// Loops that are not explored any more.
+    summed: Vec<bool>,
+    /// Every state that was checked, by slot, for whoever audits the proof.
+    pub(super) kept: Option<Vec<Vec<State>>>,
+}
+
+/// A function being run.
+#[derive(Debug)]
+struct Frame {
+    function: Function,
+    /// Rank of the instruction that it is at.
+    at: u32,
+    /// Whether that instruction's states were taken.
+    taken: bool,
+    /// A function that was called there, not run yet.
+    calls: Option<Function>,
+    runs: Vec<Run>,
+}
+
+/// Fuel for one instruction's obligations and effect.
+const INSN_UNITS: u32 = 10;
+/// Fuel for one comparison with a state that waits.
+const MEET_UNITS: u32 = 5;
+/// Fuel for a pass through a loop.
+const PASS_UNITS: u32 = 60;
+
+const _: () = assert!(INSN_UNITS + PASS_UNITS <= crate::limits::ITEM_UNITS);
+const _: () = assert!(2 * 24 * MEET_UNITS <= crate::limits::ITEM_UNITS);
+
+/// The most heap that an interpretation holds for a program of `slots` slots, in bytes.
+pub(super) const fn heap_bytes(slots: usize) -> usize {
+    super::pending::heap_bytes(slots) + super::record::heap_bytes(slots) + slots
+}
+
+impl Engine {
+    pub(super) fn new(program: &Program, shape: &Shape, effort: Effort) -> Engine {
+        let mut engine = Engine {
+            effort,
+            names: Names::new(),
+            pending: Pending::new(program.len()),
+            frames: Vec::new(),
+            todo: Vec::new(),
+            visits: 0,
+            worst: 0,
+            record: Record::new(),
+            summed: alloc::vec![false; shape.loops()],
+            kept: None,
+        };
+        if let Some(&function) = shape.function(0) {
+            engine.frames.push(Frame::new(function));
+            let entry = Box::new(State::at_entry(program.kind(), &mut engine.names));
+            // One state is always less than may wait.
+            let _ = engine.pending.add(function.entry, entry);
+        }
+        engine
+    }
+
+    /// Does one item of work; the worst case when all is done.
+    pub(super) fn advance(
+        &mut self,
+        program: &Program,
+        shape: &Shape,
+        fuel: &mut Fuel,
+    ) -> Result<Option<u64>, Refusal> {
+        if let Some(state) = self.todo.pop() {
+            return self.visit(program, shape, state, fuel).map(|()| None);
+        }
+        fuel.spend(1);
+        let Some(frame) = self.frames.last_mut() else { return Ok(Some(self.worst)) };
+        if let Some(function) = frame.calls.take() {
+            self.frames.push(Frame::new(function));
+            return Ok(None);
+        }
+        if frame.taken {
+            (frame.at, frame.taken) = (frame.at + 1, false);
+        }
+        if let Some(run) = frame.runs.last()
+            && frame.at == run.shape.end
+        {
+            fuel.spend(PASS_UNITS);
+            return self.end_of_pass(shape).map(|()| None);
+        }
+        if frame.at == frame.function.end {
+            self.frames.pop();
+            return Ok(None);
+        }
+        self.arrive(shape, fuel).map(|()| None)
+    }
+
+    /// Takes the states of the instruction that the innermost function comes to.
+    fn arrive(&mut self, shape: &Shape, fuel: &mut Fuel) -> Result<(), Refusal> {
+        let Some(frame) = self.frames.last_mut() else { return Ok(()) };
+        let Some(slot) = shape.slot(frame.at) else { return Ok(()) };
+        self.pending.take(slot, &mut self.todo);
+        match shape.loop_at(frame.at) {
+            Some((_, it)) if self.todo.is_empty() && !it.side_entry => frame.at = it.end,
+            Some((index, &it)) => {
+                fuel.spend(PASS_UNITS);
+                return self.begin(index, it);
+            }
+            None => frame.taken = true,
+        }
+        Ok(())
+    }
+
+    /// Begins a run of a loop with the states in hand.
+    fn begin(&mut self, index: usize, shape: Loop) -> Result<(), Refusal> {
+        let summed = self.summed.get(index).copied().unwrap_or(false);
+        let explore = shape.side_entry || self.effort.explore && !summed;
+        let way = if explore {
+            Way::Explore { rounds: 0, seen: Vec::new() }
+        } else {
+            let Some(entry) = self.merged() else { return Ok(()) };
+            self.summing(entry)?
+        };
+        let Some(frame) = self.frames.last_mut() else { return Ok(()) };
+        frame.taken = true;
+        frame.runs.push(Run { index, shape, way, back: Vec::new() });
+        Ok(())
+    }
+
+    /// The states in hand as one, which stays in hand.
+    fn merged(&mut self) -> Option<State> {
+        let mut one = self.todo.pop()?;
+        while let Some(state) = self.todo.pop() {
+            *one = super::join::join(&mut self.names, &one, &state);
+        }
+        let entry = State::clone(&one);
+        self.todo.push(one);
+        Some(entry)
+    }
+
+    fn summing(&mut self, entry: State) -> Result<Way, Refusal> {
+        self.pending.hold(&entry)?;
+        self.pending.hold(&entry)?;
+        Ok(Way::Sum(Box::new(Sum::new(entry, &self.names))))
+    }
+
+    /// The innermost loop's last instruction is done.
+    fn end_of_pass(&mut self, shape: &Shape) -> Result<(), Refusal> {
+        let Some(mut run) = self.frames.last_mut().and_then(|frame| frame.runs.pop()) else {
+            return Ok(());
+        };
+        let back = core::mem::take(&mut run.back);
+        back.iter().for_each(|state| self.pending.release(state));
+        let after = match &mut run.way {
+            Way::Explore { seen, .. } if back.is_empty() => {
+                seen.iter().for_each(|state| self.pending.release(state));
+                After::Leave
+            }
+            Way::Explore { .. } => self.next_round(&mut run, back)?,
+            Way::Sum(sum) => {
+                let before = sum.head.heap_bytes();
+                let after = sum.pass(back.first().map(|state| &**state), &mut self.names);
+                self.pending.resize(before, sum.head.heap_bytes())?;
+                after
+            }
+        };
+        match after {
+            After::Again(states) => {
+                let Some(frame) = self.frames.last_mut() else { return Ok(()) };
+                (frame.at, frame.taken) = (run.shape.start, true);
+                self.todo = states;
+                frame.runs.push(run);
+                Ok(())
+            }
+            After::Leave => self.leave(&run),
+            After::Unbounded => {
+                // While a loop around this one is being summed up, its last pass will tell.
+                let told = self.is_checking();
+                self.leave(&run)?;
+                match (told, shape.loop_number(run.index)) {
+                    (true, Some(it)) => Err(self.unbounded(it)),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn unbounded(&self, it: &Loop) -> Refusal {
+        Refusal::unsafety(it.back, UnsafeReason::UnboundedLoop)
+    }
+
+    fn leave(&mut self, run: &Run) -> Result<(), Refusal> {
+        if let Way::Sum(sum) = &run.way {
+            self.pending.release(&sum.entry);
+            self.pending.release(&sum.head);
+        }
+        if let Some(frame) = self.frames.last_mut() {
+            (frame.at, frame.taken) = (run.shape.end, false);
+        }
+        Ok(())
+    }
+
+    /// What came back is the next round, unless the loop is better summed up from here on.
+    fn next_round(&mut self, run: &mut Run, back: Vec<Box<State>>) -> Result<After, Refusal> {
+        let Way::Explore { rounds, seen } = &mut run.way else { return Ok(After::Leave) };
+        *rounds += 1;
+        // Where a round has all that an earlier one had, no round will be the last.
+        let again = |before: &State| {
+            back.iter().any(|state| super::join::includes(state, before, Name::ZERO))
+        };
+        let endless = !seen.is_empty() && seen.iter().all(again);
+        let spent = self.visits > self.effort.visits / 4 * 3;
+        if *rounds > EXPLORED_ROUNDS_MAX || endless || spent {
+            seen.iter().for_each(|state| self.pending.release(state));
+            if run.shape.side_entry {
+                return Ok(After::Unbounded);
+            }
+            if let Some(summed) = self.summed.get_mut(run.index) {
+                *summed = true;
+            }
+            self.todo = back;
+            let Some(entry) = self.merged() else { return Ok(After::Leave) };
+            run.way = self.summing(entry)?;
+            return Ok(After::Again(core::mem::take(&mut self.todo)));
+        }
+        if rounds.is_power_of_two() {
+            seen.iter().for_each(|state| self.pending.release(state));
+            *seen = back.iter().map(|state| State::clone(state)).collect();
+            for state in seen.iter() {
+                self.pending.hold(state)?;
+            }
+        }
+        Ok(After::Again(back))
+    }
+
+    /// Obligations first, then the effect, then on along the edges.
+    fn visit(
+        &mut self,
+        program: &Program,
+        shape: &Shape,
+        mut state: Box<State>,
+        fuel: &mut Fuel,
+    ) -> Result<(), Refusal> {
+        fuel.spend(INSN_UNITS);
+        let Some((pc, insn)) = self.place(program, shape) else {
+            return Err(Refusal::unsafety(0, UnsafeReason::Malformed));
+        };
+        self.visits += 1;
+        if self.visits > self.effort.visits {
+            return Err(Refusal::limit("VISITS_MAX", u64::from(VISITS_MAX)).at(pc));
+        }
+        let checking = self.is_checking();
+        if let Err(reason) = met(program, &state, insn) {
+            return match checking {
+                true => Err(scene::refusal(program, pc, insn, &state, reason)),
+                false => Ok(()),
+            };
+        }
+        if checking {
+            self.record.visit(pc, insn, &state)?;
+            if let Some(kept) = self.kept.as_mut().and_then(|kept| kept.get_mut(pc as usize)) {
+                kept.push(State::clone(&state));
+            }
+        }
+        state.cost = state.cost.saturating_add(1);
+        if state.cost > WORST_CASE_MAX && checking {
+            return Err(Refusal::limit("WORST_CASE_MAX", WORST_CASE_MAX).at(pc));
+        }
+        self.go_on(program, shape, (pc, insn), state, fuel)
+    }
+
+    fn place<'a>(&self, program: &'a Program, shape: &Shape) -> Option<(u32, &'a Insn)> {
+        let pc = shape.slot(self.frames.last()?.at)?;
+        Some((pc, program.get(pc)?))
+    }
+
+    fn go_on(
+        &mut self,
+        program: &Program,
+        shape: &Shape,
+        (pc, insn): (u32, &Insn),
+        mut state: Box<State>,
+        fuel: &mut Fuel,
+    ) -> Result<(), Refusal> {
+        match *insn {
+            Insn::Branch { width, cond, dst, src, target } => {
+                let test = Test { width, cond, dst, src };
+                self.note(&state, test);
+                let mut taken = state.clone();
+                if branch::follow(&mut taken, test, true) {
+                    self.send(shape, target, taken, fuel)?;
+                }
+                if branch::follow(&mut state, test, false) {
+                    self.send(shape, pc + 1, state, fuel)?;
+                }
+                Ok(())
+            }
+            Insn::Call { target: CallTarget::Local(entry) } => self.call(shape, entry, state, fuel),
+            Insn::Exit => self.exit(shape, state, fuel),
+            _ => {
+                effect::apply(program, &mut state, &mut self.names, insn);
+                match successors(insn, pc) {
+                    [Some(next), _] => self.send(shape, next, state, fuel),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// A function is entered; it is run when all states at the call have been.
+    fn call(
+        &mut self,
+        shape: &Shape,
+        entry: u32,
+        mut state: Box<State>,
+        fuel: &mut Fuel,
+    ) -> Result<(), Refusal> {
+        let (Some(&function), Some(frame)) = (shape.function(entry), self.frames.last_mut()) else {
+            return Err(Refusal::unsafety(entry, UnsafeReason::Malformed));
+        };
+        frame.calls = Some(function);
+        state.enter();
+        self.wait(shape, entry, state, fuel)
+    }
+
+    /// A function ends: its caller goes on behind the call, or the program is over.
+    fn exit(
+        &mut self,
+        shape: &Shape,
+        mut state: Box<State>,
+        fuel: &mut Fuel,
+    ) -> Result<(), Refusal> {
+        let Some(caller) = self.frames.len().checked_sub(2) else {
+            if self.is_checking() {
+                self.worst = self.worst.max(state.cost);
+            }
+            return Ok(());
+        };
+        if self.frames.last().is_some_and(|frame| frame.runs.iter().any(Run::is_loose)) {
+            return Ok(());
+        }
+        state.leave();
+        let at = self.frames.get(caller).map_or(0, |frame| frame.at);
+        let next = shape.slot(at).map_or(0, |slot| slot + 1);
+        self.deliver(shape, (caller, next), state, fuel)
+    }
+
+    /// A state goes to a slot of the innermost function.
+    fn send(
+        &mut self,
+        shape: &Shape,
+        slot: u32,
+        state: Box<State>,
+        fuel: &mut Fuel,
+    ) -> Result<(), Refusal> {
+        let frame = self.frames.len().saturating_sub(1);
+        self.deliver(shape, (frame, slot), state, fuel)
+    }
+
+    /// A state goes to a slot of a function that is being run.
+    fn deliver(
+        &mut self,
+        shape: &Shape,
+        (frame, slot): (usize, u32),
+        state: Box<State>,
+        fuel: &mut Fuel,
+    ) -> Result<(), Refusal> {
+        let rank = shape.rank(slot);
+        let meeting = Meeting { cap: self.effort.cap, mark: self.mark() };
+        let Some(frame) = self.frames.get_mut(frame) else { return Ok(()) };
+        // Nothing leaves a loop whose state is not found.
+        let outside = |run: &Run| rank < run.shape.start || rank >= run.shape.end;
+        if frame.runs.iter().any(|run| run.is_loose() && outside(run)) {
+            return Ok(());
+        }
+        match frame.runs.iter_mut().find(|run| run.shape.start == rank) {
+            Some(run) => {
+                let (names, pending) = (&mut self.names, &mut self.pending);
+                fuel.spend(MEET_UNITS * (1 + run.back.len() as u32));
+                run.comes_back(state, names, pending, meeting)
+            }
+            None => self.wait(shape, slot, state, fuel),
+        }
+    }
+
+    /// A state waits for a slot; where others may, without what nothing reads.
+    fn wait(
+        &mut self,
+        shape: &Shape,
+        slot: u32,
+        mut state: Box<State>,
+        fuel: &mut Fuel,
+    ) -> Result<(), Refusal> {
+        if !shape.meets(slot) {
+            return self.pending.add(slot, state);
+        }
+        state.keep(shape.live(slot));
+        let meeting = Meeting { cap: self.effort.cap, mark: self.mark() };
+        let met = self.pending.meet(slot, state, &mut self.names, meeting)?;
+        fuel.spend(MEET_UNITS * met);
+        Ok(())
+    }
+
+    /// Whether obligations are required: no loop's state is still being found.
+    fn is_checking(&self) -> bool {
+        !self.frames.iter().any(|frame| frame.runs.iter().any(Run::is_loose))
+    }
+
+    /// Names below mean the same in all states that meet.
+    fn mark(&self) -> Name {
+        let runs = self.frames.iter().rev().flat_map(|frame| frame.runs.iter().rev());
+        let sums = runs.filter_map(|run| match &run.way {
+            Way::Sum(sum) => Some(sum.given()),
+            Way::Explore { .. } => None,
+        });
+        sums.max().unwrap_or(Name::ZERO)
+    }
+
+    /// Comparisons say where a loop may stop.
+    fn note(&mut self, state: &State, test: Test) {
+        let Some(run) = self.frames.last_mut().and_then(|frame| frame.runs.last_mut()) else {
+            return;
+        };
+        let Way::Sum(sum) = &mut run.way else { return };
+        if sum.phase != Phase::Find {
+            return;
+        }
+        let right = match test.src {
+            ebpf::Operand::Reg(reg) => state.get(reg),
+            ebpf::Operand::Imm(imm) => {
+                let number = i64::from(imm).cast_unsigned();
+                Value::Scalar(super::scalar::Scalar::constant(number))
+            }
+        };
+        if let (Value::Scalar(a), Value::Scalar(b)) = (state.get(test.dst), right) {
+            sum.compared(&a, &b);
+            sum.compared(&b, &a);
+        }
+    }
+}
+
+impl Frame {
+    fn new(function: Function) -> Frame {
+        let (at, calls, runs) = (function.start, None, Vec::new());
+        Frame { function, at, taken: false, calls, runs }
+    }
+}
+
+/// Whether a state meets all obligations of an instruction.
+fn met(program: &Program, state: &State, insn: &Insn) -> entail::Verdict {
+    for need in require::needs(program.kind(), insn).into_iter().flatten() {
+        entail::check(program, state, need)?;
+    }
+    Ok(())
+}
+
+/// The registers that an instruction reads: what a refusal tells of.
+pub(super) fn involved(insn: &Insn) -> impl Iterator<Item = Reg> {
+    let reads = super::shape::reads(insn);
+    Reg::ALL.into_iter().filter(move |reg| reads & 1 << reg.index() != 0)
+}
