@@ -18,7 +18,7 @@ pub enum EngineError {
     Check(CheckError),
     /// No pages for the code.
     Pages(CodeError),
-    /// A grant's rules have more mask shapes than one grant may.
+    /// The rules of a grant and its relatives have more mask shapes than they may together.
     GrantShapes {
         /// `SHAPES_PER_GRANT`.
         limit: usize,
@@ -38,6 +38,11 @@ pub enum EngineError {
         /// `CLAIMANTS_MAX`.
         limit: usize,
     },
+    /// What may have to be asked about one key would take too long.
+    ResidualCost {
+        /// `RESIDUAL_COST_MAX`, instructions.
+        limit: u64,
+    },
     /// The grant is too deep to be ranked.
     Depth {
         /// `DEPTH_MAX`.
@@ -56,7 +61,7 @@ impl fmt::Display for EngineError {
             Self::Check(error) => write!(f, "emitted code refused: {error}"),
             Self::Pages(error) => write!(f, "{error}"),
             Self::GrantShapes { limit } => {
-                write!(f, "the grant's rules test more than {limit} sets of fields")
+                write!(f, "the grant's subtree tests more than {limit} sets of fields")
             }
             Self::Shapes { limit } => {
                 write!(f, "all rules together test more than {limit} sets of fields")
@@ -66,6 +71,12 @@ impl fmt::Display for EngineError {
             }
             Self::Claimants { limit } => {
                 write!(f, "more than {limit} rules differ only in ranges or lengths")
+            }
+            Self::ResidualCost { limit } => {
+                write!(
+                    f,
+                    "rules that differ only in ranges or lengths cost more than {limit} steps"
+                )
             }
             Self::Depth { limit } => write!(f, "grants nest deeper than {limit}"),
             Self::NoSuchGrant => write!(f, "the grant is gone"),

@@ -5,7 +5,7 @@
 //! depends on the *shapes* of the claims and not on how many there are.
 //!
 //! A program:   `Verified` -> [`compile`] -> [`check`] -> sealed pages -> [`NativeProgram`]
-//! A binding:   `Owned` -> rules split into shape and key -> tables (and, for a new shape,
+//! A binding:   `Owned` -> rules split into shape and values -> tables (and, for a new lane,
 //!              dispatch code, checked and sealed) -> [`Prepared`] -> published
 //! A frame:     [`Engine::classify`] -> generated code -> tables -> [`Verdict`]
 //!
@@ -13,7 +13,7 @@
 //! |---|---|
 //! | [`x86`] | instruction forms and labels; knows nothing above |
 //! | [`compile`] | eBPF to x86-64, one machine instruction for most |
-//! | `plan` | shapes, keys, the keyed hash: what code, checker and interpreter agree on |
+//! | `plan` | shapes, lanes, graph, the keyed hash: what code, checker and interpreter agree on |
 //! | `dispatch` | code for the merged classifier |
 //! | [`check`] | decodes what was emitted and holds it against the program or the plan |
 //! | [`dilp`] | passes over data, fused into one loop |
@@ -40,7 +40,7 @@ mod load;
 mod plan;
 pub mod x86;
 
-pub use engine::{Engine, Prepared, PreparedGrant, Stats, Verdict};
+pub use engine::{Engine, Look, Outcome, Prepared, PreparedGrant, Stats, Verdict, Why};
 pub use error::EngineError;
 pub use load::{NativeProgram, load, load_with};
 pub use plan::HashKey;

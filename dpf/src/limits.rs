@@ -10,26 +10,53 @@ pub const CODE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of code that one eBPF instruction becomes at most (a signed division by a register).
 pub const CODE_BYTES_PER_SLOT: usize = 96;
 
-/// Mask shapes under one grant (design decision 10).
+/// Mask shapes in one subtree of grants: those under one child of the root (design decision 10,
+/// decision records 007 and 045).
 pub const SHAPES_PER_GRANT: usize = 16;
 
-/// Mask shapes in one engine: each costs every packet a probe.
-pub const SHAPES_MAX: usize = dispatch::TABLES_MAX;
+/// Mask shapes in one engine.
+pub const SHAPES_MAX: usize = 40;
 
-/// Words of a look-up key; cells beyond them are left to the residual test.
+/// Lanes in one engine: each that a frame gets to costs it a look-up.
+pub const LANES_MAX: usize = dispatch::TABLES_MAX;
+
+/// Lanes of one shape that differ in class bytes only; beyond that they share one.
+pub const LANES_PER_SHAPE: usize = 4;
+
+/// Lanes beyond which rules of one shape share one, whatever their class.
+pub const LANES_FREE: usize = 16;
+
+/// Class bytes of a frame: from the type to the end of what says which protocol follows (for VLAN
+/// and IPv6 the same places mean other things; only the cost depends on this).
+pub const CLASS_BYTES: core::ops::Range<u16> = 12..26;
+
+/// Words of a look-up key; bytes beyond them are left to the filter.
 pub const KEY_WORDS_MAX: usize = dispatch::KEY_WORDS_MAX;
 
-/// Distinct header bases whose cells go into one key; cells of others are left to the residual.
+/// Distinct header bases whose cells are looked up; cells of others are left to the filter.
 pub const HEADER_BASES_MAX: usize = 2;
 
 /// Depth of a grant that the engine can rank.
-pub const DEPTH_MAX: u32 = 0x3fff;
+pub const DEPTH_MAX: u32 = 62;
 
-/// Buckets of a new shape's table.
+/// Buckets of a new lane's table.
 pub const FIRST_BUCKETS: usize = 4;
+
+/// Numbers in a window that is made however few its entries.
+pub const WINDOW_FREE: usize = 1024;
+
+/// Numbers per entry in a larger window.
+pub const WINDOW_PER_ENTRY: usize = 32;
+
+/// Slots of growing or closing tables that one insertion or removal moves at most: with the
+/// longest key 2,048 bytes of table.
+pub const MOVES_PER_STEP: usize = 32;
 
 /// Claimants of one key: each may cost a packet one run of a program.
 pub const CLAIMANTS_MAX: usize = 64;
+
+/// What all residual programs of one key may cost together, in instructions at worst.
+pub const RESIDUAL_COST_MAX: u64 = 16_384;
 
 /// A table beyond [`SLOTS_FREE`] slots does not grow beyond this many slots per entry: who collides
 /// that much is refused.
@@ -38,7 +65,8 @@ pub const SLOTS_PER_ENTRY_MAX: usize = 64;
 /// Slots that a table may have however few its entries.
 pub const SLOTS_FREE: usize = 1024;
 
+const _: () = assert!(SHAPES_MAX + LANES_FREE < LANES_MAX && LANES_PER_SHAPE >= 1);
+const _: () = assert!(SHAPES_MAX <= u64::BITS as usize);
 const _: () = assert!(SHAPES_PER_GRANT <= SHAPES_MAX);
+const _: () = assert!(ebpf::limits::KERNEL_SLOTS as u64 <= RESIDUAL_COST_MAX);
 const _: () = assert!(ebpf::limits::KERNEL_SLOTS * CODE_BYTES_PER_SLOT <= CODE_BYTES_MAX);
-const _: () = assert!(SHAPES_MAX <= dispatch::TABLES_MAX);
-const _: () = assert!(KEY_WORDS_MAX <= dispatch::KEY_WORDS_MAX);

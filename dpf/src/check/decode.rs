@@ -114,6 +114,7 @@ impl Reader<'_> {
 
     fn escaped(&mut self, p: Prefix, opcode: u8) -> Option<Native> {
         match opcode {
+            0x18 => self.prefetch(p),
             0x40..=0x4f => self.move_if(p, opcode),
             0x80..=0x8f => self.jump_if(p, opcode, false),
             0xaf => self.multiply(p),
@@ -302,8 +303,18 @@ impl Reader<'_> {
     }
 
     fn move_if(&mut self, p: Prefix, opcode: u8) -> Option<Native> {
-        let (dst, src) = self.two_registers(p)?;
-        Some(Native::MoveIf { cond: condition(opcode)?, width: p.width(), dst, src })
+        let Operands { reg: dst, rm } = self.modrm(p)?;
+        let (cond, width) = (condition(opcode)?, p.width());
+        Some(match rm {
+            Rm::Reg(src) => Native::MoveIf { cond, width, dst, src },
+            Rm::Mem(from) => Native::MoveIfMemory { cond, width, dst, from },
+        })
+    }
+
+    /// `prefetcht0`
+    fn prefetch(&mut self, p: Prefix) -> Option<Native> {
+        let Rm::Mem(at) = self.extended(p, 1)?.rm else { return None };
+        (!p.bit(W)).then_some(Native::Prefetch { at })
     }
 
     fn jump_if(&mut self, p: Prefix, opcode: u8, short: bool) -> Option<Native> {

@@ -25,6 +25,7 @@ mod pipe;
 mod program;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -34,6 +35,7 @@ use ebpf::{Kind, Program};
 use runtime::map::Map;
 #[cfg(test)]
 use runtime::native::Convention;
+use runtime::native::dispatch::Geometry;
 use runtime::native::{Checked, Dispatch, Filter, Memory, Packet, Pipe};
 use verifier::Verified;
 
@@ -93,9 +95,13 @@ pub fn memory(
 }
 
 /// Checks the merged classifier's code against its plan.
-pub(crate) fn dispatcher(plan: &Plan, emitted: Emitted) -> Result<Checked<Dispatch>, CheckError> {
-    dispatch::implements(plan, &emitted.bytes)?;
-    Ok(Checked::vouch(emitted.bytes, plan.geometry()))
+pub(crate) fn dispatcher(
+    plan: &Plan,
+    emitted: crate::dispatch::Emitted,
+) -> Result<Checked<Dispatch>, CheckError> {
+    let prefetch = emitted.prefetch;
+    dispatch::implements(plan, &emitted.bytes, prefetch)?;
+    Ok(Checked::vouch(emitted.bytes, Geometry { tables: plan.layouts(), prefetch }))
 }
 
 /// Checks a pipe's loop against its passes.
@@ -135,6 +141,12 @@ pub(crate) fn meaning(code: &[u8]) -> Option<Vec<impl PartialEq + fmt::Debug + u
         at = next;
     }
     Some(meaning)
+}
+
+/// The instruction at `at` as text, and where the next one is; `None` where there is none.
+pub(crate) fn text(code: &[u8], at: usize) -> Option<(usize, alloc::string::String)> {
+    let (native, next) = decode::decode(code, at)?;
+    Some((next, text::of(&native)))
 }
 
 /// The code, and the maps whose addresses are in it: whoever has the one must keep the others.

@@ -181,6 +181,15 @@ pub(super) enum Native {
         dst: R,
         src: R,
     },
+    MoveIfMemory {
+        cond: If,
+        width: Width,
+        dst: R,
+        from: At,
+    },
+    Prefetch {
+        at: At,
+    },
     /// `lea`
     Address {
         width: Width,

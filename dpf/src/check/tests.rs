@@ -8,8 +8,10 @@ use runtime::random::mix;
 use super::decode::decode;
 use super::native::Native;
 use crate::context::Premises;
+use crate::dispatch::Emitted;
 use crate::fuzzing::mutate;
-use crate::plan::{HashKey, Plan, Shape, SplitRule};
+use crate::plan::{HashKey, Lane, Plan, SplitRule};
+use runtime::native::dispatch::Layout;
 
 /// What the independent decoder makes of the same bytes.
 fn reference(code: &[u8]) -> Instruction {
@@ -133,57 +135,102 @@ fn half_an_instruction_is_none() {
     assert_eq!(decode(&whole, whole.len()), None);
 }
 
-/// The plan of some expressions, and its code.
-fn classifier(texts: &[&str]) -> (Plan, Vec<u8>) {
-    let mut shapes: Vec<Shape> = Vec::new();
+/// The plan of some expressions, and its code. Rules of one shape share a lane as in the engine.
+fn classifier(texts: &[&str]) -> (Plan, Emitted) {
+    let mut lanes: Vec<Lane> = Vec::new();
     for text in texts {
         let space = flow::expr::parse(text).unwrap().to_space().unwrap();
         for rule in space.rules() {
-            let shape = SplitRule::of(rule).shape;
-            if !shapes.contains(&shape) {
-                shapes.push(shape);
+            let rule = SplitRule::of(rule).unwrap();
+            match lanes.iter_mut().find(|lane| lane.shape == rule.shape) {
+                Some(lane) => {
+                    let roles = lane.widened(&rule.values).unwrap();
+                    *lane = Lane::new(rule.shape, roles, true);
+                }
+                None => lanes.push(Lane::single(&rule.shape, &rule.values)),
             }
         }
     }
-    let plan = Plan { shapes, key: HashKey::new(99) };
-    let code = crate::dispatch::emit(&plan).unwrap().bytes;
+    let plan = Plan::new(lanes, HashKey::new(99));
+    let code = crate::dispatch::emit(&plan).unwrap();
     (plan, code)
 }
 
-const MIXED: [&str; 4] = [
-    "tcp and src host 10.0.2.2 and src port 99 and dst host 10.0.2.17 and dst port 81",
+fn implements(plan: &Plan, code: &Emitted) -> bool {
+    super::dispatch::implements(plan, &code.bytes, code.prefetch).is_ok()
+}
+
+const MIXED: [&str; 10] = [
+    "ip and tcp and src host 10.0.2.2 and src port 99 and dst host 10.0.2.17 and dst port 81",
+    "ip and tcp and src host 10.9.2.7 and src port 98 and dst host 10.0.2.18 and dst port 82",
     "vlan 7 and ip and udp and dst port 53",
-    "ip6 and udp and dst portrange 50-60",
+    "vlan 7 and ip and udp and dst port 54",
+    "ip6 and udp and src host fe80::1 and dst portrange 50-60",
+    "ip6 and udp and src host 2001:db8:9::8:7 and dst port 9",
+    "ip6 and udp and src host fe80::2 and dst port 8",
+    "ether proto 0x88b5 and ether[20:4] == 7",
+    "ether proto 0x88b5 and ether[20:4] == 0x01020304",
     "greater 100",
 ];
 
 #[test]
 fn a_wrong_byte_in_the_classifier_is_refused_or_means_the_same() {
     let (plan, code) = classifier(&MIXED);
-    assert!(plan.shapes.len() >= 4);
-    let count = mutate(&code, |code| super::dispatch::implements(&plan, code).is_ok());
+    let layouts = plan.layouts();
+    assert!(layouts.contains(&Layout::Single) && layouts.contains(&Layout::Direct));
+    assert!(layouts.contains(&Layout::Plain) && plan.has_wide(), "{layouts:?}");
+    let prefetch = code.prefetch;
+    let accepts = |code: &[u8]| super::dispatch::implements(&plan, code, prefetch).is_ok();
+    let count = mutate(&code.bytes, accepts);
     assert!(count.refused > 5_000 && count.accepted * 50 < count.refused, "{count:?}");
+    for wrong in [0, prefetch - 1, prefetch + 1, code.bytes.len()] {
+        assert!(super::dispatch::implements(&plan, &code.bytes, wrong).is_err());
+    }
 }
 
 #[test]
 fn a_classifier_is_only_its_own_plan_s() {
     let (plan, code) = classifier(&MIXED);
-    let (other, _) = classifier(MIXED.get(..3).unwrap());
-    assert!(super::dispatch::implements(&plan, &code).is_ok());
-    assert!(super::dispatch::implements(&other, &code).is_err());
-    let rekeyed = Plan { key: HashKey::new(98), ..plan };
-    assert!(super::dispatch::implements(&rekeyed, &code).is_err());
+    let (other, _) = classifier(MIXED.get(..6).unwrap());
+    assert!(implements(&plan, &code) && !implements(&other, &code));
+    let rekeyed = Plan { key: HashKey::new(98), ..plan.clone() };
+    assert!(!implements(&rekeyed, &code));
+    for at in 0..plan.lanes.len() {
+        let mut twisted = plan.clone();
+        twisted.lanes[at].layout = match twisted.lanes[at].layout {
+            Layout::Single => Layout::Plain,
+            Layout::Plain => Layout::Direct,
+            Layout::Direct => Layout::Plain,
+            Layout::Wide { words } => Layout::Wide { words: words + 1 },
+        };
+        assert!(!implements(&twisted, &code), "lane {at}");
+    }
 }
 
 #[test]
 fn a_plan_that_loads_beyond_its_comparison_is_refused() {
-    let (mut plan, _) = classifier(&["arp", "udp and dst port 53"]);
-    for shape in &mut plan.shapes {
-        shape.min_length = 13;
+    use crate::plan::{Block, Step};
+    fn shortened(block: &mut Block) {
+        for step in block {
+            match step {
+                Step::Length(least) => *least = 13,
+                Step::Switch(_, cases) => cases.iter_mut().for_each(|(_, inner)| shortened(inner)),
+                Step::Nested(inner) => shortened(inner),
+                _ => {}
+            }
+        }
     }
-    let code = crate::dispatch::emit(&plan).unwrap().bytes;
-    let error = super::dispatch::implements(&plan, &code).unwrap_err();
-    assert!(error.expected.contains("length"), "{error}");
+    for texts in [&["arp"][..], &["udp and dst port 53"], &MIXED] {
+        let (mut plan, _) = classifier(texts);
+        shortened(&mut plan.graph);
+        let code = crate::dispatch::emit(&plan).unwrap();
+        assert!(!implements(&plan, &code), "{texts:?}");
+    }
+    let (mut plan, _) = classifier(&MIXED);
+    let first = plan.graph.clone();
+    plan.graph.extend(first);
+    let code = crate::dispatch::emit(&plan).unwrap();
+    assert!(!implements(&plan, &code), "a lane looked into twice may note too much");
 }
 
 #[test]

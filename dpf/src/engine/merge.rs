@@ -1,335 +1,373 @@
-//! The merged state: shapes with their tables, entries, and the code that reads them.
+//! The merged state: lanes with their tables, entries, and the code that reads them.
 //!
-//! The idea: an entry may be in any slot of the two buckets that its hash names. A new one goes to
-//! the emptier bucket; if both are full, one occupant moves to its other bucket; if none can, the
-//! table doubles. All of that only moves entries about and never changes a verdict, so it may be
-//! done while a binding is merely being prepared.
+//! The idea: lanes decide what is code. A rule that fits a lane is a data write; one that fits none
+//! makes a new lane, for which code is generated ([`Merged::admit`]). Where entries stand in a
+//! table is [`super::store`]; that nothing is ever moved all at once is [`super::step`].
 //!
-//! Invariants: `occupant[slot]` is the entry whose key stands in that slot; the slot's value word
-//! is the entry's [`Entry::value`]; shapes are in the order of the dispatcher's tables.
+//! Invariants: rooms are in the order of the plan's lanes and of the dispatcher's tables; the open
+//! lanes of a shape are told apart by constants, so that a rule fits one at most of those that its
+//! entry could be in.
 
 use alloc::vec::Vec;
 
-use runtime::native::dispatch::BUCKET_SLOTS;
+use runtime::native::dispatch::Layout;
 use runtime::native::{Code, Dispatch, Dispatcher, Mismatch, Table};
 use runtime::pages::CodePages;
 
 use super::entry::Entry;
+use super::room::{Room, Window};
 use super::slab::Slab;
 use crate::check;
 use crate::dispatch;
 use crate::error::EngineError;
-use crate::limits::{FIRST_BUCKETS, SHAPES_MAX, SLOTS_FREE, SLOTS_PER_ENTRY_MAX};
-use crate::plan::{HashKey, Key, Plan, Shape};
+use crate::limits::{FIRST_BUCKETS, LANES_FREE, LANES_MAX, LANES_PER_SHAPE, SHAPES_MAX};
+use crate::plan::{HashKey, Key, Lane, Plan, Shape, SplitRule, is_class};
 
-const EMPTY: usize = usize::MAX;
+/// What making a plan of one lane may take of the heap, in bytes, generously.
+const SCRATCH_PER_LANE: usize = 8 << 10;
 
 /// Everything that dispatch reads.
 #[derive(Debug)]
 pub(super) struct Merged {
     pub(super) plan: Plan,
-    /// For each shape: its number, stable while others come and go.
-    numbers: Vec<usize>,
-    places: Vec<Places>,
+    pub(super) rooms: Vec<Room>,
     pub(super) entries: Slab<Entry>,
     pub(super) dispatcher: Option<Dispatcher>,
-    next_number: usize,
+    /// Where each lane's code begins, for reading.
+    pub(super) parts: Vec<(usize, usize)>,
+    next_number: u32,
     pub(super) compilations: u64,
+    pub(super) moves: Moves,
 }
 
-/// Who is where in one table.
-#[derive(Debug)]
-struct Places {
-    occupant: Vec<usize>,
-    entries: usize,
+/// How much was moved about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Moves {
+    /// Bytes of table in this operation, and in the worst one so far.
+    pub(super) now: usize,
+    pub(super) worst: usize,
 }
 
-/// What a change of shapes leads to.
-struct Next {
-    plan: Plan,
-    /// Positions of the old plan's shapes that stay, ascending; they come first in the new plan.
-    kept: Vec<usize>,
-    /// Tables of the shapes that follow them.
-    fresh: Vec<(Table, Places)>,
-    code: Code<Dispatch>,
+/// A lane that will be.
+struct Fresh {
+    lane: Lane,
+    shape: u32,
+    /// Buckets, or numbers from `first` on.
+    places: usize,
+    first: u16,
 }
 
-impl Places {
-    fn new(table: &Table) -> Result<Self, EngineError> {
-        let mut occupant = Vec::new();
-        occupant.try_reserve_exact(table.slots()).map_err(|_| EngineError::NoMemory)?;
-        occupant.resize(table.slots(), EMPTY);
-        Ok(Self { occupant, entries: 0 })
+impl Fresh {
+    fn of(lane: Lane, shape: u32, entries: usize) -> Self {
+        let places = match lane.layout {
+            Layout::Single | Layout::Direct => 1,
+            Layout::Plain | Layout::Wide { .. } => entries.max(FIRST_BUCKETS),
+        };
+        Self { lane, shape, places, first: 0 }
     }
 
-    fn free_in(&self, bucket: usize) -> impl Iterator<Item = usize> {
-        let slots = bucket * BUCKET_SLOTS..(bucket + 1) * BUCKET_SLOTS;
-        slots.filter(|slot| self.occupant.get(*slot) == Some(&EMPTY))
+    fn direct(lane: Lane, shape: u32, window: Window) -> Self {
+        Self { lane, shape, places: window.len as usize, first: window.first }
     }
 
-    /// A free slot in the emptier of two buckets.
-    fn free(&self, buckets: [usize; 2]) -> Option<usize> {
-        let [a, b] = buckets;
-        let emptier = if self.free_in(b).count() > self.free_in(a).count() { b } else { a };
-        self.free_in(emptier).next()
+    fn table(&self) -> Result<Table, EngineError> {
+        Ok(Table::new(self.lane.layout, self.places, self.first)?)
     }
+}
+
+/// What is being prepared for some rules.
+#[derive(Default)]
+struct Change {
+    fresh: Vec<Fresh>,
+    /// Positions of lanes that will close.
+    close: Vec<usize>,
 }
 
 impl Merged {
     pub(super) fn new(key: HashKey) -> Self {
         Self {
-            plan: Plan { shapes: Vec::new(), key },
-            numbers: Vec::new(),
-            places: Vec::new(),
+            plan: Plan::new(Vec::new(), key),
+            rooms: Vec::new(),
             entries: Slab::new(),
             dispatcher: None,
+            parts: Vec::new(),
             next_number: 0,
             compilations: 0,
+            moves: Moves::default(),
         }
     }
 
-    /// Where a shape is in the plan.
-    pub(super) fn position(&self, number: usize) -> Option<usize> {
-        self.numbers.iter().position(|known| *known == number)
+    /// Where a lane is in the plan.
+    pub(super) fn position(&self, number: u32) -> Option<usize> {
+        self.rooms.iter().position(|room| room.number == number)
     }
 
-    /// The number of a shape that is in the plan.
-    pub(super) fn number_of(&self, shape: &Shape) -> Option<usize> {
-        let at = self.plan.shapes.iter().position(|known| known == shape)?;
-        self.numbers.get(at).copied()
+    /// The number of a shape that some lane has.
+    pub(super) fn shape_of(&self, shape: &Shape) -> Option<u32> {
+        let at = self.plan.lanes.iter().position(|lane| lane.shape == *shape)?;
+        self.rooms.get(at).map(|room| room.shape)
     }
 
-    /// Entries of the shape at a position in the plan.
-    pub(super) fn entries_in(&self, position: usize) -> usize {
-        self.places.get(position).map_or(0, |places| places.entries)
-    }
-
-    /// Makes the plan hold the shapes that have entries and those of `wanted`; generates code if
-    /// that changes the plan. On an error everything is as before.
-    pub(super) fn reshape(
-        &mut self,
-        wanted: &[Shape],
-        pages: &mut dyn CodePages,
-    ) -> Result<(), EngineError> {
-        let kept: Vec<usize> = (0..self.plan.shapes.len())
-            .filter(|at| {
-                let named = self.plan.shapes.get(*at).is_some_and(|shape| wanted.contains(shape));
-                named || self.entries_in(*at) != 0
-            })
-            .collect();
-        let new: Vec<&Shape> =
-            wanted.iter().filter(|shape| !self.plan.shapes.contains(shape)).collect();
-        if new.is_empty() && kept.len() == self.plan.shapes.len() {
-            return Ok(());
-        }
-        let old = kept.iter().filter_map(|at| self.plan.shapes.get(*at));
-        let shapes: Vec<Shape> = old.chain(new.iter().copied()).cloned().collect();
-        if shapes.len() > SHAPES_MAX {
-            return Err(EngineError::Shapes { limit: SHAPES_MAX });
-        }
-        let plan = Plan { shapes, key: self.plan.key };
-        let mut fresh = Vec::new();
-        for shape in &new {
-            let table = Table::new(shape.words(), FIRST_BUCKETS)?;
-            let places = Places::new(&table)?;
-            fresh.push((table, places));
-        }
-        let emitted = dispatch::emit(&plan)?;
-        let code = Code::seal(check::dispatcher(&plan, emitted)?, pages)?;
-        self.swap(Next { plan, kept, fresh, code }, pages)
-    }
-
-    /// Puts new code and its tables in the place of the old.
-    fn swap(&mut self, next: Next, pages: &mut dyn CodePages) -> Result<(), EngineError> {
-        let Next { plan, kept, fresh, code } = next;
-        let mut tables = Vec::new();
-        if let Some(dispatcher) = self.dispatcher.take() {
-            let (code, old) = dispatcher.into_parts();
-            code.release(pages);
-            tables = pick(old, &kept);
-        }
-        self.numbers = pick(core::mem::take(&mut self.numbers), &kept);
-        self.places = pick(core::mem::take(&mut self.places), &kept);
-        for (table, places) in fresh {
-            tables.push(table);
-            self.places.push(places);
-            self.numbers.push(self.next_number);
-            self.next_number += 1;
-        }
-        self.plan = plan;
-        self.compilations += 1;
-        // The checker derived the geometry from this very plan: a mismatch cannot be.
-        match Dispatcher::new(code, tables) {
-            Ok(dispatcher) => self.dispatcher = Some(dispatcher),
-            Err(Mismatch { error, code, .. }) => {
-                code.release(pages);
-                return Err(error.into());
-            }
-        }
-        Ok(())
-    }
-
-    /// The entry of a key, if there is one.
-    pub(super) fn find(&self, position: usize, key: &Key, hash: u64) -> Option<usize> {
-        let (table, places) = (self.table(position)?, self.places.get(position)?);
-        let slots = table.buckets_of(hash).map(|bucket| bucket * BUCKET_SLOTS);
-        let slots = slots.into_iter().flat_map(|start| start..start + BUCKET_SLOTS);
-        let mut entries = slots.filter_map(|slot| places.occupant.get(slot).copied());
-        entries.find(|index| self.entries.get(*index).is_some_and(|entry| entry.key == *key))
+    /// Distinct shapes.
+    pub(super) fn shapes(&self) -> usize {
+        self.used_shapes(&[]).count_ones() as usize
     }
 
     pub(super) fn table(&self, position: usize) -> Option<&Table> {
         self.dispatcher.as_ref()?.tables().get(position)
     }
 
-    /// Finds or makes the entry of a key; a new one is in its table, with value 0.
-    pub(super) fn enter(&mut self, number: usize, key: Key) -> Result<usize, EngineError> {
-        let position = self.position(number).ok_or(EngineError::NoMemory)?;
-        let words = self.plan.shapes.get(position).map_or(0, Shape::words);
-        let hash = self.plan.key.hash(key.get(..words).unwrap_or(&key));
-        if let Some(index) = self.find(position, &key, hash) {
-            return Ok(index);
-        }
-        let index = self.entries.insert(Entry::new(number, key, hash))?;
-        if let Err(error) = self.place(position, index) {
-            self.entries.remove(index);
-            return Err(error);
-        }
-        if let Some(places) = self.places.get_mut(position) {
-            places.entries += 1;
-        }
-        Ok(index)
+    /// The open lane that a rule's entry goes to.
+    pub(super) fn fitting(&self, shape: u32, values: &[u8]) -> Option<usize> {
+        (0..self.rooms.len()).find(|at| self.takes(*at, shape, values))
     }
 
-    /// Finds a slot for an entry that has none, by moving one other or by growing the table.
-    fn place(&mut self, position: usize, index: usize) -> Result<(), EngineError> {
-        loop {
-            let hash = self.entries.get(index).map_or(0, |entry| entry.hash);
-            let buckets = self.table(position).map_or([0; 2], |table| table.buckets_of(hash));
-            let free = self.places.get(position).and_then(|places| places.free(buckets));
-            if let Some(slot) = free.or_else(|| self.make_room(position, buckets)) {
-                self.put(position, index, slot);
-                return Ok(());
-            }
-            self.grow(position)?;
-        }
-    }
-
-    /// Moves one occupant of two full buckets to its other bucket: the slot that it leaves.
-    fn make_room(&mut self, position: usize, buckets: [usize; 2]) -> Option<usize> {
-        let slots = buckets.into_iter().flat_map(|b| b * BUCKET_SLOTS..(b + 1) * BUCKET_SLOTS);
-        for slot in slots {
-            let places = self.places.get(position)?;
-            let occupant = *places.occupant.get(slot)?;
-            let hash = self.entries.get(occupant)?.hash;
-            let others = self.table(position)?.buckets_of(hash);
-            let Some(free) = places.free(others) else { continue };
-            self.put(position, occupant, free);
-            self.clear(position, slot);
-            return Some(slot);
-        }
-        None
-    }
-
-    /// Doubles a table. Its entries are all placed anew.
-    fn grow(&mut self, position: usize) -> Result<(), EngineError> {
-        let (Some(table), Some(places)) = (self.table(position), self.places.get(position)) else {
-            return Err(EngineError::NoMemory);
+    /// Whether the lane at a position is open and takes a rule.
+    fn takes(&self, at: usize, shape: u32, values: &[u8]) -> bool {
+        let (Some(room), Some(lane)) = (self.rooms.get(at), self.plan.lanes.get(at)) else {
+            return false;
         };
-        let mut buckets = table.buckets();
-        let words = table.key_words();
-        let allowed = SLOTS_FREE.max(SLOTS_PER_ENTRY_MAX.saturating_mul(places.entries + 1));
-        loop {
-            buckets = buckets.saturating_mul(2);
-            if buckets.saturating_mul(BUCKET_SLOTS) > allowed {
-                return Err(EngineError::Collisions { limit: SLOTS_PER_ENTRY_MAX });
-            }
-            if let Some((table, moved)) = self.rehashed(position, words, buckets)? {
-                return self.install(position, table, moved);
-            }
-        }
+        let fits = room.shape == shape && !room.closing && lane.fits(values);
+        fits && self.has_place(at, &lane.pack(values))
     }
 
-    /// The entries of a table in a table of another size; `None` if they do not fit.
-    fn rehashed(
-        &self,
-        position: usize,
-        words: usize,
-        buckets: usize,
-    ) -> Result<Option<(Table, Places)>, EngineError> {
-        let mut table = Table::new(words, buckets)?;
-        let mut moved = Places::new(&table)?;
-        let Some(places) = self.places.get(position) else { return Ok(None) };
-        for index in places.occupant.iter().copied().filter(|index| *index != EMPTY) {
-            let Some(entry) = self.entries.get(index) else { continue };
-            let Some(slot) = moved.free(table.buckets_of(entry.hash)) else { return Ok(None) };
-            table.set_slot(slot, entry.key.get(..words).unwrap_or(&entry.key), entry.value(index));
-            if let Some(occupant) = moved.occupant.get_mut(slot) {
-                *occupant = index;
-            }
-        }
-        moved.entries = places.entries;
-        Ok(Some((table, moved)))
+    /// Whether a direct lane's window has, or may grow to have, a number.
+    fn has_place(&self, at: usize, key: &Key) -> bool {
+        let (Some(room), Some(table)) = (self.rooms.get(at), self.table(at)) else { return false };
+        table.layout() != Layout::Direct
+            || room.window_for(table.current(), Lane::number(key)).is_some()
     }
 
-    fn install(&mut self, position: usize, table: Table, moved: Places) -> Result<(), EngineError> {
-        let Some(dispatcher) = &mut self.dispatcher else { return Err(EngineError::NoMemory) };
-        let _old = dispatcher.replace(position, table)?;
-        for (slot, index) in moved.occupant.iter().enumerate() {
-            if let Some(entry) = self.entries.get_mut(*index) {
-                entry.slot = slot;
-            }
+    /// Makes sure that each rule fits a lane; generates code if that takes new lanes. On an error
+    /// everything is as before.
+    pub(super) fn admit(
+        &mut self,
+        rules: &[SplitRule],
+        pages: &mut dyn CodePages,
+    ) -> Result<(), EngineError> {
+        let mut change = Change::default();
+        for rule in rules {
+            self.plan_for(rule, &mut change)?;
         }
-        if let Some(places) = self.places.get_mut(position) {
-            *places = moved;
+        if change.fresh.is_empty() {
+            return Ok(());
+        }
+        let closing: Vec<u32> = change
+            .close
+            .iter()
+            .filter_map(|at| self.rooms.get(*at))
+            .map(|room| room.number)
+            .collect();
+        self.reshape(rules, change.fresh, pages)?;
+        for room in self.rooms.iter_mut().filter(|room| closing.contains(&room.number)) {
+            room.closing = true;
+            room.cursor = 0;
         }
         Ok(())
     }
 
-    fn put(&mut self, position: usize, index: usize, slot: usize) {
-        let place = self.places.get_mut(position).and_then(|p| p.occupant.get_mut(slot));
-        if let (Some(place), Some(entry)) = (place, self.entries.get_mut(index)) {
-            *place = index;
-            entry.slot = slot;
-        }
-        self.refresh(index);
-    }
-
-    fn clear(&mut self, position: usize, slot: usize) {
-        if let Some(place) = self.places.get_mut(position).and_then(|p| p.occupant.get_mut(slot)) {
-            *place = EMPTY;
-        }
-        let words = self.plan.shapes.get(position).map_or(0, Shape::words);
-        if let Some(dispatcher) = &mut self.dispatcher {
-            let nothing = Key::default();
-            dispatcher.set_slot(position, slot, nothing.get(..words).unwrap_or(&[]), 0);
+    /// Drops lanes without entries, if there are any: then code is generated. They cost a look-up
+    /// until that succeeds.
+    pub(super) fn drop_empty(&mut self, pages: &mut dyn CodePages) {
+        if self.rooms.iter().any(|room| room.entries == 0) {
+            let _dropped = self.reshape(&[], Vec::new(), pages);
         }
     }
 
-    /// Writes an entry's key and value into its slot. Allocates nothing.
-    pub(super) fn refresh(&mut self, index: usize) {
-        let Some(entry) = self.entries.get(index) else { return };
-        let Some(position) = self.position(entry.shape) else { return };
-        let words = self.plan.shapes.get(position).map_or(0, Shape::words);
-        let key = entry.key.get(..words).unwrap_or(&entry.key);
-        if let Some(dispatcher) = &mut self.dispatcher {
-            dispatcher.set_slot(position, entry.slot, key, entry.value(index));
+    /// Notes in `change` which lane a rule needs that is not there.
+    fn plan_for(&self, rule: &SplitRule, change: &mut Change) -> Result<(), EngineError> {
+        let shape = self.shape_for(&rule.shape, change)?;
+        let values = &rule.values;
+        let open: Vec<usize> = (0..self.rooms.len())
+            .filter(|at| {
+                self.rooms.get(*at).is_some_and(|room| room.shape == shape && !room.closing)
+                    && !change.close.contains(at)
+            })
+            .collect();
+        for at in &open {
+            let (Some(lane), Some(room)) = (self.plan.lanes.get(*at), self.rooms.get(*at)) else {
+                continue;
+            };
+            if !lane.fits(values) {
+                continue;
+            }
+            let key = lane.pack(values);
+            if let Some(window) = room.denser(lane, &key) {
+                let lane = Lane::new(lane.shape.clone(), lane.roles.clone(), true);
+                change.fresh.push(Fresh::direct(lane, shape, window));
+                change.close.push(*at);
+            } else if !self.has_place(*at, &key) {
+                let lane = Lane::new(lane.shape.clone(), lane.roles.clone(), false);
+                change.fresh.push(Fresh::of(lane, shape, room.entries));
+                change.close.push(*at);
+            }
+            return Ok(());
         }
+        self.plan_fresh(rule, shape, &open, change)
     }
 
-    /// Takes an entry that nobody claims out of its table.
-    pub(super) fn leave(&mut self, index: usize) {
-        let Some(entry) = self.entries.remove(index) else { return };
-        let Some(position) = self.position(entry.shape) else { return };
-        self.clear(position, entry.slot);
-        if let Some(places) = self.places.get_mut(position) {
-            places.entries = places.entries.saturating_sub(1);
+    /// The same where no lane that is there fits.
+    fn plan_fresh(
+        &self,
+        rule: &SplitRule,
+        shape: u32,
+        open: &[usize],
+        change: &mut Change,
+    ) -> Result<(), EngineError> {
+        let values = &rule.values;
+        let alike = |fresh: &&Fresh| fresh.shape == shape;
+        if change.fresh.iter().filter(alike).any(|fresh| fresh.lane.fits(values)) {
+            return Ok(());
         }
+        let here = open.iter().filter_map(|at| Some((Some(*at), self.plan.lanes.get(*at)?)));
+        let new = change.fresh.iter().filter(alike).map(|fresh| (None, &fresh.lane));
+        let all: Vec<(Option<usize>, &Lane)> = here.chain(new).collect();
+        let nearest = all.iter().min_by_key(|(_, lane)| distance(lane, values));
+        let lanes = self.rooms.len() + change.fresh.len();
+        let own = match nearest {
+            None => true,
+            Some((_, lane)) => {
+                let (class, _) = distance(lane, values);
+                class && all.len() < LANES_PER_SHAPE && lanes < LANES_FREE
+            }
+        };
+        if own {
+            change.fresh.push(Fresh::of(Lane::single(&rule.shape, values), shape, 0));
+            return Ok(());
+        }
+        let Some((at, lane)) = nearest else { return Ok(()) };
+        let full = EngineError::Shapes { limit: SHAPES_MAX };
+        let roles = lane.widened(values).ok_or(full)?;
+        let entries = at.and_then(|at| self.rooms.get(at)).map_or(0, |room| room.entries);
+        let wider = widened(lane, roles, values, shape, entries);
+        let (at, replaced) = (*at, (*lane).clone());
+        match at {
+            Some(at) => change.close.push(at),
+            None => change.fresh.retain(|fresh| fresh.lane != replaced),
+        }
+        change.fresh.push(wider);
+        Ok(())
+    }
+
+    /// The number of a shape, a new one if need be.
+    fn shape_for(&self, shape: &Shape, change: &Change) -> Result<u32, EngineError> {
+        let new = || change.fresh.iter().find(|fresh| fresh.lane.shape == *shape);
+        if let Some(number) = self.shape_of(shape).or_else(|| new().map(|fresh| fresh.shape)) {
+            return Ok(number);
+        }
+        let number = self.used_shapes(&change.fresh).trailing_ones();
+        if number as usize >= SHAPES_MAX {
+            return Err(EngineError::Shapes { limit: SHAPES_MAX });
+        }
+        Ok(number)
+    }
+
+    /// A bit for each shape number in use.
+    fn used_shapes(&self, fresh: &[Fresh]) -> u64 {
+        let here = self.rooms.iter().map(|room| room.shape);
+        let all = here.chain(fresh.iter().map(|fresh| fresh.shape));
+        all.fold(0, |used, number| used | 1_u64.checked_shl(number).unwrap_or(0))
+    }
+
+    /// New lanes in, lanes without entries (that no rule of `wanted` needs) out. On an error
+    /// everything is as before.
+    fn reshape(
+        &mut self,
+        wanted: &[SplitRule],
+        fresh: Vec<Fresh>,
+        pages: &mut dyn CodePages,
+    ) -> Result<(), EngineError> {
+        let kept: Vec<usize> = (0..self.rooms.len())
+            .filter(|at| {
+                let used = self.rooms.get(*at).is_some_and(|room| room.entries != 0);
+                let shape = |rule: &SplitRule| self.shape_of(&rule.shape);
+                used || wanted.iter().any(|rule| {
+                    shape(rule).is_some_and(|shape| self.takes(*at, shape, &rule.values))
+                })
+            })
+            .collect();
+        let count = kept.len() + fresh.len();
+        if count > LANES_MAX {
+            return Err(EngineError::Shapes { limit: SHAPES_MAX });
+        }
+        // What follows asks for little at a time, and cannot fail half-way: is there room for all?
+        let mut scratch: Vec<u8> = Vec::new();
+        let bytes = (count + 1) * SCRATCH_PER_LANE;
+        scratch.try_reserve_exact(bytes).map_err(|_| EngineError::NoMemory)?;
+        drop(scratch);
+        let old = kept.iter().filter_map(|at| self.plan.lanes.get(*at)).cloned();
+        let lanes = old.chain(fresh.iter().map(|fresh| fresh.lane.clone())).collect();
+        let plan = Plan::new(lanes, self.plan.key);
+        let (mut tables, mut rooms) = (Vec::new(), Vec::new());
+        for (number, fresh) in (self.next_number..).zip(&fresh) {
+            let table = fresh.table()?;
+            rooms.push(Room::new(number, fresh.shape, &table)?);
+            tables.push(table);
+        }
+        let emitted = dispatch::emit(&plan)?;
+        let parts = emitted.parts.clone();
+        let code = Code::seal(check::dispatcher(&plan, emitted)?, pages)?;
+        self.swap(code, &kept, tables, pages)?;
+        self.next_number += rooms.len() as u32;
+        let mut at = 0;
+        self.rooms.retain(|_| {
+            at += 1;
+            kept.contains(&(at - 1))
+        });
+        self.rooms.extend(rooms);
+        self.plan = plan;
+        self.parts = parts;
+        self.compilations += 1;
+        Ok(())
+    }
+
+    /// Puts new code and tables in the place of the old. On an error the old are still there.
+    fn swap(
+        &mut self,
+        code: Code<Dispatch>,
+        kept: &[usize],
+        tables: Vec<Table>,
+        pages: &mut dyn CodePages,
+    ) -> Result<(), EngineError> {
+        let outcome = match &mut self.dispatcher {
+            Some(dispatcher) => dispatcher.exchange(code, kept, tables).map(|(old, _gone)| {
+                old.release(pages);
+            }),
+            None => Dispatcher::new(code, tables).map(|dispatcher| {
+                self.dispatcher = Some(dispatcher);
+            }),
+        };
+        outcome.map_err(|Mismatch { error, code, .. }| {
+            code.release(pages);
+            error.into()
+        })
     }
 }
 
-/// The elements at ascending `positions`.
-fn pick<T>(from: Vec<T>, positions: &[usize]) -> Vec<T> {
-    let all = from.into_iter().enumerate();
-    all.filter(|(at, _)| positions.contains(at)).map(|(_, value)| value).collect()
+/// How far a rule is from a lane of its shape: whether they differ in class, and in how many bytes.
+fn distance(lane: &Lane, values: &[u8]) -> (bool, usize) {
+    let class = lane.differing(values).any(|(cell, _)| is_class(cell));
+    (class, lane.differing(values).count())
+}
+
+/// A wider lane; direct if its key is a number and both are near each other.
+fn widened(
+    from: &Lane,
+    roles: Vec<crate::plan::Role>,
+    values: &[u8],
+    shape: u32,
+    entries: usize,
+) -> Fresh {
+    let direct = Lane::new(from.shape.clone(), roles.clone(), true);
+    if direct.layout == Layout::Direct && from.words() == 0 {
+        let mut constants = Vec::new();
+        from.unpack(&Key::default(), &mut constants);
+        let (a, b) = (direct.pack(&constants), direct.pack(values));
+        let (a, b) = (Lane::number(&a), Lane::number(&b));
+        let window = Window::over(a.min(b), a.max(b));
+        if window.is_worth(2) {
+            return Fresh::direct(direct, shape, window);
+        }
+    }
+    Fresh::of(Lane::new(from.shape.clone(), roles, false), shape, entries)
 }

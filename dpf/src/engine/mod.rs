@@ -18,27 +18,31 @@ mod dump;
 mod entry;
 mod holder;
 mod merge;
+mod room;
 mod slab;
+mod step;
+mod store;
 #[cfg(test)]
 mod tests;
+mod value;
+mod why;
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use hashbrown::HashMap;
 use runtime::pages::CodePages;
 use verifier::{BindingId, Claim, GrantId, Owned, PlacedGrant, Registry};
 
 pub use dump::Stats;
+pub use why::{Look, Outcome, Why};
 
 use crate::error::EngineError;
-use crate::limits::{DEPTH_MAX, SHAPES_PER_GRANT};
 use crate::load;
 use crate::plan::{HashKey, Shape, SplitRule};
 use entry::Claimant;
-use holder::Holder;
+use holder::{Account, Holder};
 use merge::Merged;
-use slab::Slab;
+use slab::{Slab, Sparse};
+use value::Rank;
 
 /// To whom a frame belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,14 +58,14 @@ pub enum Verdict {
 #[must_use = "publish it or discard it"]
 #[derive(Debug)]
 pub struct Prepared {
-    holder: usize,
+    holder: u32,
 }
 
 /// A grant with all that it needs, not visible yet. Publish it or discard it.
 #[must_use = "publish it or discard it"]
 #[derive(Debug)]
 pub struct PreparedGrant {
-    holder: usize,
+    holder: u32,
 }
 
 /// All bindings and grants, merged.
@@ -69,19 +73,22 @@ pub struct PreparedGrant {
 pub struct Engine {
     merged: Merged,
     holders: Slab<Holder>,
-    bindings: HashMap<BindingId, usize>,
-    grants: HashMap<GrantId, usize>,
-    /// Prepared and neither published nor discarded.
-    waiting: usize,
-    /// For each grant: its shapes by number, and how many holders use each.
-    quotas: HashMap<GrantId, BTreeMap<usize, usize>>,
+    /// Holders by the index of their handle.
+    bindings: Sparse,
+    grants: Sparse,
+    /// Published.
+    bound: usize,
+    granted: usize,
+    accounts: Slab<Account>,
+    /// Bytes of all tables.
+    table_bytes: usize,
 }
 
 /// What makes a holder.
 struct Request<'a> {
     claim: &'a Claim,
-    rank: u16,
-    quota: GrantId,
+    rank: Rank,
+    charged: Option<u32>,
 }
 
 impl Engine {
@@ -91,11 +98,28 @@ impl Engine {
         Self {
             merged: Merged::new(key),
             holders: Slab::new(),
-            bindings: HashMap::new(),
-            grants: HashMap::new(),
-            waiting: 0,
-            quotas: HashMap::new(),
+            bindings: Sparse::new(),
+            grants: Sparse::new(),
+            bound: 0,
+            granted: 0,
+            accounts: Slab::new(),
+            table_bytes: 0,
         }
+    }
+
+    /// Prepares, commits and publishes a binding, in one.
+    ///
+    /// # Errors
+    /// [`EngineError`]; registry and engine are then as before.
+    pub fn insert(
+        &mut self,
+        owned: Owned<'_>,
+        pages: &mut dyn CodePages,
+    ) -> Result<BindingId, EngineError> {
+        let prepared = self.prepare(&owned, pages)?;
+        let id = owned.commit();
+        self.publish(prepared, id);
+        Ok(id)
     }
 
     /// Reserves memory, compiles, checks and seals what a binding needs; changes no verdict.
@@ -107,20 +131,22 @@ impl Engine {
         owned: &Owned<'_>,
         pages: &mut dyn CodePages,
     ) -> Result<Prepared, EngineError> {
-        let rank = rank(owned.depth(), 1)?;
-        let request = Request { claim: owned.claim(), rank, quota: owned.grant() };
+        self.bindings.reserve(owned.binding().index())?;
+        let rank = Rank::binding(owned.depth())?;
+        let charged = self.account_under(owned.grant())?;
+        let request = Request { claim: owned.claim(), rank, charged };
         Ok(Prepared { holder: self.hold(&request, pages)? })
     }
 
     /// Makes a prepared binding visible. Cannot fail, allocates nothing.
     pub fn publish(&mut self, prepared: Prepared, id: BindingId) {
-        self.bindings.insert(id, prepared.holder);
+        self.bindings.set(id.index(), Some(prepared.holder));
+        self.bound += 1;
         self.show(prepared.holder, Verdict::Bound(id));
     }
 
     /// Gives back what was prepared and will not be published.
     pub fn discard(&mut self, prepared: Prepared, pages: &mut dyn CodePages) {
-        self.waiting = self.waiting.saturating_sub(1);
         self.let_go(prepared.holder, pages);
     }
 
@@ -134,35 +160,102 @@ impl Engine {
         placed: &PlacedGrant,
         pages: &mut dyn CodePages,
     ) -> Result<PreparedGrant, EngineError> {
-        let quota = placed.parent();
-        let parent = registry.grant(quota).ok_or(EngineError::NoSuchGrant)?;
-        let rank = rank(parent.depth().saturating_add(1), 0)?;
-        let request = Request { claim: placed.receive(), rank, quota };
-        Ok(PreparedGrant { holder: self.hold(&request, pages)? })
+        let parent = registry.grant(placed.parent()).ok_or(EngineError::NoSuchGrant)?;
+        let rank = Rank::grant(parent.depth().saturating_add(1))?;
+        let charged = self.account_under(placed.parent())?;
+        let request = Request { claim: placed.receive(), rank, charged };
+        let holder = self.hold(&request, pages)?;
+        match self.open_account(holder, charged) {
+            Ok(()) => Ok(PreparedGrant { holder }),
+            Err(error) => {
+                self.let_go(holder, pages);
+                Err(error)
+            }
+        }
     }
 
-    /// Makes a prepared grant visible. Cannot fail, allocates nothing.
+    /// Makes a prepared grant visible. Cannot fail; allocates nothing if the registry numbers its
+    /// grants one after the other.
     pub fn publish_grant(&mut self, prepared: PreparedGrant, id: GrantId) {
-        self.grants.insert(id, prepared.holder);
+        // Made when it was prepared, unless the registry numbers its grants otherwise.
+        let _room = self.grants.reserve(id.index());
+        self.grants.set(id.index(), Some(prepared.holder));
+        self.granted += 1;
         self.show(prepared.holder, Verdict::Unbound(Some(id)));
     }
 
     /// Gives back what was prepared and will not be published.
     pub fn discard_grant(&mut self, prepared: PreparedGrant, pages: &mut dyn CodePages) {
-        self.waiting = self.waiting.saturating_sub(1);
         self.let_go(prepared.holder, pages);
     }
 
     /// Takes a binding out; true if it was there.
     pub fn remove(&mut self, id: BindingId, pages: &mut dyn CodePages) -> bool {
-        let holder = self.bindings.remove(&id);
-        holder.is_some_and(|holder| self.let_go(holder, pages))
+        let Some(holder) = self.holder_of(Verdict::Bound(id)) else { return false };
+        self.bindings.set(id.index(), None);
+        self.bound -= 1;
+        self.let_go(holder, pages)
     }
 
     /// Takes a grant out, not what is under it; true if it was there.
     pub fn remove_grant(&mut self, id: GrantId, pages: &mut dyn CodePages) -> bool {
-        let holder = self.grants.remove(&id);
-        holder.is_some_and(|holder| self.let_go(holder, pages))
+        let Some(holder) = self.holder_of(Verdict::Unbound(Some(id))) else { return false };
+        self.grants.set(id.index(), None);
+        self.granted -= 1;
+        self.let_go(holder, pages)
+    }
+
+    /// The holder that answers with a verdict.
+    fn holder_of(&self, verdict: Verdict) -> Option<u32> {
+        let holder = match verdict {
+            Verdict::Bound(id) => self.bindings.get(id.index())?,
+            Verdict::Unbound(id) => self.grants.get(id?.index())?,
+        };
+        let found = self.holders.get(holder)?;
+        (found.verdict == Some(verdict)).then_some(holder)
+    }
+}
+
+/// Accounts: one for each subtree under a child of the root.
+impl Engine {
+    /// The account that what is under a grant is charged to. The root has none: who holds it
+    /// decides over everything, up to the engine's own limit.
+    fn account_under(&self, grant: GrantId) -> Result<Option<u32>, EngineError> {
+        if grant == GrantId::ROOT {
+            return Ok(None);
+        }
+        let holder = self.holder_of(Verdict::Unbound(Some(grant)));
+        let holder = holder.and_then(|holder| self.holders.get(holder));
+        holder.map(|holder| holder.below).ok_or(EngineError::NoSuchGrant)
+    }
+
+    /// A grant's own account: its parent's, or a new one directly under the root. Makes room for
+    /// the grant's name too.
+    fn open_account(&mut self, holder: u32, charged: Option<u32>) -> Result<(), EngineError> {
+        // Registries number grants densely, so one beyond all that are here is far enough.
+        self.grants.reserve(self.granted + 1)?;
+        self.grants.reserve((self.granted + 1) * 2)?;
+        let account = match charged {
+            Some(account) => account,
+            None => self.accounts.insert(Account::new())?,
+        };
+        if let Some(found) = self.accounts.get_mut(account) {
+            found.members += 1;
+        }
+        if let Some(found) = self.holders.get_mut(holder) {
+            found.below = Some(account);
+        }
+        Ok(())
+    }
+
+    /// One member less; the last one closes it.
+    fn leave_account(&mut self, account: Option<u32>) {
+        let Some(account) = account else { return };
+        let Some(found) = self.accounts.get_mut(account) else { return };
+        found.members = found.members.saturating_sub(1);
+        if found.members == 0 {
+            self.accounts.remove(account);
+        }
     }
 }
 
@@ -173,24 +266,26 @@ impl Engine {
         &mut self,
         request: &Request<'_>,
         pages: &mut dyn CodePages,
-    ) -> Result<usize, EngineError> {
-        let rules: Vec<SplitRule> =
-            request.claim.space().rules().iter().map(SplitRule::of).collect();
-        let mut shapes: Vec<Shape> = Vec::new();
-        for rule in &rules {
-            if !shapes.contains(&rule.shape) {
-                shapes.push(rule.shape.clone());
-            }
+    ) -> Result<u32, EngineError> {
+        let rules = request.claim.space().rules();
+        let mut split: Vec<SplitRule> = Vec::new();
+        split.try_reserve_exact(rules.len()).map_err(|_| EngineError::NoMemory)?;
+        for rule in rules {
+            split.push(SplitRule::of(rule)?);
         }
-        self.within_quota(request.quota, &shapes)?;
-        self.reserve_names()?;
-        self.merged.reshape(&shapes, pages)?;
-        let index = self.holders.insert(Holder::new(request.claim, request.quota))?;
-        self.waiting += 1;
-        match self.fill(index, request, &rules, pages) {
-            Ok(()) => Ok(index),
+        self.within_quota(request.charged, &split)?;
+        self.merged.admit(&split, pages)?;
+        let holder = Holder::new(request.claim, request.rank, request.charged);
+        let index = self.holders.insert(holder)?;
+        if let Some(account) = request.charged.and_then(|at| self.accounts.get_mut(at)) {
+            account.members += 1;
+        }
+        match self.fill(index, request, &split, pages) {
+            Ok(()) => {
+                self.moved(pages);
+                Ok(index)
+            }
             Err(error) => {
-                self.waiting -= 1;
                 self.let_go(index, pages);
                 Err(error)
             }
@@ -199,20 +294,24 @@ impl Engine {
 
     fn fill(
         &mut self,
-        index: usize,
+        index: u32,
         request: &Request<'_>,
         rules: &[SplitRule],
         pages: &mut dyn CodePages,
     ) -> Result<(), EngineError> {
+        let cost = request.claim.verified().worst_case();
         for rule in rules {
-            let number = self.merged.number_of(&rule.shape).ok_or(EngineError::NoMemory)?;
-            self.charge(index, number)?;
-            let entry = self.merged.enter(number, rule.key)?;
+            let shape = self.merged.shape_of(&rule.shape).ok_or(EngineError::NoMemory)?;
+            self.charge(index, shape);
+            let entry = self.merged.enter(shape, &rule.values)?;
             self.note(index, entry)?;
             let (exact, rank) = (rule.exact, request.rank);
-            let claimant = Claimant { holder: index, rank, exact, visible: false };
             if let Some(entry) = self.merged.entries.get_mut(entry) {
-                entry.add(claimant)?;
+                if !exact {
+                    entry.affords(cost)?;
+                }
+                let (holder, visible, settled) = (index, false, None);
+                entry.add(Claimant { holder, rank, exact, cost, visible, settled })?;
             }
         }
         if rules.iter().any(|rule| !rule.exact) {
@@ -225,108 +324,87 @@ impl Engine {
     }
 
     /// Notes that a holder claims an entry, so that `let_go` finds it.
-    fn note(&mut self, index: usize, entry: usize) -> Result<(), EngineError> {
+    fn note(&mut self, index: u32, entry: u32) -> Result<(), EngineError> {
         let Some(holder) = self.holders.get_mut(index) else { return Ok(()) };
-        if !holder.entries.contains(&entry) {
-            // Should there be no room, an entry that is new must not stay behind.
-            if holder.entries.try_reserve(1).is_err() {
-                self.tidy(entry);
-                return Err(EngineError::NoMemory);
+        // Should there be no room, an entry that is new must not stay behind.
+        holder.entries.add(entry).inspect_err(|_| self.tidy(entry))
+    }
+
+    /// The shapes of some rules must be within the quota of the subtree.
+    fn within_quota(&self, account: Option<u32>, rules: &[SplitRule]) -> Result<(), EngineError> {
+        let Some(account) = account.and_then(|at| self.accounts.get(at)) else { return Ok(()) };
+        let mut shapes: Vec<(Option<u32>, &Shape)> = Vec::new();
+        shapes.try_reserve_exact(rules.len()).map_err(|_| EngineError::NoMemory)?;
+        for rule in rules {
+            if !shapes.iter().any(|(_, known)| **known == rule.shape) {
+                shapes.push((self.merged.shape_of(&rule.shape), &rule.shape));
             }
-            holder.entries.push(entry);
         }
-        Ok(())
+        account.affords(&shapes)
     }
 
-    /// A grant's shapes with `shapes` must be within its quota. The root has none: who holds it
-    /// decides over everything, up to the engine's own limit.
-    fn within_quota(&self, grant: GrantId, shapes: &[Shape]) -> Result<(), EngineError> {
-        if grant == GrantId::ROOT {
-            return Ok(());
+    /// Charges a shape to the holder's account, once per holder.
+    fn charge(&mut self, index: u32, shape: u32) {
+        let Some(holder) = self.holders.get_mut(index) else { return };
+        let bit = 1_u64.checked_shl(shape).unwrap_or(0);
+        if holder.shapes & bit == 0 {
+            holder.shapes |= bit;
+            if let Some(account) = holder.charged.and_then(|at| self.accounts.get_mut(at)) {
+                account.charge(shape, true);
+            }
         }
-        let used = self.quotas.get(&grant);
-        let new = shapes.iter().filter(|shape| {
-            let number = self.merged.number_of(shape);
-            !number.is_some_and(|number| used.is_some_and(|used| used.contains_key(&number)))
-        });
-        if used.map_or(0, BTreeMap::len) + new.count() > SHAPES_PER_GRANT {
-            return Err(EngineError::GrantShapes { limit: SHAPES_PER_GRANT });
-        }
-        Ok(())
     }
 
-    /// Charges a shape to the holder's grant, once per holder.
-    fn charge(&mut self, index: usize, number: usize) -> Result<(), EngineError> {
-        let Some(holder) = self.holders.get_mut(index) else { return Ok(()) };
-        if !holder.shapes.contains(&number) {
-            self.quotas.try_reserve(1).map_err(|_| EngineError::NoMemory)?;
-            holder.shapes.push(number);
-            *self.quotas.entry(holder.quota).or_default().entry(number).or_default() += 1;
-        }
-        Ok(())
-    }
-
-    /// Room for one more name in each map, so that publishing does not allocate.
-    fn reserve_names(&mut self) -> Result<(), EngineError> {
-        let names = self.waiting + 1;
-        self.bindings.try_reserve(names).map_err(|_| EngineError::NoMemory)?;
-        self.grants.try_reserve(names).map_err(|_| EngineError::NoMemory)
-    }
-
-    fn show(&mut self, index: usize, verdict: Verdict) {
-        self.waiting = self.waiting.saturating_sub(1);
+    fn show(&mut self, index: u32, verdict: Verdict) {
         let Some(holder) = self.holders.get_mut(index) else { return };
         holder.verdict = Some(verdict);
-        for entry in &holder.entries {
-            if let Some(found) = self.merged.entries.get_mut(*entry) {
-                found.publish(index);
+        let settled = value::settled(holder.rank, verdict);
+        for entry in holder.entries.iter() {
+            if let Some(found) = self.merged.entries.get_mut(entry) {
+                found.publish(index, settled);
             }
-            self.merged.refresh(*entry);
+            self.merged.refresh(entry);
         }
     }
 
     /// Takes a holder out with all that it claims; true if it was there.
-    fn let_go(&mut self, index: usize, pages: &mut dyn CodePages) -> bool {
+    fn let_go(&mut self, index: u32, pages: &mut dyn CodePages) -> bool {
         let Some(holder) = self.holders.remove(index) else { return false };
-        for entry in &holder.entries {
-            if let Some(found) = self.merged.entries.get_mut(*entry) {
+        for entry in holder.entries.iter() {
+            if let Some(found) = self.merged.entries.get_mut(entry) {
                 found.remove(index);
             }
-            self.tidy(*entry);
+            self.tidy(entry);
         }
-        if let Some(used) = self.quotas.get_mut(&holder.quota) {
-            for number in &holder.shapes {
-                if let Some(count) = used.get_mut(number) {
-                    *count -= 1;
-                }
-            }
-            used.retain(|_, count| *count != 0);
-            if used.is_empty() {
-                self.quotas.remove(&holder.quota);
-            }
+        if let Some(account) = holder.charged.and_then(|at| self.accounts.get_mut(at)) {
+            let shapes = (0..u64::BITS).filter(|shape| holder.shapes >> shape & 1 == 1);
+            shapes.for_each(|shape| account.charge(shape, false));
         }
+        self.leave_account(holder.charged);
+        self.leave_account(holder.below);
         if let Some(program) = holder.residual {
             program.free(pages);
         }
-        // Shapes that nobody uses any more cost a probe until they can be dropped; if there is no
-        // page for the new code now, the next change of shapes drops them.
-        let _dropped = self.merged.reshape(&[], pages);
+        self.merged.drop_empty(pages);
+        self.moved(pages);
         true
     }
 
+    /// The step that each change takes towards what is unfinished.
+    fn moved(&mut self, pages: &mut dyn CodePages) {
+        if self.merged.step() {
+            self.merged.drop_empty(pages);
+        }
+        let tables = self.merged.dispatcher.as_ref().map_or(&[][..], |all| all.tables());
+        self.table_bytes = tables.iter().map(|table| table.bytes()).sum();
+    }
+
     /// Rewrites an entry's value, or takes it out if nobody claims it.
-    fn tidy(&mut self, entry: usize) {
+    fn tidy(&mut self, entry: u32) {
         if self.merged.entries.get(entry).is_some_and(entry::Entry::is_empty) {
             self.merged.leave(entry);
         } else {
             self.merged.refresh(entry);
         }
     }
-}
-
-/// A binding (`above` = 1) ranks above its grant (`above` = 0), both above what is further up.
-fn rank(depth: u32, above: u16) -> Result<u16, EngineError> {
-    let deep = EngineError::Depth { limit: DEPTH_MAX };
-    let depth = u16::try_from(depth).ok().filter(|depth| u32::from(*depth) <= DEPTH_MAX);
-    depth.map(|depth| depth * 2 + above).ok_or(deep)
 }

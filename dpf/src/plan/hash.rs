@@ -1,9 +1,9 @@
 //! The keyed hash of look-up keys.
 //!
-//! Tenants choose the keys, so the hash is keyed by a secret drawn at boot. Each word is folded in
-//! with a full 64x64 -> 128 bit multiplication whose halves are combined, so that any difference
-//! between keys spreads in a way that depends on the secret (a plain `CRC32` or a 64-bit product
-//! has collisions that do not depend on it).
+//! Tenants choose the keys, so the hash is keyed by secrets drawn at boot. The first two words are
+//! masked with two secrets and multiplied, 64x64 -> 128 bit, and the halves of the product
+//! combined; each further word goes in the same way with a secret of its own. Whether two keys fall
+//! together depends on the secrets (with a plain `CRC32`, or a product cut to 64 bits, it does not).
 
 use core::fmt;
 
@@ -11,42 +11,46 @@ use runtime::random::mix;
 
 use crate::limits::KEY_WORDS_MAX;
 
-/// The secret that keys the engine's hashes, drawn once per boot. Never printed.
+/// Secrets: one for each word, and one that stands for the second word of a key of one.
+const SECRETS: usize = if KEY_WORDS_MAX > 2 { KEY_WORDS_MAX } else { 2 };
+
+/// The secrets that key the engine's hashes, drawn once per boot. Never printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct HashKey {
-    start: u64,
-    factors: [u64; KEY_WORDS_MAX],
+    secrets: [u64; SECRETS],
 }
 
 impl HashKey {
     /// A key from 64 random bits.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let mut factors = [0; KEY_WORDS_MAX];
-        for (nth, factor) in (1_u64..).zip(&mut factors) {
-            // Odd, so that no word is lost.
-            *factor = mix(seed.wrapping_add(mix(nth))) | 1;
+        let mut secrets = [0; SECRETS];
+        for (nth, secret) in (1_u64..).zip(&mut secrets) {
+            // Odd, so that no factor is 0.
+            *secret = mix(seed.wrapping_add(mix(nth))) | 1;
         }
-        Self { start: mix(seed ^ 0x736c_7569_6365), factors }
+        Self { secrets }
     }
 
-    /// The hash of no word.
-    pub(crate) fn start(&self) -> u64 {
-        self.start
+    /// The secret of each word.
+    pub(crate) fn secrets(&self) -> &[u64; SECRETS] {
+        &self.secrets
     }
 
-    /// The factor of each word.
-    pub(crate) fn factors(&self) -> &[u64; KEY_WORDS_MAX] {
-        &self.factors
-    }
-
-    /// The hash of a key.
+    /// The hash of a key of one word or more.
     pub(crate) fn hash(&self, words: &[u64]) -> u64 {
-        words.iter().zip(&self.factors).fold(self.start, |hash, (word, factor)| {
-            let product = u128::from(hash ^ word) * u128::from(*factor);
-            product as u64 ^ (product >> 64) as u64
-        })
+        let word = |at: usize| words.get(at).copied().unwrap_or(0);
+        let [first, second, ..] = self.secrets;
+        let hash = fold(word(0) ^ first, word(1) ^ second);
+        let more = words.iter().zip(&self.secrets).skip(2);
+        more.fold(hash, |hash, (word, secret)| fold(hash ^ word, *secret))
     }
+}
+
+/// Both halves of the product, combined.
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
 }
 
 impl fmt::Debug for HashKey {
@@ -70,14 +74,18 @@ mod tests {
     #[test]
     fn flipped_bits_spread_to_both_halves() {
         let key = HashKey::new(3);
-        let base = key.hash(&[5, 6]);
-        for word in 0..2 {
-            for bit in 0..64 {
-                let mut words = [5_u64, 6];
-                words[word] ^= 1 << bit;
-                let changed = key.hash(&words) ^ base;
-                assert!(changed.count_ones() > 8, "word {word} bit {bit}: {changed:x}");
-                assert_ne!(changed & 0xffff, 0, "word {word} bit {bit}");
+        for count in 1..=5 {
+            let words = [5_u64, 6, 7, 8, 9];
+            let base = key.hash(&words[..count]);
+            for word in 0..count {
+                for bit in 0..64 {
+                    let mut words = words;
+                    words[word] ^= 1 << bit;
+                    let changed = key.hash(&words[..count]) ^ base;
+                    assert!(changed.count_ones() > 8, "word {word} bit {bit}: {changed:x}");
+                    assert_ne!(changed & 0xffff_ffc0, 0, "word {word} bit {bit}");
+                    assert_ne!(changed >> 38, 0, "word {word} bit {bit}");
+                }
             }
         }
     }

@@ -170,6 +170,11 @@ impl Assembler {
         self.modrm(Op::escaped(width, 0x40 | cc as u8), dst, Rm::Reg(src));
     }
 
+    /// `cmovcc dst, [mem]`; reads the memory in any case
+    pub fn cmov_m(&mut self, cc: Cc, width: Width, dst: Gpr, mem: Mem) {
+        self.modrm(Op::escaped(width, 0x40 | cc as u8), dst, Rm::Mem(mem));
+    }
+
     /// `lea dst, [mem]`
     pub fn lea(&mut self, width: Width, dst: Gpr, mem: Mem) {
         self.modrm(Op::new(width, 0x8d), dst, Rm::Mem(mem));
@@ -211,6 +216,11 @@ impl Assembler {
         self.extended(Op::sized(size, 0xc6, 0xc7), 0, Rm::Mem(mem));
         let bytes = imm.to_le_bytes();
         self.raw(bytes.get(..size.bytes().min(4)).unwrap_or(&bytes));
+    }
+
+    /// `prefetcht0 [mem]`: never faults
+    pub fn prefetch(&mut self, mem: Mem) {
+        self.extended(Op::escaped(Width::W32, 0x18), 1, Rm::Mem(mem));
     }
 
     /// Atomic read-modify-write of `[mem]` with `reg`

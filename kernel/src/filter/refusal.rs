@@ -102,6 +102,9 @@ impl Trouble {
                 (Code::Limit, Some(("SLOTS_PER_ENTRY_MAX", limit)))
             }
             EngineError::Claimants { limit } => (Code::Limit, Some(("CLAIMANTS_MAX", limit))),
+            EngineError::ResidualCost { limit } => {
+                (Code::Limit, Some(("RESIDUAL_COST_MAX", limit as usize)))
+            }
             EngineError::Depth { limit } => (Code::Limit, Some(("DEPTH_MAX", limit as usize))),
             EngineError::Pages(CodeError::NoMemory { limit, .. }) => {
                 (Code::NoMemory, Some(("CODE_WINDOW", limit)))

@@ -27,6 +27,7 @@ pub mod program;
 #[cfg(test)]
 #[cfg(feature = "std")]
 mod tests;
+pub mod zeroed;
 
 pub use code::{Checked, Code, Convention};
 pub use dispatch::{Dispatch, Dispatcher, Mismatch, Table};
@@ -35,3 +36,4 @@ pub use effects::WITH_RUN;
 pub use host::HostPages;
 pub use pipe::Pipe;
 pub use program::{Filter, Memory, NativeContext, Packet};
+pub use zeroed::Zeroed;

@@ -5,10 +5,7 @@
 use alloc::borrow::ToOwned;
 use alloc::vec;
 
-use super::{
-    Checked, Code, Convention, Dispatch, Dispatcher, Filter, HostPages, Memory, Mismatch, Packet,
-    Table,
-};
+use super::{Checked, Code, Convention, Filter, HostPages, Memory, Packet};
 use crate::pages::{CodeError, CodePages};
 use crate::{PacketBuffer, helpers};
 
@@ -121,60 +118,4 @@ fn sealed_pages_are_executable_and_not_writable() {
     let sealed = pages.seal(region).unwrap();
     assert_eq!(permissions(sealed.base()), "r-xp");
     pages.free(sealed);
-}
-
-#[test]
-fn a_dispatcher_only_joins_code_and_tables_of_one_geometry() {
-    // mov rax, [rdx]; mov r10, [rax + 8]; mov [rcx], r10; mov qword [rcx + 8], 0; mov eax, 5; ret
-    let bytes = [
-        0x48, 0x8b, 0x02, 0x4c, 0x8b, 0x50, 0x08, 0x4c, 0x89, 0x11, 0x48, 0xc7, 0x41, 0x08, 0, 0,
-        0, 0, 0xb8, 5, 0, 0, 0, 0xc3,
-    ];
-    let mut pages = HostPages::default();
-    let checked: Checked<Dispatch> = Checked::vouch(bytes.to_vec(), vec![1]);
-    let code = Code::seal(checked, &mut pages).unwrap();
-    let Mismatch { error, code, tables } =
-        Dispatcher::new(code, vec![Table::new(2, 1).unwrap()]).unwrap_err();
-    assert_eq!(error, CodeError::WrongTables { table: 0 });
-    assert_eq!(tables.len(), 1);
-    let Mismatch { error, code, .. } = Dispatcher::new(code, vec![]).unwrap_err();
-    assert_eq!(error, CodeError::WrongTables { table: 0 });
-
-    let mut dispatcher = Dispatcher::new(code, vec![Table::new(1, 1).unwrap()]).unwrap();
-    dispatcher.set_slot(0, 0, &[0x1234], 0x77);
-    dispatcher.set_slot(0, 4, &[1], 1);
-    dispatcher.set_slot(1, 0, &[1], 1);
-    dispatcher.set_slot(0, 1, &[1, 2], 1);
-    let mut hits = vec![];
-    assert_eq!(
-        dispatcher.run(&[0; 14], |best, hit| {
-            hits.push(hit);
-            best + 1
-        }),
-        6
-    );
-    assert_eq!(hits, [0x77]);
-    assert_eq!(dispatcher.tables()[0].slot(1), Some((&[0_u64][..], 0)));
-
-    assert!(dispatcher.replace(0, Table::new(2, 1).unwrap()).is_err());
-    let mut grown = Table::new(1, 2).unwrap();
-    grown.set_slot(0, &[9], 0x99);
-    dispatcher.replace(0, grown).unwrap();
-    hits.clear();
-    let _ = dispatcher.run(&[0; 14], |best, hit| {
-        hits.push(hit);
-        best + 1
-    });
-    assert_eq!(hits, [0x99]);
-}
-
-#[test]
-fn tables_have_limits() {
-    assert!(Table::new(7, 1).is_err());
-    assert!(Table::new(1, usize::MAX).is_err());
-    assert!(Table::new(usize::MAX, usize::MAX).is_err());
-    let table = Table::new(3, 5).unwrap();
-    assert_eq!((table.buckets(), table.slots()), (8, 32));
-    assert_eq!(table.buckets_of(0x0000_000b_0000_0009), [1, 3]);
-    assert!(table.slot(32).is_none() && table.slot(usize::MAX).is_none());
 }

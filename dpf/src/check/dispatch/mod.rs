@@ -1,0 +1,212 @@
+//! What the merged classifier's code must look like.
+//!
+//! The plan says what is tested before which lane, and where each lane's key and values are; the
+//! code must do that and nothing else. What makes it harmless is checked on the way, whatever the
+//! plan says: every byte of the frame is loaded behind a comparison that covers it; table
+//! references and tables are only touched where the geometry says; each lane is looked into once
+//! and notes at most one pending value; jumps only go forward, to where a step begins.
+
+mod lane;
+
+use alloc::vec::Vec;
+
+use ebpf::{Size, Width};
+
+use super::CheckError;
+use super::cursor::Cursor;
+use super::native::{Arith, If, Native, R, RAX, RCX, RDX, at};
+use crate::plan::{Block, ByteRange, Plan, Step, Window};
+use lane::Searching;
+
+const FRAME: R = R(7);
+const LENGTH: R = R(6);
+const TABLES: R = R(11);
+const PENDING: R = RCX;
+const BEST: R = R(10);
+const HEADER: R = R(9);
+const HASH: R = R(9);
+const NEAR: R = R(14);
+const SLOT: R = R(15);
+const KEY: [R; 5] = [R(8), R(3), R(5), R(12), R(13)];
+
+const W64: Width = Width::W64;
+const W32: Width = Width::W32;
+
+/// Refuses code that is not the plan's; the second entry must be at `prefetch`.
+pub(super) fn implements(plan: &Plan, code: &[u8], prefetch: usize) -> Result<(), CheckError> {
+    let mut matcher = Matcher {
+        code: Cursor::new(code),
+        plan,
+        fetch: false,
+        searching: Vec::new(),
+        looked: alloc::vec![false; plan.lanes.len()],
+    };
+    matcher.entry()?;
+    matcher.code.lands(prefetch, "the entry that fetches")?;
+    matcher.fetch = true;
+    matcher.looked.fill(false);
+    matcher.entry()?;
+    matcher.code.ends()
+}
+
+struct Matcher<'a> {
+    code: Cursor<'a>,
+    plan: &'a Plan,
+    /// Which entry it is.
+    fetch: bool,
+    /// Lanes whose search goes on behind the end.
+    searching: Vec<Searching>,
+    /// Lanes that were looked into: none twice, or there were too many pending values.
+    looked: Vec<bool>,
+}
+
+/// Jumps that leave a block: where they land.
+type Exits = Vec<usize>;
+
+impl Matcher<'_> {
+    /// One entry, from the saved registers to what stands behind its return.
+    fn entry(&mut self) -> Result<(), CheckError> {
+        let words = self.plan.words_max();
+        let Some(keys) = KEY.get(1..words.max(1)) else {
+            return self.code.refuse("keys of five words at most");
+        };
+        let wide: &[R] = if self.plan.has_wide() { &[NEAR, SLOT] } else { &[] };
+        let saved: Vec<R> = keys.iter().chain(wide).copied().collect();
+        for reg in &saved {
+            self.code.expect(Native::Push(*reg), "a register to be saved")?;
+        }
+        self.code.expect(Native::Move { width: W64, dst: TABLES, src: RDX }, "the tables")?;
+        self.code.expect(Native::Const { dst: BEST, value: 0 }, "no best value yet")?;
+        let plan = self.plan;
+        for exit in self.block(&plan.graph, 0)? {
+            self.code.lands(exit, "the end of the graph")?;
+        }
+        self.code.expect(Native::Move { width: W64, dst: RAX, src: BEST }, "the result")?;
+        let end = Native::Move { width: W64, dst: RDX, src: PENDING };
+        self.code.expect(end, "the end of the pending values")?;
+        for reg in saved.iter().rev() {
+            self.code.expect(Native::Pop(*reg), "a register to be restored")?;
+        }
+        self.code.expect(Native::Return, "a return")?;
+        for searching in core::mem::take(&mut self.searching) {
+            self.search_on(&searching)?;
+        }
+        Ok(())
+    }
+
+    /// A block that begins where the frame is known to have `least` bytes.
+    fn block(&mut self, block: &Block, mut least: u16) -> Result<Exits, CheckError> {
+        let mut exits = Exits::new();
+        for step in block {
+            match step {
+                Step::Length(value) => {
+                    exits.push(self.length(*value)?);
+                    least = least.max(*value);
+                }
+                Step::Range(range) => exits.push(self.range(*range, least)?),
+                Step::Test(window) => {
+                    self.inside(window, least)?;
+                    exits.push(self.test(window, FRAME, 0)?);
+                }
+                Step::Switch(window, cases) => self.switch(window, cases, least)?,
+                Step::Nested(inner) => {
+                    for exit in self.block(inner, least)? {
+                        self.code.lands(exit, "the end of a block")?;
+                    }
+                }
+                Step::Look(lane) => self.look(*lane, least)?,
+            }
+        }
+        Ok(exits)
+    }
+
+    fn length(&mut self, least: u16) -> Result<usize, CheckError> {
+        let value = i32::from(least);
+        let long = Native::ArithConst { op: Arith::Compare, width: W64, dst: LENGTH, value };
+        self.code.expect(long, "a comparison with the frame's length")?;
+        self.code.jump_if(If::Below, "a jump out of the block")
+    }
+
+    fn range(&mut self, range: ByteRange, least: u16) -> Result<usize, CheckError> {
+        let what = "a byte's range";
+        if range.offset >= least {
+            return self.code.refuse("a length that covers every byte loaded");
+        }
+        let (low, high) = (i32::from(range.low), i32::from(range.high));
+        let from = at(FRAME, i32::from(range.offset));
+        self.code.expect(Native::Load { size: Size::B1, dst: RAX, from }, what)?;
+        let below = Native::ArithConst { op: Arith::Sub, width: W32, dst: RAX, value: low };
+        self.code.expect(below, what)?;
+        let (op, value) = (Arith::Compare, high - low);
+        self.code.expect(Native::ArithConst { op, width: W32, dst: RAX, value }, what)?;
+        self.code.jump_if(If::Above, what)
+    }
+
+    /// A window on the frame must be covered by what its length was compared with.
+    fn inside(&self, window: &Window, least: u16) -> Result<(), CheckError> {
+        if usize::from(window.offset) + window.size.bytes() > usize::from(least) {
+            return self.code.refuse("a length that covers every byte loaded");
+        }
+        Ok(())
+    }
+
+    /// Bytes behind a base must have a value: where the code goes if not.
+    fn test(&mut self, window: &Window, base: R, add: i32) -> Result<usize, CheckError> {
+        self.bits(window, base, add)?;
+        self.compare(window)?;
+        self.code.jump_if(If::NotEqual, "a jump out of the block")
+    }
+
+    fn bits(&mut self, window: &Window, base: R, add: i32) -> Result<(), CheckError> {
+        let what = "tested bytes";
+        let from = at(base, add + i32::from(window.offset));
+        self.code.expect(Native::Load { size: window.size, dst: RAX, from }, what)?;
+        let all = u64::MAX >> (64 - window.size.bits());
+        if window.mask == all {
+            return Ok(());
+        }
+        if window.size == Size::B8 {
+            self.code.expect(Native::Const { dst: RDX, value: window.mask }, what)?;
+            let and = Native::Arith { op: Arith::And, width: W64, dst: RAX, src: RDX };
+            return self.code.expect(and, what);
+        }
+        let value = window.mask as u32 as i32;
+        self.code.expect(Native::ArithConst { op: Arith::And, width: W32, dst: RAX, value }, what)
+    }
+
+    fn compare(&mut self, window: &Window) -> Result<(), CheckError> {
+        let (what, op) = ("a comparison of bytes", Arith::Compare);
+        if window.size == Size::B8 {
+            self.code.expect(Native::Const { dst: RDX, value: window.value }, what)?;
+            return self.code.expect(Native::Arith { op, width: W64, dst: RAX, src: RDX }, what);
+        }
+        let value = window.value as u32 as i32;
+        self.code.expect(Native::ArithConst { op, width: W32, dst: RAX, value }, what)
+    }
+
+    fn switch(
+        &mut self,
+        window: &Window,
+        cases: &[(u64, Block)],
+        least: u16,
+    ) -> Result<(), CheckError> {
+        self.inside(window, least)?;
+        self.bits(window, FRAME, 0)?;
+        let mut exits = Exits::new();
+        for (nth, (value, block)) in cases.iter().enumerate() {
+            self.compare(&Window { value: *value, ..*window })?;
+            let other = self.code.jump_if(If::NotEqual, "a jump to the next value")?;
+            exits.extend(self.block(block, least)?);
+            if nth + 1 == cases.len() {
+                exits.push(other);
+            } else {
+                exits.push(self.code.jump("a jump behind the switch")?);
+                self.code.lands(other, "the next value")?;
+            }
+        }
+        for exit in exits {
+            self.code.lands(exit, "the end of the switch")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! Code for the merged classifier.
+//!
+//! The idea: the plan's graph, step by step. A step that fails jumps to the end of its block, so
+//! the code only goes forward and ends after at most one pass. Everything that varies with the
+//! *number* of filters is in the tables, so that insertion is a data write and the code changes
+//! only with the set of lanes. Behind it stands the same graph once more, which does not look into
+//! the tables but fetches what the first will look at.
+//!
+//! Registers: `rdi` frame, `rsi` length, `r11` table references, `rcx` next pending word, `r10`
+//! best value; key words in `r8` and callee-saved registers; `rax rdx r9 r14 r15` scratch.
+//! Convention and table layouts: `runtime::native::dispatch`.
+
+mod lane;
+
+use alloc::vec::Vec;
+
+use ebpf::{Size, Width};
+use runtime::native::dispatch::Layout;
+
+use crate::compile::CompileError;
+use crate::limits::KEY_WORDS_MAX;
+use crate::plan::{Block, ByteRange, Plan, Step, Window};
+use crate::x86::{Alu, Assembled, Assembler, Cc, Gpr, Label, Mem};
+
+const FRAME: Gpr = Gpr::RDI;
+const LENGTH: Gpr = Gpr::RSI;
+const TABLES: Gpr = Gpr::R11;
+const PENDING: Gpr = Gpr::RCX;
+const BEST: Gpr = Gpr::R10;
+const HEADER: Gpr = Gpr::R9;
+const HASH: Gpr = Gpr::R9;
+const NEAR: Gpr = Gpr::R14;
+const SLOT: Gpr = Gpr::R15;
+const KEY: [Gpr; KEY_WORDS_MAX] = [Gpr::R8, Gpr::RBX, Gpr::RBP, Gpr::R12, Gpr::R13];
+
+const W64: Width = Width::W64;
+const W32: Width = Width::W32;
+
+/// The code of a plan.
+pub(crate) struct Emitted {
+    pub(crate) bytes: Vec<u8>,
+    /// Offset of the entry that fetches.
+    pub(crate) prefetch: usize,
+    /// Offset at which each lane's part begins, in the order emitted, for reading only.
+    pub(crate) parts: Vec<(usize, usize)>,
+}
+
+/// Generates the code of a plan.
+pub(crate) fn emit(plan: &Plan) -> Result<Emitted, CompileError> {
+    let (long, ..) = pass(plan, Vec::new())?;
+    let (code, prefetch, parts) = pass(plan, long.fits_short)?;
+    Ok(Emitted { bytes: code.bytes, prefetch, parts })
+}
+
+type Pass = (Assembled, usize, Vec<(usize, usize)>);
+
+fn pass(plan: &Plan, short: Vec<bool>) -> Result<Pass, CompileError> {
+    let asm = Assembler::new(short);
+    let mut emitter =
+        Emitter { asm, plan, fetch: false, cold: Vec::new(), parts: Vec::new(), prefetch: 0 };
+    emitter.entry();
+    emitter.prefetch = emitter.asm.len();
+    emitter.fetch = true;
+    emitter.entry();
+    let (prefetch, parts) = (emitter.prefetch, emitter.parts);
+    Ok((emitter.asm.finish().ok_or(CompileError::Internal)?, prefetch, parts))
+}
+
+struct Emitter<'a> {
+    asm: Assembler,
+    plan: &'a Plan,
+    /// Which of the two entries is being made.
+    fetch: bool,
+    /// What is seldom needed, to be emitted behind the end.
+    cold: Vec<Cold>,
+    parts: Vec<(usize, usize)>,
+    prefetch: usize,
+}
+
+/// The search that goes on when the first bucket has not got the key.
+struct Cold {
+    lane: usize,
+    start: Label,
+    hit: Label,
+    next: Label,
+}
+
+/// The registers that a plan's code must save.
+fn saved(plan: &Plan) -> Vec<Gpr> {
+    let keys = KEY.get(1..plan.words_max().max(1)).unwrap_or(&[]);
+    let wide: &[Gpr] = if plan.has_wide() { &[NEAR, SLOT] } else { &[] };
+    keys.iter().chain(wide).copied().collect()
+}
+
+impl Emitter<'_> {
+    /// One of the two entries, from the first instruction to the last.
+    fn entry(&mut self) {
+        let saved = saved(self.plan);
+        for reg in &saved {
+            self.asm.push(*reg);
+        }
+        self.asm.mov_rr(W64, TABLES, Gpr::RDX);
+        self.asm.mov_ri(BEST, 0);
+        let end = self.asm.label();
+        let plan = self.plan;
+        self.block(&plan.graph, end);
+        self.asm.bind(end);
+        self.asm.mov_rr(W64, Gpr::RAX, BEST);
+        self.asm.mov_rr(W64, Gpr::RDX, PENDING);
+        for reg in saved.iter().rev() {
+            self.asm.pop(*reg);
+        }
+        self.asm.ret();
+        for cold in core::mem::take(&mut self.cold) {
+            self.search_on(&cold);
+        }
+    }
+
+    /// The steps of a block; who fails goes to `leave`.
+    fn block(&mut self, block: &Block, leave: Label) {
+        for step in block {
+            match step {
+                Step::Length(least) => self.length(*least, leave),
+                Step::Range(range) => self.range(*range, leave),
+                Step::Test(window) => self.test(window, FRAME, 0, leave),
+                Step::Switch(window, cases) => self.switch(window, cases),
+                Step::Nested(block) => {
+                    let end = self.asm.label();
+                    self.block(block, end);
+                    self.asm.bind(end);
+                }
+                Step::Look(lane) => self.look(*lane),
+            }
+        }
+    }
+
+    fn length(&mut self, least: u16, leave: Label) {
+        self.asm.alu_ri(Alu::Cmp, W64, LENGTH, i32::from(least));
+        self.asm.jcc(Cc::B, leave);
+    }
+
+    /// A byte from `low` to `high`: subtract `low`, and what is below wraps above.
+    fn range(&mut self, range: ByteRange, leave: Label) {
+        let (offset, low, high) = (range.offset, i32::from(range.low), i32::from(range.high));
+        self.asm.load(Size::B1, Gpr::RAX, Mem::new(FRAME, i32::from(offset)));
+        self.asm.alu_ri(Alu::Sub, W32, Gpr::RAX, low);
+        self.asm.alu_ri(Alu::Cmp, W32, Gpr::RAX, high - low);
+        self.asm.jcc(Cc::A, leave);
+    }
+
+    /// Bytes behind a base register must have a value.
+    fn test(&mut self, window: &Window, base: Gpr, add: i32, leave: Label) {
+        self.masked(window, base, add);
+        self.compare(window.value, window.size);
+        self.asm.jcc(Cc::Ne, leave);
+    }
+
+    /// `rax` = the window's bits.
+    fn masked(&mut self, window: &Window, base: Gpr, add: i32) {
+        self.asm.load(window.size, Gpr::RAX, Mem::new(base, add + i32::from(window.offset)));
+        if window.is_full() {
+            return;
+        }
+        match (window.size, u32::try_from(window.mask)) {
+            (Size::B1 | Size::B2 | Size::B4, Ok(mask)) => {
+                self.asm.alu_ri(Alu::And, W32, Gpr::RAX, mask.cast_signed());
+            }
+            _ => {
+                self.asm.mov_ri(Gpr::RDX, window.mask);
+                self.asm.alu_rr(Alu::And, W64, Gpr::RAX, Gpr::RDX);
+            }
+        }
+    }
+
+    /// Compares `rax` with a value.
+    fn compare(&mut self, value: u64, size: Size) {
+        match (size, u32::try_from(value)) {
+            (Size::B1 | Size::B2 | Size::B4, Ok(value)) => {
+                self.asm.alu_ri(Alu::Cmp, W32, Gpr::RAX, value.cast_signed());
+            }
+            _ => {
+                self.asm.mov_ri(Gpr::RDX, value);
+                self.asm.alu_rr(Alu::Cmp, W64, Gpr::RAX, Gpr::RDX);
+            }
+        }
+    }
+
+    /// One load, a comparison per value, a block behind each. Whoever is done with a block goes on
+    /// behind the switch.
+    fn switch(&mut self, window: &Window, cases: &[(u64, Block)]) {
+        let end = self.asm.label();
+        self.masked(window, FRAME, 0);
+        for (nth, (value, block)) in cases.iter().enumerate() {
+            self.compare(*value, window.size);
+            let last = nth + 1 == cases.len();
+            let next = if last { end } else { self.asm.label() };
+            self.asm.jcc(Cc::Ne, next);
+            self.block(block, end);
+            if !last {
+                self.asm.jmp(end);
+                self.asm.bind(next);
+            }
+        }
+        self.asm.bind(end);
+    }
+
+    /// One lane, from its headers to the value.
+    fn look(&mut self, at: usize) {
+        let plan = self.plan;
+        let Some(lane) = plan.lanes.get(at) else { return };
+        self.parts.push((self.asm.len(), at));
+        let (next, hit) = (self.asm.label(), self.asm.label());
+        self.key(lane, next);
+        let table = at as i32;
+        match lane.layout {
+            Layout::Single => self.single(table),
+            Layout::Direct => self.direct(table, next),
+            Layout::Plain | Layout::Wide { .. } => {
+                let cold = Cold { lane: at, start: self.asm.label(), hit, next };
+                self.hashed(lane, table, cold);
+            }
+        }
+        if !self.fetch {
+            self.asm.bind(hit);
+            self.note(next);
+        } else {
+            self.asm.bind(hit);
+        }
+        self.asm.bind(next);
+    }
+}

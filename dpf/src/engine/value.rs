@@ -1,0 +1,122 @@
+//! What is in a table's value word.
+//!
+//! The idea: dispatch code only compares these words, and what comes out says to whom the frame
+//! belongs without another look-up: `rank << 57 | payload << 2`. Bit 0 says that the frame's owner
+//! must be asked for first ("pending"), the payload is then an entry's index. Bit 1 is the bucket's
+//! ([`runtime::native::dispatch::MARK`]).
+//!
+//! Rank: a grant at depth d has 2d, its bindings 2d + 1. So a binding beats its own grant, and both
+//! beat whatever is further up (design decision 3). The root, rank 0, is never stored. An even rank
+//! is therefore a grant's, an odd one a binding's, and the payload need only be the handle.
+
+use verifier::{BindingId, GrantId};
+
+use super::Verdict;
+use crate::error::EngineError;
+use crate::limits::DEPTH_MAX;
+
+const RANK_SHIFT: u32 = 57;
+const PAYLOAD_SHIFT: u32 = 2;
+const PAYLOAD_BITS: u32 = RANK_SHIFT - PAYLOAD_SHIFT;
+/// Bits of a handle's index and of its generation.
+const INDEX_BITS: u32 = 28;
+const GENERATION_BITS: u32 = PAYLOAD_BITS - INDEX_BITS;
+
+/// The owner must be asked for.
+const PENDING: u64 = 1;
+
+/// Where a holder stands; greater wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank(u8);
+
+impl Rank {
+    /// Of a binding under a grant at a depth.
+    pub(super) fn binding(depth: u32) -> Result<Self, EngineError> {
+        Self::grant(depth).map(|Self(rank)| Self(rank + 1))
+    }
+
+    /// Of a grant at a depth.
+    pub(super) fn grant(depth: u32) -> Result<Self, EngineError> {
+        let deep = EngineError::Depth { limit: DEPTH_MAX };
+        let depth = u8::try_from(depth).ok().filter(|depth| u32::from(*depth) <= DEPTH_MAX);
+        depth.map(|depth| Self(depth * 2)).ok_or(deep)
+    }
+
+    fn bits(self) -> u64 {
+        u64::from(self.0) << RANK_SHIFT
+    }
+}
+
+/// The value of a holder with a verdict; `None` if the handle has too many bits.
+pub(super) fn settled(rank: Rank, verdict: Verdict) -> Option<u64> {
+    let raw = match verdict {
+        Verdict::Bound(id) => id.to_raw(),
+        Verdict::Unbound(id) => id?.to_raw(),
+    };
+    let (index, generation) = (raw & 0xffff_ffff, raw >> 32);
+    let fits = index >> INDEX_BITS == 0 && generation >> GENERATION_BITS == 0;
+    fits.then_some(rank.bits() | (index | generation << INDEX_BITS) << PAYLOAD_SHIFT)
+}
+
+/// The value of an entry whose claimants must be asked, or in an answer: of a holder.
+pub(super) fn pending(rank: Rank, index: u32) -> u64 {
+    rank.bits() | u64::from(index) << PAYLOAD_SHIFT | PENDING
+}
+
+/// The index in a pending value.
+pub(super) fn index(value: u64) -> Option<u32> {
+    let payload = value << (64 - RANK_SHIFT) >> (64 - PAYLOAD_BITS);
+    if value & PENDING == 0 { None } else { u32::try_from(payload).ok() }
+}
+
+/// The verdict of a value that is not pending; nobody's frames are the root's.
+#[inline]
+pub(super) fn verdict(value: u64) -> Verdict {
+    let rank = value >> RANK_SHIFT;
+    let index = value >> PAYLOAD_SHIFT & ((1 << INDEX_BITS) - 1);
+    let generation = value >> (PAYLOAD_SHIFT + INDEX_BITS) & ((1 << GENERATION_BITS) - 1);
+    let raw = index | generation << 32;
+    match rank {
+        0 => Verdict::Unbound(Some(GrantId::ROOT)),
+        _ if rank & 1 == 1 => Verdict::Bound(BindingId::from_raw(raw)),
+        _ => Verdict::Unbound(Some(GrantId::from_raw(raw))),
+    }
+}
+
+// The greatest rank fits in the bits above the payload.
+const _: () = assert!(DEPTH_MAX * 2 + 1 < 1 << (64 - RANK_SHIFT));
+
+#[cfg(test)]
+mod tests {
+    use super::{Rank, index, pending, settled, verdict};
+    use crate::engine::Verdict;
+    use verifier::{BindingId, GrantId};
+
+    #[test]
+    fn verdicts_come_out_as_they_went_in() {
+        let raws = [1 << 32, 5 | 7 << 32, ((1 << 28) - 1) | ((1 << 27) - 1) << 32];
+        for raw in raws {
+            for depth in [1, 2, 62] {
+                let bound = Verdict::Bound(BindingId::from_raw(raw));
+                let grant = Verdict::Unbound(Some(GrantId::from_raw(raw)));
+                let high = settled(Rank::binding(depth).unwrap(), bound).unwrap();
+                let low = settled(Rank::grant(depth).unwrap(), grant).unwrap();
+                assert_eq!((verdict(high), verdict(low)), (bound, grant));
+                assert_eq!((verdict(high | 2), index(high)), (bound, None));
+                assert!(high > low && low > pending(Rank::binding(depth - 1).unwrap(), u32::MAX));
+            }
+        }
+        assert_eq!(verdict(0), Verdict::Unbound(Some(GrantId::ROOT)));
+        assert_eq!(index(pending(Rank::grant(3).unwrap(), 77)), Some(77));
+        assert!(Rank::binding(63).is_err() && Rank::grant(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn a_handle_with_too_many_bits_is_not_cut() {
+        let rank = Rank::binding(1).unwrap();
+        for raw in [1 << 28, 1 << (32 + 27), u64::MAX] {
+            assert_eq!(settled(rank, Verdict::Bound(BindingId::from_raw(raw))), None);
+        }
+        assert_eq!(settled(rank, Verdict::Unbound(None)), None);
+    }
+}
