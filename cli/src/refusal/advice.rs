@@ -8,7 +8,8 @@ use verifier::refusal::Known;
 use verifier::{Refusal, RefusalCode, UnsafeReason};
 
 /// Stable name of the reason: the variant's, in lower case with hyphens.
-pub(super) fn code(refusal: &Refusal) -> String {
+#[must_use]
+pub fn code(refusal: &Refusal) -> String {
     let name = match (&refusal.code, &refusal.limit) {
         (RefusalCode::Limit, Some(limit)) => {
             return format!("limit-{}", limit.name.to_lowercase().replace('_', "-"));

@@ -5,13 +5,16 @@
 //! could lead to the instruction and was not taken that way gives an input in which the compared
 //! bytes, or the length, are such that it is. The search ends when the interpreter refuses an
 //! access after control has passed the instruction that the proof refused, or when its budget is
-//! spent. Nothing is concluded from an empty result.
+//! spent. Nothing is concluded from an empty result. Maps are empty, arrays zero, when a run begins.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use ebpf::interp::{self, Helpers, Trap};
+use ebpf::interp::{self, HelperCall, Helpers, Trap, World};
 use ebpf::limits::{PACKET_MAX, PACKET_MIN};
-use ebpf::{Kind, Program};
+use ebpf::packet::{HEADROOM, PacketBuffer};
+use ebpf::{Kind, Program, helper};
+use runtime::helpers::Standard;
+use runtime::map::{Map, MapSet};
 use serde::Serialize;
 
 use super::shadow::{Choice, Shadow};
@@ -20,6 +23,8 @@ use super::shadow::{Choice, Shadow};
 const RUNS_MAX: usize = 1_000;
 /// Instructions of all runs of one search.
 const STEPS_MAX: u64 = 1_000_000;
+/// Instructions of one run.
+const BUDGET: u64 = 100_000;
 /// Slots of a path that are kept.
 const PATH_MAX: usize = 4_096;
 
@@ -49,24 +54,26 @@ struct Scripted<'a> {
 }
 
 impl Helpers for Scripted<'_> {
-    fn call(&mut self, id: u32, _args: [u64; 5]) -> Option<u64> {
+    fn call(&mut self, id: u32, args: [u64; 5]) -> Option<u64> {
         let wide = self.results.get(self.calls).copied().unwrap_or(0);
         self.calls += 1;
-        use ebpf::helper::Return;
-        Some(match ebpf::helper::by_id(id)?.returns {
-            Return::Scalar => wide,
-            Return::Scalar32 => wide & u64::from(u32::MAX),
-            Return::Status | Return::MapValueOrNull => 0,
-        })
+        match id {
+            helper::RANDOM => Some(wide & u64::from(u32::MAX)),
+            helper::KTIME => Some(wide),
+            _ => Standard.call(id, args),
+        }
+    }
+
+    fn call_with(&mut self, call: &mut HelperCall<'_, '_>) -> Option<u64> {
+        match call.id {
+            helper::RANDOM | helper::KTIME => self.call(call.id, call.args),
+            _ => Standard.call_with(call),
+        }
     }
 }
 
 /// An example for the refusal at `pc`, and the path that it takes there.
 pub(super) fn search(program: &Program, pc: u32) -> Option<(Example, Vec<u32>)> {
-    if !program.maps().is_empty() {
-        // Values of maps are the owner's; what they hold cannot be chosen by a packet.
-        return None;
-    }
     let mut search = Search::new(program, pc);
     let mut steps = 0;
     for _ in 0..RUNS_MAX {
@@ -100,6 +107,7 @@ struct Search<'a> {
     edges: BTreeSet<(u32, u32)>,
 }
 
+#[derive(Default)]
 struct Ran {
     trap: Option<Trap>,
     /// Control came to the goal.
@@ -134,19 +142,27 @@ impl<'a> Search<'a> {
     }
 
     fn run(&mut self, input: &Input) -> Ran {
-        let mut data = input.data.clone();
-        let mut shadow = Shadow::new(self.program, data.len());
+        let mut buffer = vec![0; HEADROOM];
+        buffer.extend_from_slice(&input.data);
+        buffer.resize(input.data.len() + 2 * HEADROOM, 0);
+        let mut shadow = Shadow::new(self.program, input.data.len());
         let (mut path, mut passed, mut steps) = (Vec::new(), false, 0);
         let goal = self.goal;
+        let specs = self.program.maps().iter();
+        let maps: Vec<_> = specs.filter_map(|&spec| Map::new(spec, [1, 2]).ok()).collect();
         let mut helpers = Scripted { results: &input.results, calls: 0 };
-        let result = interp::trace(self.program, &mut data, &mut helpers, &mut |pc, registers| {
+        let world = World { helpers: &mut helpers, maps: &mut MapSet(&maps) };
+        let Some(mut packet) = PacketBuffer::new(&mut buffer, HEADROOM, input.data.len()) else {
+            return Ran::default();
+        };
+        let result = interp::run(self.program, &mut packet, world, BUDGET, &mut |view| {
             steps += 1;
-            passed |= pc == goal;
-            if path.len() < PATH_MAX && (!passed || pc == goal) {
-                path.push(pc);
+            passed |= view.pc == goal;
+            if path.len() < PATH_MAX && (!passed || view.pc == goal) {
+                path.push(view.pc);
             }
             if steps < PATH_MAX as u64 {
-                shadow.step(pc, registers);
+                shadow.step(view.pc, view.registers);
             }
         });
         Ran { trap: result.err(), passed, path, steps, choices: shadow.choices() }

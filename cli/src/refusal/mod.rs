@@ -30,6 +30,7 @@ use ebpf::Program;
 use serde::Serialize;
 use verifier::{Refusal, RefusalCode};
 
+pub use advice::code;
 pub use example::Example;
 
 /// Lines that [`Explanation::text`] has at most.

@@ -90,6 +90,9 @@ fn notes(of: &Explanation) -> Vec<String> {
 
 fn example(example: &super::Example) -> String {
     let bytes = example.packet.len() / 2;
+    if bytes == 0 {
+        return "happens with no bytes at all".to_owned();
+    }
     let mut hex = example.packet.clone();
     // What is zero to the end need not be shown.
     let kept = hex.trim_end_matches("00").len().next_multiple_of(2);

@@ -6,6 +6,7 @@
 mod engine;
 mod mutate;
 mod native;
+mod sound;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -16,3 +17,4 @@ pub use engine::engine_is_registry;
 pub(crate) use mutate::mutate;
 pub use mutate::{Mutations, mutations};
 pub use native::{native_is_interpreter, verified};
+pub use sound::{Trial, Violation, deep, sound, trial};

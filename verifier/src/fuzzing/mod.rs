@@ -5,43 +5,71 @@
 //! got deep enough to mean something, so that the tests can insist on a good share.
 
 pub mod cases;
+pub mod world;
 
 use core::task::Poll;
 
-use ebpf::fuzzing::{packet_from_bytes, program_from_bytes};
-use ebpf::{Kind, Program, interp};
+use ebpf::fuzzing::{packet_from_bytes, program_from_bytes, rich_program_from_bytes};
+use ebpf::interp::{self, World};
+use ebpf::packet::{HEADROOM, PacketBuffer};
+use ebpf::{Kind, Program};
 
+pub use crate::safety::audit::Audit;
 pub use crate::safety::domains;
 
 use crate::fuel::Fuel;
 use crate::registry::{GrantId, Ownership, Registry};
-use crate::safety::audit::Audit;
 use crate::{Claim, ClaimProof, Placement, Refusal, RefusalCode, SafetyProof};
+use world::{Chance, Lists};
 
 /// How much of the bytes makes the program; the rest makes packets.
 const PROGRAM_SHARE: usize = 2;
 
-/// An accepted program never traps, and every register it ever holds lies inside the proof's state.
+/// An accepted program never traps, and every register it ever holds lies inside the proof's
+/// state, whatever its helpers return.
 ///
 /// # Panics
 /// If that does not hold.
 pub fn accepted_programs_keep_to_their_states(bytes: &[u8]) -> bool {
     let (code, packets) = bytes.split_at(bytes.len() / PROGRAM_SHARE);
     let mut deep = false;
-    for kind in [Kind::Filter, Kind::Ash] {
-        let Some(program) = program_from_bytes(kind, code) else { continue };
-        let accepted = safe(&program).is_ok();
-        let audit = Audit::new(&program);
-        assert_eq!(accepted, audit.is_some(), "the proof does not repeat");
-        let Some(audit) = audit.filter(|_| !calls(&program)) else { continue };
-        deep = true;
-        for packet in packets.chunks(24) {
-            let mut packet = packet_from_bytes(packet);
-            let wrong = audit.compare(&program, &mut packet);
-            assert!(wrong.is_none(), "{wrong:?}\n{}", ebpf::disasm::disassemble(&program));
+    for kind in [Kind::Filter, Kind::Ash, Kind::Memory] {
+        let plain = program_from_bytes(kind, code);
+        let rich = rich_program_from_bytes(kind, code);
+        for program in plain.into_iter().chain(rich) {
+            let Ok(verified) = safe(&program) else { continue };
+            deep = true;
+            let audit = Audit::new(&program);
+            assert!(audit.is_some(), "the proof does not repeat");
+            let Some(audit) = audit else { continue };
+            for bytes in packets.chunks(24) {
+                keeps(&verified, &audit, bytes);
+            }
         }
     }
     deep
+}
+
+/// One run of an accepted program, on a packet of these bytes.
+fn keeps(verified: &crate::Verified, audit: &Audit, bytes: &[u8]) {
+    let program = verified.program();
+    let packet = packet_from_bytes(bytes);
+    let mut buffer = alloc::vec![0; HEADROOM];
+    buffer.extend_from_slice(&packet);
+    buffer.resize(HEADROOM + packet.len() + HEADROOM, 0);
+    let Some(mut frame) = PacketBuffer::new(&mut buffer, HEADROOM, packet.len()) else { return };
+    let seed = bytes.iter().fold(1u64, |seed, &byte| seed.rotate_left(8) ^ u64::from(byte));
+    let world = World { helpers: &mut Chance::new(seed), maps: &mut Lists::of(program) };
+    let mut wrong = None;
+    let result =
+        interp::run(program, &mut frame, world, verified.worst_case().into(), &mut |view| {
+            if wrong.is_none() {
+                wrong = audit.see(view);
+            }
+        });
+    let shown = || ebpf::disasm::disassemble(program);
+    assert!(wrong.is_none(), "{wrong:?}\n{}\n{packet:02x?}", shown());
+    assert!(result.is_ok(), "{result:?}\n{}\n{packet:02x?}", shown());
 }
 
 /// A claim holds exactly the packets that its program accepts.
@@ -120,11 +148,6 @@ fn agrees(claim: &Claim, packet: &[u8]) {
         "{}\n{packet:02x?}",
         ebpf::disasm::disassemble(program)
     );
-}
-
-/// Tracing runs without helpers.
-fn calls(program: &Program) -> bool {
-    program.insns().iter().any(|insn| matches!(insn, ebpf::Insn::Call { .. }))
 }
 
 fn safe(program: &Program) -> Result<crate::Verified, Refusal> {

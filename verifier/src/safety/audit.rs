@@ -2,38 +2,53 @@
 //!
 //! For fuzzing only. The proof is done once more with a copy of each instruction's states kept;
 //! then the program runs in the reference interpreter, and before each instruction everything that
-//! a state says of the registers is compared with what is.
+//! a state says of the registers is compared with what is: numbers, where pointers point, what
+//! registers that share a name have in common, how long the packet is.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use ebpf::interp::{CONTEXT_BASE, DATA_BASE, STACK_BASE, STACK_STRIDE, trace_packet};
+use ebpf::interp::{
+    CONTEXT_BASE, MAP_BASE, MAP_STRIDE, STACK_BASE, STACK_STRIDE, VALUE_BASE, VALUE_STRIDE,
+    VALUES_STRIDE, View,
+};
 use ebpf::limits::STACK_BYTES;
 use ebpf::{Program, Reg};
 
 use super::name::Name;
 use super::shape::Builder;
 use super::state::State;
-use super::value::{Region, Value};
+use super::value::{Pointer, Region, Value};
 use super::{Walk, effort};
 use crate::fuel::Fuel;
 use crate::limits::EFFORTS;
 
 /// The states of a safe program, by slot.
-pub(crate) struct Audit {
+#[derive(Debug)]
+pub struct Audit {
     states: Vec<Vec<State>>,
 }
 
 impl Audit {
     /// Proves the program once more; `None` if it is refused.
-    pub(crate) fn new(program: &Program) -> Option<Audit> {
+    #[must_use]
+    pub fn new(program: &Program) -> Option<Audit> {
         states(program).map(|states| Audit { states })
     }
 
-    /// Runs the program on a packet and compares. Returns what is wrong, if anything is.
-    pub(crate) fn compare(&self, program: &Program, packet: &mut [u8]) -> Option<String> {
-        compare(program, &self.states, packet)
+    /// What is not as any of the instruction's states says, if so.
+    #[must_use]
+    pub fn see(&self, view: &View<'_>) -> Option<String> {
+        let states = self.states.get(view.pc as usize).map_or(&[][..], |states| states);
+        let mut wrong = Some(String::from("said to be out of reach"));
+        for state in states {
+            match outside(state, view) {
+                None => return None,
+                text => wrong = text,
+            }
+        }
+        wrong.map(|text| alloc::format!("{}: {text}", view.pc))
     }
 }
 
@@ -57,42 +72,21 @@ fn states(program: &Program) -> Option<Vec<Vec<State>>> {
     None
 }
 
-fn compare(program: &Program, states: &[Vec<State>], packet: &mut [u8]) -> Option<String> {
-    let length = packet.len();
-    let mut wrong = None;
-    let result = trace_packet(program, packet, &mut |pc, registers| {
-        if wrong.is_none() {
-            let states = states.get(pc as usize).map_or(&[][..], |states| states);
-            wrong =
-                outside_all(states, registers, length).map(|text| alloc::format!("{pc}: {text}"));
-        }
-    });
-    wrong.or_else(|| result.err().map(|trap| alloc::format!("{trap}")))
-}
-
-fn outside_all(states: &[State], registers: &[u64; 11], length: usize) -> Option<String> {
-    let mut wrong = Some(String::from("said to be out of reach"));
-    for state in states {
-        match outside(state, registers, length) {
-            None => return None,
-            text => wrong = text,
-        }
-    }
-    wrong
-}
-
-fn outside(state: &State, registers: &[u64; 11], length: usize) -> Option<String> {
-    let bytes = length as i64;
+fn outside(state: &State, view: &View<'_>) -> Option<String> {
+    let bytes = view.data_end.wrapping_sub(view.data).cast_signed();
     if !(state.length.0..=state.length.1).contains(&bytes) {
         return Some(alloc::format!("length {bytes} is not in {:?}", state.length));
+    }
+    if usize::from(state.frame()) + 1 != view.depth {
+        return Some(alloc::format!("{} frames, not {}", view.depth, state.frame() + 1));
     }
     // What the names stand for; whoever has the same name must have the same value.
     let mut named: BTreeMap<Name, u64> = BTreeMap::new();
     named.insert(Name::ZERO, 0);
     for reg in Reg::ALL {
-        let number = registers[reg.index()];
-        if !fits(state, &mut named, state.get(reg), (number, bytes)) {
-            let value = state.get(reg);
+        let (number, value) = (view.registers[reg.index()], state.get(reg));
+        let unwritten = value != Value::Uninit && view.written & 1 << reg.index() == 0;
+        if unwritten || !fits(state, &mut named, value, (number, view)) {
             return Some(alloc::format!("r{} = {number:#x} is not in {value:x?}", reg.number()));
         }
     }
@@ -103,13 +97,18 @@ fn fits(
     state: &State,
     named: &mut BTreeMap<Name, u64>,
     value: Value,
-    (number, bytes): (u64, i64),
+    (number, view): (u64, &View<'_>),
 ) -> bool {
     let mut is = |name: Name, value: u64| *named.entry(name).or_insert(value) == value;
+    let bytes = view.data_end.wrapping_sub(view.data).cast_signed();
     match value {
-        Value::Uninit | Value::Mixed | Value::Stale | Value::Map(_) => true,
-        // Values of maps are nowhere that this knows.
-        Value::Lookup(..) => true,
+        Value::Uninit | Value::Mixed | Value::Stale => true,
+        Value::Map(map) => number == MAP_BASE + u64::from(map) * MAP_STRIDE,
+        // Null, or the first byte of some value of the map.
+        Value::Lookup(map, name) => {
+            is(name, number)
+                && (number == 0 || number.wrapping_sub(values(map)).is_multiple_of(VALUE_STRIDE))
+        }
         Value::Scalar(scalar) => {
             let distance = scalar.distance.filter(|distance| distance.base == Name::ZERO);
             scalar.num.contains(number)
@@ -117,21 +116,36 @@ fn fits(
                 && distance.is_none_or(|it| number.cast_signed() == bytes - it.bytes)
         }
         Value::Pointer(pointer) => {
-            let first = match pointer.region {
-                Region::Packet => u64::from(DATA_BASE),
-                Region::Stack(frame) => {
-                    let above = u64::from(STACK_STRIDE) * u64::from(frame);
-                    u64::from(STACK_BASE) + above + STACK_BYTES as u64
-                }
-                Region::Map(_) => return true,
-            };
-            let base = number.wrapping_sub(first).cast_signed() - pointer.bytes;
+            let base = number.wrapping_sub(first(&pointer, number, view)).cast_signed();
+            let base = base - pointer.bytes;
             let span = state.span(pointer.base).filter(|_| pointer.region == Region::Packet);
             (pointer.low..=pointer.high).contains(&base)
                 && is(pointer.base, base.cast_unsigned())
                 && span.is_none_or(|span| base + span <= bytes)
         }
-        Value::End => number.wrapping_sub(u64::from(DATA_BASE)).cast_signed() == bytes,
+        Value::End => number == view.data_end,
         Value::Context => number == u64::from(CONTEXT_BASE),
+    }
+}
+
+/// The first value of a map.
+fn values(map: u32) -> u64 {
+    VALUE_BASE + u64::from(map) * VALUES_STRIDE
+}
+
+/// The address that a pointer's distances are from. Values of a map stand `VALUE_STRIDE` apart,
+/// which no pointer to one of them leaves by half.
+fn first(pointer: &Pointer, number: u64, view: &View<'_>) -> u64 {
+    match pointer.region {
+        Region::Packet => view.data,
+        Region::Stack(frame) => {
+            let above = u64::from(STACK_STRIDE) * u64::from(frame);
+            u64::from(STACK_BASE) + above + STACK_BYTES as u64
+        }
+        Region::Map(map) => {
+            let least = number.wrapping_sub(pointer.least().cast_unsigned());
+            let into = least.wrapping_sub(values(map)).wrapping_add(VALUE_STRIDE / 2);
+            values(map).wrapping_add(into / VALUE_STRIDE * VALUE_STRIDE)
+        }
     }
 }

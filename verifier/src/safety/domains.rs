@@ -65,6 +65,9 @@ fn world(place: u64, bits: u32) -> Vec<Num> {
             sets.push(Num::of_bits(Bits { value: high | value, unknown }));
         }
     }
+    // Low halves of anything.
+    let halves: Vec<Num> = sets.iter().filter_map(|set| Num::UNKNOWN.with_low(set)).collect();
+    sets.extend(halves.into_iter().step_by(3));
     // Some that are wide: the whole, halves, and a wide one with holes.
     sets.push(Num::UNKNOWN);
     sets.push(Num::unsigned(0, place));
@@ -152,6 +155,9 @@ fn binary(done: &mut Exhausted, (a, xs): (Num, &[u64]), (b, ys): (Num, &[u64])) 
     }
     done.operations += 2;
     let (join, both) = (a.join(&b), a.intersect(&b));
+    for &y in ys {
+        note(done, !a.includes(&b) || a.contains(y), || format!("{a:x?} includes {b:x?}: {y:#x}"));
+    }
     for &x in xs {
         note(done, join.contains(x), || format!("join of {a:x?} {b:x?} lacks {x:#x}"));
         let kept = !b.contains(x) || both.is_some_and(|both| both.contains(x));
@@ -170,6 +176,7 @@ enum Unary {
     Extend(Width, Size),
     Swap(ByteOrder, u8),
     Low,
+    Wide,
 }
 
 impl Unary {
@@ -179,6 +186,7 @@ impl Unary {
             Unary::Extend(width, from) => concrete::sign_extend(width, from, x),
             Unary::Swap(order, bits) => concrete::endian(order, bits, x),
             Unary::Low => x & u64::from(u32::MAX),
+            Unary::Wide => i64::from(x as u32 as i32).cast_unsigned(),
         }
     }
 
@@ -195,6 +203,7 @@ impl Unary {
             }
             Unary::Swap(order, bits) => swapped(order, bits),
             Unary::Low => "((_ zero_extend 32) ((_ extract 31 0) x))".into(),
+            Unary::Wide => "((_ sign_extend 32) ((_ extract 31 0) x))".into(),
         }
     }
 }
@@ -227,6 +236,7 @@ fn unaries(a: Num) -> Vec<(String, Num, Unary)> {
         }
     }
     all.push(("Low32".into(), a.low32(), Unary::Low));
+    all.push(("Wide32".into(), a.sext32(), Unary::Wide));
     all
 }
 
@@ -262,7 +272,11 @@ impl Random {
 
     fn view(&mut self) -> Num {
         let (a, b) = (self.number(), self.number());
-        match self.next() % 5 {
+        match self.next() % 6 {
+            5 => {
+                let half = Num::unsigned(a.min(b), a.max(b));
+                Num::UNKNOWN.with_low(&half).unwrap_or(half)
+            }
             0 => Num::constant(a),
             1 => Num::unsigned(a.min(b), a.max(b)),
             2 => {
@@ -348,10 +362,11 @@ fn half(value: u32) -> String {
 
 /// That a term is a member.
 fn inside(set: &Num, term: &str) -> String {
+    let half = |value: u32| format!("#x{value:08x}");
     format!(
-        "(let ((v {term})) (let ((w ((_ extract 31 0) v))) (and (= (bvand v {}) {}) (bvule {} v) \
-         (bvule v {}) (bvsle {} v) (bvsle v {}) (bvule {} w) (bvule w {}) (bvsle {} w) \
-         (bvsle w {}))))",
+        "(let ((v {term})) (let ((h ((_ extract 31 0) v))) (and (= (bvand v {}) {}) (bvule {} v) \
+         (bvule v {}) (bvsle {} v) (bvsle v {}) (bvule {} h) (bvule h {}) (bvsle {} h) \
+         (bvsle h {}))))",
         number(!set.bits.unknown),
         number(set.bits.value),
         number(set.umin),

@@ -28,7 +28,7 @@
 mod access;
 mod argument;
 pub(crate) mod arith;
-pub(crate) mod audit;
+pub mod audit;
 pub(crate) mod bits;
 mod branch;
 pub mod domains;

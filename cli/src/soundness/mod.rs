@@ -1,0 +1,45 @@
+//! Evidence that the verifier is sound, and how much it refuses: campaigns that can be stopped and
+//! go on where they were.
+//!
+//! | file | is |
+//! |---|---|
+//! | `fuzz` | generated programs against the oracles |
+//! | `refusals` | how many safe programs are refused, here and by the host's kernel |
+//! | `mutants` | changed verifiers, and whether the tests notice |
+//! | `campaign` | seeds, the file a campaign goes on from |
+//!
+//! Each writes its table to `docs/evidence/`. What a campaign has done is kept in `target/evidence/`
+//! by seed and commit; another commit begins anew.
+
+mod campaign;
+mod fuzz;
+mod mutants;
+mod refusals;
+
+use crate::evidence::EvidenceError;
+
+pub use campaign::Extent;
+
+/// What can be measured without a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Campaign {
+    /// Generated programs against the oracles.
+    Fuzz,
+    /// Refusals of safe programs.
+    Refusals,
+    /// Changed verifiers.
+    Mutants,
+}
+
+/// Runs a campaign as far as `extent` says and writes its table.
+///
+/// # Errors
+/// [`EvidenceError::Failed`] if something was seen that must not be; the others say what is
+/// missing.
+pub fn run(campaign: Campaign, extent: &Extent) -> Result<(), EvidenceError> {
+    match campaign {
+        Campaign::Fuzz => fuzz::run(extent),
+        Campaign::Refusals => refusals::run(extent),
+        Campaign::Mutants => mutants::run(extent),
+    }
+}

@@ -1,0 +1,217 @@
+//! How many programs that are safe on all sampled packets are refused, by us and by the host's
+//! kernel, on the same set.
+//!
+//! That a program did nothing wrong on the samples does not make it safe: the figures are upper
+//! bounds of false refusals, and comparable only with each other.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::task::Poll;
+
+use ebpf::interp::{self, World};
+use ebpf::packet::{HEADROOM, PacketBuffer};
+use ebpf::{CallTarget, Insn, Kind, Program};
+use runtime::helpers::Standard;
+use runtime::map::{Map, MapSet};
+use serde::{Deserialize, Serialize};
+use verifier::{Fuel, Refusal, SafetyProof};
+
+use super::campaign::{self, Extent, Random, grouped, percent};
+use crate::attacks;
+use crate::evidence::EvidenceError;
+use crate::objects::linux::Linux;
+use crate::progress::Progress;
+
+/// Programs of a call without a limit.
+const PROGRAMS: u64 = 5_000;
+const BATCH: u64 = 100;
+/// Packets that each program runs on.
+const SAMPLES: usize = 24;
+/// Instructions of one run.
+const BUDGET: u64 = 200_000;
+
+/// What a campaign has done.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Done {
+    generated: u64,
+    /// Did nothing wrong on any sample.
+    safe: u64,
+    ours: Side,
+    linux: Side,
+    /// Instructions of the safe programs, and the deep ones of them.
+    slots: u64,
+    deep: u64,
+    /// Programs that one of the two accepts and that did something wrong on a sample.
+    wrong: [u64; 2],
+}
+
+/// What one verifier said of the safe programs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Side {
+    judged: u64,
+    refused: u64,
+    reasons: BTreeMap<String, u64>,
+}
+
+impl Side {
+    fn add(&mut self, refused: Option<String>) {
+        self.judged += 1;
+        if let Some(reason) = refused {
+            self.refused += 1;
+            *self.reasons.entry(reason).or_default() += 1;
+        }
+    }
+}
+
+pub(super) fn run(extent: &Extent) -> Result<(), EvidenceError> {
+    let (commit, deadline) = (campaign::commit(), extent.deadline());
+    let mut done: Done = campaign::load("refusals", extent.seed, &commit).unwrap_or_default();
+    let mut linux = match Linux::start() {
+        Ok(linux) => Some(linux),
+        Err(why) => {
+            eprintln!("The host's kernel is left out: {why}");
+            None
+        }
+    };
+    let progress = Progress::spinner("programs judged");
+    while extent.goes_on(done.generated, PROGRAMS, deadline) {
+        one(&mut done, extent.seed, linux.as_mut())?;
+        if done.generated.is_multiple_of(BATCH) {
+            campaign::save("refusals", extent.seed, &commit, &done)?;
+            progress.now(&format!("{}, {} safe", grouped(done.generated), grouped(done.safe)));
+        }
+    }
+    campaign::save("refusals", extent.seed, &commit, &done)?;
+    progress.done("done");
+    let text = report(&done, extent.seed, &commit);
+    println!("{text}");
+    println!("{}", attacks::write("refusals.md", &text)?.display());
+    match done.wrong[0] {
+        0 => Ok(()),
+        count => Err(EvidenceError::Failed { count: count as usize, what: "accepted programs" }),
+    }
+}
+
+fn one(done: &mut Done, seed: u64, linux: Option<&mut Linux>) -> Result<(), EvidenceError> {
+    let mut random = Random::new(seed ^ 0x7ef5, done.generated);
+    done.generated += 1;
+    let length = 40 + random.below(360) as usize;
+    let bytes = random.bytes(length);
+    let program = ebpf::fuzzing::rich_program_from_bytes(Kind::Ash, &bytes);
+    // Linux has no calls through registers.
+    let by_register = |insn: &Insn| matches!(insn, Insn::Call { target: CallTarget::Register(_) });
+    let Some(program) = program.filter(|program| !program.insns().iter().any(by_register)) else {
+        return Ok(());
+    };
+    let safe = is_safe(&program, &mut random);
+    let ours = refused(&program).map(|refusal| reason(&refusal));
+    let theirs = match linux {
+        Some(linux) => Some(linux.judge_program(&program).map_err(std::io::Error::other)?),
+        None => None,
+    };
+    if !safe {
+        done.wrong[0] += u64::from(ours.is_none());
+        done.wrong[1] += u64::from(theirs.is_some_and(|verdict| verdict.accepted));
+        if ours.is_none() {
+            let text = ebpf::disasm::disassemble(&program);
+            eprintln!("program {}: accepted, and goes wrong\n{text}", done.generated - 1);
+        }
+        return Ok(());
+    }
+    done.safe += 1;
+    done.slots += program.len() as u64;
+    done.deep += dpf::fuzzing::deep(&program) as u64;
+    done.ours.add(ours);
+    if let Some(verdict) = theirs {
+        done.linux.add((!verdict.accepted).then(|| short(&verdict.reason)));
+    }
+    Ok(())
+}
+
+/// Whether no sample makes the program do anything wrong, and it ends on each.
+fn is_safe(program: &Program, random: &mut Random) -> bool {
+    (0..SAMPLES).all(|_| {
+        let bytes = random.bytes(24);
+        let packet = ebpf::fuzzing::packet_from_bytes(&bytes);
+        let mut buffer = vec![0; HEADROOM];
+        buffer.extend_from_slice(&packet);
+        buffer.resize(HEADROOM + packet.len() + HEADROOM, 0);
+        let Some(mut frame) = PacketBuffer::new(&mut buffer, HEADROOM, packet.len()) else {
+            return false;
+        };
+        let maps: Option<Vec<_>> =
+            program.maps().iter().map(|&spec| Map::new(spec, [7, 7]).ok()).collect();
+        let Some(maps) = maps else { return false };
+        let world = World { helpers: &mut Standard, maps: &mut MapSet(&maps) };
+        interp::run(program, &mut frame, world, BUDGET, &mut |_| {}).is_ok()
+    })
+}
+
+fn refused(program: &Program) -> Option<Refusal> {
+    let mut proof = SafetyProof::new(program.clone());
+    loop {
+        if let Poll::Ready(answer) = proof.step(&mut Fuel::UNLIMITED.clone()) {
+            return answer.err();
+        }
+    }
+}
+
+fn reason(refusal: &Refusal) -> String {
+    crate::refusal::code(refusal)
+}
+
+/// A reason without its numbers.
+fn short(reason: &str) -> String {
+    let words =
+        reason.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+    words.take(6).collect::<Vec<_>>().join(" ")
+}
+
+fn report(done: &Done, seed: u64, commit: &str) -> String {
+    let mut text = String::from("# Refusals of programs that are safe on all samples\n\n");
+    let Done { generated, safe, ours, linux, slots, deep, wrong } = done;
+    let _ = writeln!(
+        text,
+        "`cargo run --release -- evidence refusals --seed {seed} --programs {generated}` at {commit}.\n\n\
+         {} generated ASHs, {} of them safe on {SAMPLES} packets each; {} of their instructions are deep \
+         (calls, atomics, backward jumps, accesses through moved pointers and map values). \
+         PREVAIL takes objects with BTF maps only and was not asked.\n",
+        grouped(*generated),
+        grouped(*safe),
+        percent(*deep, *slots)
+    );
+    text.push_str("| verifier | judged | refused | share | accepted and wrong on a sample |\n");
+    text.push_str("|---|---|---|---|---|\n");
+    for (name, side, wrong) in [("Sluice", ours, wrong[0]), ("Linux", linux, wrong[1])] {
+        let (judged, refused) = (grouped(side.judged), grouped(side.refused));
+        let share = percent(side.refused, side.judged);
+        match side.judged {
+            0 => {
+                let _ = writeln!(text, "| {name} | not here | - | - | - |");
+            }
+            _ => {
+                let _ = writeln!(text, "| {name} | {judged} | {refused} | {share} | {wrong} |");
+            }
+        }
+    }
+    if linux.refused > 0 {
+        let ratio = (ours.refused as f64 / ours.judged as f64)
+            / (linux.refused as f64 / linux.judged as f64);
+        let _ = writeln!(text, "\nRefusals of ours for each of Linux's: {ratio:.2}.");
+    }
+    for (name, side) in [("Sluice", ours), ("Linux", linux)] {
+        if side.refused > 0 {
+            reasons(&mut text, name, side);
+        }
+    }
+    text
+}
+
+fn reasons(text: &mut String, name: &str, side: &Side) {
+    let _ = writeln!(text, "\n{name}'s most frequent reasons:\n\n| reason | programs |\n|---|---|");
+    let mut sorted: Vec<_> = side.reasons.iter().collect();
+    sorted.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    for (reason, count) in sorted.into_iter().take(12) {
+        let _ = writeln!(text, "| {reason} | {} |", grouped(*count));
+    }
+}
