@@ -27,5 +27,6 @@ pub mod refusal;
 pub mod report;
 pub mod roster;
 pub mod roundtrip;
+pub mod soundness;
 pub mod starvation;
 pub mod wire;
