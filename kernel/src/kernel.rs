@@ -133,7 +133,7 @@ impl Kernel {
         let Some(event) = machine::stay(self, u64::from(id.0)) else { return };
         // A transfer may have put another one in its place.
         let id = EnvironmentId(machine::this_cpu().running() as u32);
-        self.scheduler.ran(id);
+        self.note_runner(id);
         match event {
             Event::Syscall => self.system_call(id),
             Event::Answered => {}

@@ -35,7 +35,7 @@ const OTHERS: &[Call] = &[
     Call::Transmit,
 ];
 
-const SHORT: u64 = set(QUIET) | set(OTHERS);
+const SHORT: u64 = set(QUIET) | set(OTHERS) | set(&[Call::Yield]);
 
 const fn set(calls: &[Call]) -> u64 {
     let (mut set, mut rest) = (0, calls);
@@ -63,12 +63,15 @@ impl machine::Short for Kernel {
             return machine::Answer::Long;
         }
         let arguments = Arguments { caller, words: *arguments };
+        if call == Call::Yield as u64 {
+            return self.yield_on(&arguments);
+        }
         if set(QUIET) >> call & 1 == 1 {
             let (status, value) = self.quiet(call, &arguments);
             return machine::Answer::Go(status, value);
         }
         self.away = Some(caller);
-        self.scheduler.ran(caller);
+        self.note_runner(caller);
         let (status, value) = self.other(call, &arguments);
         self.away = None;
         if self.scheduler.runs(caller) && !self.has_upcalls(caller) {
@@ -103,6 +106,16 @@ impl Kernel {
             Some(call) => self.dispatch(call, a),
             None => Err(Status::UnknownCall),
         })
+    }
+
+    /// A slice given to somebody by name, who can run at once. Everything else about yielding is
+    /// for the long way.
+    fn yield_on(&mut self, a: &Arguments) -> machine::Answer {
+        self.note_runner(a.caller);
+        match self.yield_at_once(a) {
+            Some(runner) => machine::Answer::Switch(Status::Ok as u64, 0, u64::from(runner.0)),
+            None => machine::Answer::Long,
+        }
     }
 
     fn has_upcalls(&self, id: EnvironmentId) -> bool {

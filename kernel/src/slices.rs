@@ -88,6 +88,8 @@ impl Kernel {
             if let Some(slice) = &mut self.scheduler.current {
                 (slice.told, slice.end, slice.alarm) = (Some(id), end, end);
             }
+            // Whether it gives its slice back in time is to be noticed.
+            machine::this_cpu().close_gates();
             let detail = self.scheduler.position() as u64;
             let cause = Cause { detail, argument: end, ..Cause::default() };
             // One that has not finished with the last upcall has no claim to another.
@@ -119,6 +121,14 @@ impl Kernel {
         self.scheduler.forfeit(id);
     }
 
+    /// Notes who runs, and whose the slice is if the machine gave it away by itself.
+    pub(crate) fn note_runner(&mut self, id: EnvironmentId) {
+        if let Some(heir) = machine::this_cpu().heir() {
+            self.scheduler.bequeath(EnvironmentId(heir as u32), false);
+        }
+        self.scheduler.ran(id);
+    }
+
     /// It gives its slice back: in time, if it was told.
     pub(crate) fn in_time(&mut self, id: EnvironmentId) {
         if self.scheduler.current.is_some_and(|slice| slice.told == Some(id))
@@ -132,11 +142,47 @@ impl Kernel {
     /// not, and nothing has happened.
     pub(crate) fn bequeath_slice(&mut self, heir: EnvironmentId) -> bool {
         let Some(runner) = runner(&self.environments, heir) else { return false };
+        self.bequeath_to(heir, runner)
+    }
+
+    /// The same, to one whose time is known to be that one's to run in.
+    fn bequeath_to(&mut self, heir: EnvironmentId, runner: EnvironmentId) -> bool {
         let Some(environment) = self.environments.get_mut(runner) else { return false };
         environment.quanta += 1;
         let (_, tell) = wants(environment);
         self.scheduler.bequeath(heir, tell);
         true
+    }
+
+    /// Gives the rest of the current slice to an environment by name, if whoever runs for that one
+    /// can go on in ring 3 at once: its number. Otherwise nothing has happened. If nobody has to
+    /// be told of anything, the next time is the machine's.
+    pub(crate) fn yield_to(
+        &mut self,
+        from: EnvironmentId,
+        heir: EnvironmentId,
+        handle: u64,
+    ) -> Option<EnvironmentId> {
+        let runner = runner(&self.environments, heir)?;
+        let at_once = self.environments.get(runner).is_some_and(|it| {
+            it.state == State::Runnable && !it.upcalls.pending()
+        });
+        let told = self.scheduler.current?.told;
+        if !at_once {
+            return None;
+        }
+        self.in_time(from);
+        if heir == runner
+            && told.is_none()
+            && let Some((from, to)) = self.environments.pair_mut(from, heir)
+            && !wants(to).1
+        {
+            from.context.open_yield(&mut to.context, handle);
+        }
+        self.bequeath_to(heir, runner);
+        self.scheduler.ran(runner);
+        self.scheduler.arm();
+        Some(runner)
     }
 
     /// Whether every owned position has a live owner.

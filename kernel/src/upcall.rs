@@ -114,6 +114,7 @@ impl Kernel {
         if !enter(&self.memory, environment, to, cause, waiting) {
             return false;
         }
+        environment.context.hold_back();
         environment.upcalls.cancel(kind);
         if waiting {
             environment.state = State::Runnable;
@@ -131,6 +132,7 @@ impl Kernel {
         let Some(environment) = self.environments.get_mut(id) else { return false };
         let registered = environment.upcalls.has(kind);
         if registered {
+            environment.context.hold_back();
             environment.upcalls.keep(kind, cause);
         }
         registered
@@ -203,6 +205,10 @@ impl Kernel {
                 Some(machine::FaultUpcall { frame, offset, save, entry, stack })
             });
             environment.context.set_fault_upcall(fast);
+        }
+        if kind == Kind::SliceEnd {
+            // From now on, or no more, its heirs' yields are to be noticed.
+            machine::this_cpu().close_gates();
         }
         if kind == Kind::TransferSync {
             environment.set_transfer_entry();

@@ -29,6 +29,8 @@ pub enum Answer {
     Go(u64, u64),
     /// The same are its answers, but the stay ends here ([`crate::Event::Answered`]).
     Stop(u64, u64),
+    /// The same are its answers, and the stay goes on in the context of this number.
+    Switch(u64, u64, u64),
     /// It is not one for the short way, and nothing has happened ([`crate::Event::Syscall`]).
     Long,
 }

@@ -81,7 +81,7 @@ pub const ROWS: [Row; 17] = [
     ),
     row(
         "dirty, per page of 100",
-        &[("pager linear", "dirty")],
+        &[("pager linear", "dirty100")],
         &[("one `pread` of `pagemap`", &[("linux dirty", "of_hundred")])],
         FEWER,
     ),

@@ -200,6 +200,8 @@ impl<T: PageTable> Bench<T> {
             store(self.at(page) + 24, page + 1);
             check(self.with(|pager| pager.is_dirty(self.at(page)))?, "clean after a write")?;
         }
+        let dirty = self.with(|pager| pager.dirty(self.base, PAGES, |_, _| {}))?;
+        check(dirty == PAGES, "what is dirty among all of them")?;
         check(self.counters()?.zero_fills == PAGES, "pages filled with zeros")?;
         for page in 0..PAGES {
             let evicted = self.with(|pager| pager.evict(self.at(page)))?;
@@ -244,13 +246,23 @@ impl<T: PageTable> Bench<T> {
             self.protect(0, PAGES, !write)?;
             self.timed(|| self.protect(first, pages, write))
         };
+        let dirty100 = least(|| {
+            let at = self.at(0);
+            self.with(|pager| {
+                let begin = cycles();
+                core::hint::black_box(pager.dirty(at, PAGES, |page, dirty| {
+                    core::hint::black_box((page, dirty));
+                }));
+                (cycles() - begin) / PAGES
+            })
+        })?;
         let prot1 = least(|| change(7, 1, false))?;
         let prot100 = least(|| change(0, PAGES, false))?;
         let unprot100 = least(|| change(0, PAGES, true))?;
         let trap = self.trap()?;
         let (appel1, appel2) = (self.appel1()?, self.appel2()?);
         say(&format!(
-            "{} dirty={dirty} prot1={prot1} prot100={prot100} unprot100={unprot100} trap={trap} \
+            "{} dirty={dirty} dirty100={dirty100} prot1={prot1} prot100={prot100} unprot100={unprot100} trap={trap} \
              appel1={appel1} appel2={appel2}",
             self.name
         ));

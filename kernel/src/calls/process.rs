@@ -5,7 +5,7 @@ use abi::{Handle, Rights, Status};
 
 use super::{Answer, Arguments, Done};
 use crate::Kernel;
-use crate::environment::Ended;
+use crate::environment::{Ended, EnvironmentId};
 
 impl Kernel {
     /// `(code)`: ends the caller.
@@ -26,6 +26,13 @@ impl Kernel {
             self.scheduler.give_up();
         }
         Ok(Done::Value(0))
+    }
+
+    /// The same for an environment by name that can go on at once: who runs now. Otherwise nothing
+    /// has happened.
+    pub(crate) fn yield_at_once(&mut self, a: &Arguments) -> Option<EnvironmentId> {
+        let heir = self.environment_of(a.caller, a.handle(), Rights::empty()).ok()?;
+        self.yield_to(a.caller, heir, a.words[0])
     }
 
     /// `(deadline_ns)` → events.

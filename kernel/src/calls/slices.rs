@@ -68,7 +68,8 @@ impl Kernel {
         let id = self.live_environment_of(a.caller, a.handle(), Rights::empty())?;
         let environment = self.environments.get(id).ok_or(Status::WrongState)?;
         let (positions, forfeited) = self.scheduler.share_of(id);
-        let (quanta, excess) = (environment.quanta, u64::from(environment.excess));
+        let quanta = environment.quanta + environment.context.inherited();
+        let excess = u64::from(environment.excess);
         let stats = SliceStats { positions, quanta, excess, forfeited };
         self.copy_out(a.caller, a.words[1], stats.as_bytes())?;
         Ok(Done::Value(0))

@@ -56,6 +56,16 @@ pub trait PageTable {
     /// Takes an entry out.
     fn remove(&mut self, number: u64) -> Option<Entry>;
 
+    /// Changes the entries of pages in a row, in order; `false` if one has none, where it ends.
+    fn change(&mut self, first: u64, pages: u64, mut change: impl FnMut(&mut Entry)) -> bool {
+        (first..first + pages).all(|number| self.get_mut(number).map(&mut change).is_some())
+    }
+
+    /// Whether each of the pages in a row has an entry that is so.
+    fn all(&self, first: u64, pages: u64, is_so: impl Fn(&Entry) -> bool) -> bool {
+        (first..first + pages).all(|number| self.get(number).is_some_and(|entry| is_so(&entry)))
+    }
+
     /// Every page that has an entry, in no order.
     fn numbers(&self) -> impl Iterator<Item = u64>;
 

@@ -128,11 +128,21 @@ impl<T: PageTable, M: Memory> Pager<T, M> {
     /// [`Status::BadAddress`] if one of them is unknown; what the kernel said.
     pub fn protect(&mut self, address: u64, pages: u64, write: bool) -> Result<(), Status> {
         let first = address / PAGE;
+        let state = if write { State::Open } else { State::Protected };
+        let mut bound = true;
+        let known = self.table.change(first, pages, |entry| {
+            entry.state = state;
+            bound &= entry.bound;
+        });
+        if !known {
+            return Err(Status::BadAddress);
+        }
+        if bound {
+            return self.flush_run(first + pages, pages, write);
+        }
         let mut run = 0;
         for number in first..first + pages {
-            let entry = self.table.get_mut(number).ok_or(Status::BadAddress)?;
-            entry.state = if write { State::Open } else { State::Protected };
-            if entry.bound {
+            if self.table.get(number).is_some_and(|entry| entry.bound) {
                 run += 1;
                 continue;
             }
@@ -146,6 +156,27 @@ impl<T: PageTable, M: Memory> Pager<T, M> {
     pub fn is_dirty(&self, address: u64) -> bool {
         let bound = self.table.get(address / PAGE).is_some_and(|entry| entry.bound);
         bound && crate::exposed::leaf(address) & abi::exposed::LEAF_DIRTY != 0
+    }
+
+    /// How many of the pages in a row were written since they were bound; `each` is told of every
+    /// one, in order. One load for each page, if all of them are bound.
+    pub fn dirty(&self, address: u64, pages: u64, mut each: impl FnMut(u64, bool)) -> u64 {
+        let first = address / PAGE;
+        let mut count = 0;
+        let mut note = |page: u64, leaf: u64| {
+            let dirty = leaf & abi::exposed::LEAF_DIRTY != 0;
+            count += u64::from(dirty);
+            each((first + page) * PAGE, dirty);
+        };
+        if self.table.all(first, pages, |entry| entry.bound) {
+            crate::sys::paged::leaves(address, pages, note);
+            return count;
+        }
+        for page in 0..pages {
+            let at = (first + page) * PAGE;
+            note(page, if self.is_dirty(at) { abi::exposed::LEAF_DIRTY } else { 0 });
+        }
+        count
     }
 
     /// Breaks a page's binding; the table keeps it, and the next touch is a miss.

@@ -92,6 +92,18 @@ pub fn probe_store(address: u64, value: u64) -> bool {
     platform::store(address, value)
 }
 
+/// Shows the processor's own entries for pages in a row, each with its place in the row. One that
+/// was never bound, nor any near it, is a fault at an address of the page tables' window.
+pub fn leaves(address: u64, pages: u64, mut each: impl FnMut(u64, u64)) {
+    let bytes = pages.checked_mul(PAGE_BYTES as u64);
+    let end = bytes.and_then(|bytes| address.checked_add(bytes));
+    assert!(end.is_some_and(|end| end <= USER_END), "{pages} pages at {address:#x}");
+    let first = exposed::leaf_entry(address);
+    for page in 0..pages {
+        each(page, platform::shown(first + page * 8));
+    }
+}
+
 fn is_word(address: u64) -> bool {
     (PAGED..PAGED_END).contains(&address) && address.is_multiple_of(8)
 }
@@ -163,6 +175,13 @@ mod platform {
         outcome.failed == 0
     }
 
+    /// A word of what the kernel shows.
+    pub(super) fn shown(address: u64) -> u64 {
+        // SAFETY: the caller's address is one of the page tables' window, where no Rust object is
+        // and which others write word by word.
+        unsafe { (address as *const u64).read_volatile() }
+    }
+
     /// Where a probe goes on that faulted at `rip`, if that is one.
     pub(in crate::sys) fn failed(rip: u64) -> Option<u64> {
         let at = |symbol: *const u8| symbol as u64;
@@ -180,6 +199,10 @@ mod platform {
 
     pub(super) fn store(_address: u64, _value: u64) -> bool {
         true
+    }
+
+    pub(super) fn shown(_address: u64) -> u64 {
+        0
     }
 }
 

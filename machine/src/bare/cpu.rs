@@ -54,13 +54,16 @@ pub struct Cpu {
     pub(super) running: AtomicU64,
     /// Which calls the entry code asks the kernel about on the spot, whom it asks and with what,
     /// and which call that is; and an answer with which the stay in ring 3 ends, if `answered` is
-    /// not zero.
+    /// not zero, or goes on in another context.
     pub(super) short_calls: AtomicU64,
     pub(super) short_call: AtomicU64,
     pub(super) short_answer: AtomicU64,
     pub(super) short_kernel: AtomicU64,
     pub(super) answered: AtomicU64,
     pub(super) answer: [AtomicU64; 2],
+    pub(super) switch: AtomicU64,
+    /// Number of the environment that the slice was given to by the entry code; 0: none.
+    pub(super) heir: AtomicU64,
     /// Whose vector state is in the registers.
     pub(super) vector_owner: AtomicPtr<super::vector::VectorState>,
     /// The root table in use.
@@ -101,6 +104,8 @@ pub(super) static CPU: Cpu = Cpu {
     short_kernel: AtomicU64::new(0),
     answered: AtomicU64::new(0),
     answer: [const { AtomicU64::new(0) }; 2],
+    switch: AtomicU64::new(u64::MAX),
+    heir: AtomicU64::new(0),
     vector_owner: AtomicPtr::new(core::ptr::null_mut()),
     root: AtomicU64::new(0),
     pending: AtomicU64::new(0),

@@ -36,6 +36,7 @@ mod trap;
 mod user;
 mod vector;
 mod walk;
+mod yields;
 
 pub use code::CodeWindow;
 pub use cpu::{Cpu, this_cpu};

@@ -85,30 +85,56 @@ impl AddressSpace {
     /// Gives `pages` mapped pages from `va` on these rights: all of them, or none on an error.
     pub fn protect(&mut self, va: u64, pages: usize, rights: Rights) -> Result<(), ProtectError> {
         check_protection(va, rights)?;
-        let wanted = authority(rights);
-        let mut leaves = Leaves { root: self.root, table: None };
-        for page in 0..pages as u64 {
-            let va = va.saturating_add(page * PAGE as u64);
-            let (_, flags) =
-                leaves.at(va).and_then(|slot| slot.get()).ok_or(ProtectError::NotMapped(va))?;
-            if !flags.contains(wanted) {
-                return Err(ProtectError::NotAllowed(va));
+        let wanted = (PageTableFlags::PRESENT | authority(rights)).bits();
+        self.leaves(va, pages, |va, row| match row.position(|entry| entry & wanted != wanted) {
+            None => Ok(()),
+            Some(at) => {
+                let va = va + (at * PAGE) as u64;
+                let absent = row.entry(at) & PageTableFlags::PRESENT.bits() == 0;
+                Err(if absent { ProtectError::NotMapped(va) } else { ProtectError::NotAllowed(va) })
             }
-        }
-        let new = flags(rights);
-        for page in 0..pages as u64 {
-            let va = va.saturating_add(page * PAGE as u64);
-            let Some(slot) = leaves.at(va) else { continue };
-            let Some((phys, old)) = slot.get() else { continue };
-            slot.set(phys, new | old.intersection(KEPT));
-            if pages <= FLUSH_MAX {
-                tlb::flush(VirtAddr::new(va));
-            }
-        }
-        if pages > FLUSH_MAX {
-            tlb::flush_all();
+        })?;
+        let new = flags(rights).bits();
+        self.leaves(va, pages, |_, row| {
+            row.update(|entry| entry & KEPT | new);
+            Ok(())
+        })?;
+        self.flush(va, pages);
+        Ok(())
+    }
+
+    /// The leaf entries of pages in a row, table by table: the first one's address, and the row.
+    fn leaves(
+        &mut self,
+        va: u64,
+        pages: usize,
+        mut each: impl FnMut(u64, walk::Row) -> Result<(), ProtectError>,
+    ) -> Result<(), ProtectError> {
+        let (mut va, mut left) = (va, pages);
+        while left > 0 {
+            // What is not ring 3's own has tables of its own: the first page speaks for the row.
+            let row = if is_own(va) { self.root.row(va, left) } else { None };
+            let row = row.ok_or(ProtectError::NotMapped(va))?;
+            left -= row.len();
+            let next = va.saturating_add((row.len() * PAGE) as u64);
+            each(va, row)?;
+            va = next;
         }
         Ok(())
+    }
+
+    /// Makes the processor forget what it knew of pages in a row.
+    fn flush(&self, va: u64, pages: usize) {
+        if cpu::current_root() != self.root.phys() {
+            // Loading this space's root will do it.
+            return;
+        }
+        if pages > FLUSH_MAX {
+            return tlb::flush_all();
+        }
+        for page in 0..pages as u64 {
+            tlb::flush(VirtAddr::new(va + page * PAGE as u64));
+        }
     }
 
     /// Unmaps a page, and says which frame was there.
@@ -203,32 +229,8 @@ const FLUSH_MAX: usize = 32;
 const MAY_WRITE: PageTableFlags = PageTableFlags::BIT_9;
 /// By somebody who may execute it.
 const MAY_EXECUTE: PageTableFlags = PageTableFlags::BIT_10;
-/// What a change of rights leaves as it is.
-const KEPT: PageTableFlags =
-    MAY_WRITE.union(MAY_EXECUTE).union(PageTableFlags::ACCESSED).union(PageTableFlags::DIRTY);
-
-/// Leaf entries one after the other, with the last table kept in hand.
-struct Leaves {
-    root: Root,
-    /// Which two MiB it is for, and its physical address.
-    table: Option<(u64, u64)>,
-}
-
-impl Leaves {
-    /// The leaf entry for `va`, if there is a table for it and it is ring 3's.
-    fn at(&mut self, va: u64) -> Option<walk::Slot> {
-        let region = va >> 21;
-        let table = match self.table {
-            Some((of, table)) if of == region => table,
-            _ => {
-                let (table, _) = self.root.find(is_own(va).then_some(va)?, 2)?.get()?;
-                self.table = Some((region, table));
-                table
-            }
-        };
-        Some(walk::slot(table, walk::index(va, 1)))
-    }
-}
+/// What a change of rights leaves as it is: where the entry points to, among others.
+const KEPT: u64 = !PageTableFlags::WRITABLE.union(PageTableFlags::NO_EXECUTE).bits();
 
 fn authority(most: Rights) -> PageTableFlags {
     let mut flags = PageTableFlags::empty();

@@ -11,6 +11,7 @@
 
 use super::cpu::{CPU, Cpu, this_cpu};
 use super::transfer::transfer_entry;
+use super::yields::yield_entry;
 use super::user::{CONTEXT, FLAGS_ALLOWED, FLAGS_FORCED, KERNEL_STACK, USER_STACK};
 use super::user::{UserContext, syscall_store};
 use crate::event::Event;
@@ -21,27 +22,38 @@ use core::sync::atomic::Ordering::Relaxed;
 
 /// The `rax` that says that a call is not a short one.
 const LONG: u64 = u64::MAX;
+/// No context's number.
+pub(super) const NOBODY: u64 = u64::MAX;
 
-/// Runs ring 3 in the context of this number until it stops for something that is no short call;
-/// `None` if there is no such context. Otherwise as [`UserContext::enter`].
+/// Runs ring 3 in the context of this number, and in those that the kernel switches to, until it
+/// stops for something that is no short call; `None` if there is no such context. Otherwise as
+/// [`UserContext::enter`].
 pub fn stay<K: Short>(kernel: &mut K, number: u64) -> Option<Event> {
     let calls = kernel.calls();
     let lent: *mut K = kernel;
-    // SAFETY: just made from a reference, which is not used again. This one ends before `run`.
-    let (context, space) = unsafe { &mut *lent }.place(number)?;
-    if let Some(event) = context.prepare(space) {
-        return Some(event);
-    }
-    let context: *mut UserContext = context;
     let cpu = this_cpu();
     cpu.short_answer.store(answer::<K> as *const () as u64, Relaxed);
     cpu.short_kernel.store(lent as u64, Relaxed);
-    cpu.short_calls.store(calls, Relaxed);
-    // SAFETY: prepared just now, and alive: `Short` does not end contexts while they stay, which
-    // their drop checks.
-    let event = unsafe { UserContext::run(context) };
+    let mut next = number;
+    let event = loop {
+        // SAFETY: just made from a reference, which is not used again. This one ends before `run`.
+        let Some((context, space)) = unsafe { &mut *lent }.place(next) else { break None };
+        if let Some(event) = context.prepare(space) {
+            break Some(event);
+        }
+        let context: *mut UserContext = context;
+        cpu.short_calls.store(calls, Relaxed);
+        // SAFETY: prepared just now, and alive: `Short` does not end contexts while they stay,
+        // which their drop checks.
+        let event = unsafe { UserContext::run(context) };
+        next = cpu.switch.load(Relaxed);
+        if event != Event::Answered || next == NOBODY {
+            break Some(event);
+        }
+        cpu.switch.store(NOBODY, Relaxed);
+    };
     cpu.short_calls.store(0, Relaxed);
-    Some(event)
+    event
 }
 
 /// Status and value, in the registers that ring 3 finds them in.
@@ -68,15 +80,20 @@ unsafe extern "C" fn answer<K: Short>(
     let arguments = unsafe { &*arguments };
     match kernel.short(number, call, arguments) {
         Answer::Go(status, value) => Pair(status, value),
-        Answer::Stop(status, value) => {
-            let cpu = this_cpu();
-            cpu.answer[0].store(status, Relaxed);
-            cpu.answer[1].store(value, Relaxed);
-            cpu.answered.store(1, Relaxed);
-            Pair(LONG, 0)
-        }
+        Answer::Stop(status, value) => stop(status, value, NOBODY),
+        Answer::Switch(status, value, next) => stop(status, value, next),
         Answer::Long => Pair(LONG, 0),
     }
+}
+
+/// Takes the whole way out, with the answer in hand.
+fn stop(status: u64, value: u64, next: u64) -> Pair {
+    let cpu = this_cpu();
+    cpu.answer[0].store(status, Relaxed);
+    cpu.answer[1].store(value, Relaxed);
+    cpu.answered.store(1, Relaxed);
+    cpu.switch.store(next, Relaxed);
+    Pair(LONG, 0)
 }
 
 unsafe extern "C" {
@@ -89,13 +106,16 @@ global_asm!(
     r#"
     .text
     .balign 16
-    .global syscall_entry
+    .global syscall_entry, short_entry
 syscall_entry:
     test rax, rax
     jz 2f
     mov [rip + {cpu} + {user_stack}], rsp
     cmp rax, {transfer_sync}
     je {transfer}
+    cmp rax, {yield_}
+    je {yields}
+short_entry:
     mov rsp, [rip + {cpu} + {calls}]
     bt rsp, rax
     jnc 4f
@@ -153,6 +173,7 @@ syscall_entry:
     cpu = sym CPU,
     store = sym syscall_store,
     transfer = sym transfer_entry,
+    yields = sym yield_entry,
     context = const CONTEXT,
     kernel_stack = const KERNEL_STACK,
     user_stack = const USER_STACK,
@@ -160,6 +181,7 @@ syscall_entry:
     call = const offset_of!(Cpu, short_call),
     kernel = const offset_of!(Cpu, short_kernel),
     answer = const offset_of!(Cpu, short_answer),
+    yield_ = const abi::Call::Yield as u64,
     transfer_sync = const abi::Call::TransferSync as u64,
     version = const abi::VERSION,
     allowed = const FLAGS_ALLOWED,

@@ -169,7 +169,7 @@ impl UserContext {
         donor.registers.receive(&self.registers, self.link.tag);
     }
 
-    fn check_home(&self) {
+    pub(super) fn check_home(&self) {
         assert!(ptr::eq(self.link.home, self), "a linked context has moved");
     }
 }
@@ -213,6 +213,10 @@ impl Cpu {
 }
 
 const LINK: usize = offset_of!(UserContext, link);
+/// Offsets in a context, for the entry code.
+pub(super) const VECTORS: usize = LINK + offset_of!(Link, vectors);
+pub(super) const ROOT: usize = LINK + offset_of!(Link, root);
+pub(super) const TAG: usize = LINK + offset_of!(Link, tag);
 const REGISTERS: usize = offset_of!(UserContext, registers);
 
 unsafe extern "C" {
@@ -320,9 +324,9 @@ transfer_entry:
     stack = const LINK + offset_of!(Link, stack),
     entry = const LINK + offset_of!(Link, entry),
     from = const LINK + offset_of!(Link, from),
-    vectors = const LINK + offset_of!(Link, vectors),
-    root = const LINK + offset_of!(Link, root),
-    tag = const LINK + offset_of!(Link, tag),
+    vectors = const VECTORS,
+    root = const ROOT,
+    tag = const TAG,
     rip = const REGISTERS + offset_of!(Registers, rip),
     rflags = const REGISTERS + offset_of!(Registers, rflags),
     rsp_ = const REGISTERS + offset_of!(Registers, rsp),

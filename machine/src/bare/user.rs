@@ -15,6 +15,8 @@ use super::frame;
 use super::space::AddressSpace;
 use super::transfer::Link;
 use super::vector::Vectors;
+use super::yields::Yields;
+use super::syscall::NOBODY;
 use super::{apic, idle};
 use crate::event::{Event, Fault, FaultUpcall, Registers};
 use crate::memory::FrameNumber;
@@ -44,6 +46,7 @@ pub struct UserContext {
     /// Its registers while it is not running. First, so that both have one address.
     pub registers: Registers,
     pub(super) link: Link,
+    pub(super) yields: Yields,
     pub(super) vectors: Vectors,
     /// Where the last system call returns to, if that was how ring 3 was left; otherwise [`NEVER`].
     returns_to: u64,
@@ -92,8 +95,8 @@ impl UserContext {
             rflags: FLAGS_FORCED,
             ..Registers::default()
         };
-        let (link, vectors) = (Link::new(), Vectors::new());
-        Self { registers, link, vectors, returns_to: NEVER, reflection: None }
+        let (link, yields, vectors) = (Link::new(), Yields::new(), Vectors::new());
+        Self { registers, link, yields, vectors, returns_to: NEVER, reflection: None }
     }
 
     /// Where the trap entry takes ring 3's faults from now on; `None`: they come out as events.
@@ -133,6 +136,7 @@ impl UserContext {
     /// Makes ready to run, or says why it does not.
     pub(super) fn prepare(&mut self, space: &AddressSpace) -> Option<Event> {
         this_cpu().running.store(self.link.tag(), Relaxed);
+        self.hold_back();
         if let Some(event) = idle::pending() {
             return Some(event);
         }
@@ -174,6 +178,9 @@ impl UserContext {
                 cpu.answered.store(0, Relaxed);
                 (*ran).registers.rax = cpu.answer[0].load(Relaxed);
                 (*ran).registers.rdx = cpu.answer[1].load(Relaxed);
+                if cpu.switch.load(Relaxed) != NOBODY {
+                    (*ran).has_yielded();
+                }
                 return Event::Answered;
             }
         }
@@ -230,6 +237,8 @@ pub(super) const KERNEL_STACK: usize = offset_of!(Cpu, kernel_stack);
 pub(super) const USER_STACK: usize = offset_of!(Cpu, user_stack);
 pub(super) const UPCALL_AREA: usize = offset_of!(Cpu, upcall);
 pub(super) const UPCALL_COUNT: usize = offset_of!(Cpu, upcall_count);
+
+pub(super) const RETURNS_TO: usize = offset_of!(UserContext, returns_to);
 
 /// Loads the user's registers and goes to ring 3; returns when it traps.
 ///

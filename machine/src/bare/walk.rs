@@ -46,6 +46,13 @@ impl Root {
         Some(slot)
     }
 
+    /// The leaf entries for at most `pages` pages from `va` on that lie in one table, if there is
+    /// that table.
+    pub(super) fn row(self, va: u64, pages: usize) -> Option<Row> {
+        let first = self.find(va, 1)?.0.cast::<u64>();
+        Some(Row { first, len: pages.min(512 - index(va, 1)) })
+    }
+
     /// As [`Root::find`], making tables that are missing out of zeroed frames from `frame`.
     pub(super) fn find_or_make(
         self,
@@ -62,6 +69,40 @@ impl Root {
             slot = slot.below(va, level)?;
         }
         Some(slot)
+    }
+}
+
+/// Entries of one leaf table, side by side.
+pub(super) struct Row {
+    first: *mut u64,
+    len: usize,
+}
+
+impl Row {
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// An entry's bits.
+    pub(super) fn entry(&self, at: usize) -> u64 {
+        assert!(at < self.len, "an entry beyond its row");
+        // SAFETY: in range, and a slot otherwise (see `Slot::get`).
+        unsafe { self.first.add(at).read_volatile() }
+    }
+
+    /// The first entry that is so.
+    pub(super) fn position(&self, is_so: impl Fn(u64) -> bool) -> Option<usize> {
+        (0..self.len).find(|&at| is_so(self.entry(at)))
+    }
+
+    /// Makes each entry another one.
+    pub(super) fn update(&self, change: impl Fn(u64) -> u64) {
+        for at in 0..self.len {
+            let entry = change(self.entry(at));
+            // SAFETY: as in `entry`; what it maps is the caller's business (see `Slot::set`).
+            unsafe { self.first.add(at).write_volatile(entry) }
+        }
     }
 }
 

@@ -104,11 +104,17 @@ pub fn stay<K: Short>(kernel: &mut K, number: u64) -> Option<Event> {
         return Some(event);
     }
     let answer = kernel.short(who, r.rax, &[r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9]);
-    let (Answer::Go(status, value) | Answer::Stop(status, value)) = answer else {
-        return Some(event);
+    let (status, value) = match answer {
+        Answer::Go(status, value) | Answer::Stop(status, value) => (status, value),
+        Answer::Switch(status, value, _) => (status, value),
+        Answer::Long => return Some(event),
     };
     let (context, _) = kernel.place(who)?;
     (context.registers.rax, context.registers.rdx) = (status, value);
+    if let Answer::Switch(_, _, next) = answer {
+        // The other one's turn is the next; this one has only changed places.
+        kernel.place(next)?.0.is_running();
+    }
     Some(Event::Answered)
 }
 

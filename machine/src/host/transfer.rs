@@ -85,6 +85,17 @@ impl UserContext {
         donor.registers.receive(&self.registers, self.link.tag);
     }
 
+    /// On bare metal opens a gate for the handle; here every yield is the kernel's.
+    pub fn open_yield(&mut self, _to: &mut UserContext, _handle: u64) {}
+
+    /// There are no gates to hold it back from.
+    pub fn hold_back(&mut self) {}
+
+    /// How often it was given a slice through a gate: never.
+    pub fn inherited(&self) -> u64 {
+        0
+    }
+
     pub(super) fn is_running(&self) {
         RUNNING.set(self.link.tag);
     }
@@ -99,6 +110,11 @@ impl Cpu {
     /// Number of the environment whose context ran last.
     pub fn running(&self) -> u64 {
         RUNNING.get()
+    }
+
+    /// Nobody is given a slice through a gate.
+    pub fn heir(&self) -> Option<u64> {
+        None
     }
 
     /// There are no gates on the host.
