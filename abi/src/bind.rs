@@ -33,8 +33,24 @@ pub struct BindRequest {
     pub refusal: u64,
     /// Room there.
     pub refusal_bytes: u64,
-    /// Reserved, zero.
+    /// [`WITH_MAPS`], or zero.
     pub flags: u64,
+}
+
+/// In [`BindRequest::flags`]: a [`MapList`] stands right behind the request.
+pub const WITH_MAPS: u64 = 2;
+
+/// The maps of an ASH.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct MapList {
+    /// Address of an array of map capabilities with `READ` and `WRITE`, all the caller's own: what
+    /// the ASH's 64-bit loads name by position.
+    pub maps: u64,
+    /// How many, at most [`crate::map::BINDING_MAPS_MAX`].
+    pub count: u64,
 }
 
 /// What [`crate::Call::GrantDerive`] reads.

@@ -155,6 +155,18 @@ calls! {
     TransferSync = 65,
     /// `(environment)`: protected control transfer with the rest of this slice.
     TransferAsync = 66,
+
+    /// `(&`[`crate::map::MapRequest`]`)` → map capability. Its memory is charged to the caller.
+    MapCreate = 90,
+    /// `(map, key, value)`: copies the key's value out. Needs `Rights::READ`.
+    MapLookup = 91,
+    /// `(map, key, value, flags)`: writes the key's value. Needs `Rights::WRITE`.
+    MapUpdate = 92,
+    /// `(map, key)`: takes the key out. Needs `Rights::WRITE`.
+    MapDelete = 93,
+    /// `(map, key or 0, next key)`: copies out the key after that one, or the first. Needs
+    /// `Rights::READ`.
+    MapNext = 94,
 }
 
 #[cfg(test)]

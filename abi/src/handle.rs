@@ -48,15 +48,17 @@ pub enum Kind {
     Debug = 5,
     /// A position in the vector of slices, or the whole vector.
     Slice = 6,
+    /// A map.
+    Map = 7,
 }
 
 bitflags! {
     /// What a capability allows. Bits that a kind does not use are ignored and passed on.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Rights: u32 {
-        /// Page: map it readable. Binding: read statistics.
+        /// Page: map it readable. Binding: read statistics. Map: look up.
         const READ = 1;
-        /// Page: map it writable. Debug: print and report.
+        /// Page: map it writable. Debug: print and report. Map: update and delete.
         const WRITE = 2;
         /// Page: map it executable.
         const EXECUTE = 4;

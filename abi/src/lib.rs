@@ -23,6 +23,7 @@ pub mod fuzzing;
 pub mod handle;
 pub mod image;
 pub mod limits;
+pub mod map;
 pub mod record;
 pub mod refusal;
 pub mod revocation;

@@ -140,6 +140,15 @@ pub enum Record {
         /// The code that `Call::Halt` was given.
         code: u8,
     },
+    /// A line that a handler printed (`trace_printk`).
+    Printed {
+        /// The handler's binding.
+        binding: u64,
+        /// Whose it is.
+        environment: u32,
+        /// The line, ASCII.
+        line: Vec<u8>,
+    },
 }
 
 impl Record {

@@ -55,6 +55,10 @@ statuses! {
     Busy = 15,
     /// There is no network card.
     NoDevice = 16,
+    /// The map has no such key, or no further one.
+    NoEntry = 17,
+    /// The map has the key already.
+    Exists = 18,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use verifier::{BindingId, GrantId};
 
 use crate::Kernel;
 use crate::environment::EnvironmentId;
+use crate::maps::MapId;
 use crate::ring::Rings;
 
 /// A published filter with what belongs to it.
@@ -19,6 +20,8 @@ pub(crate) struct Binding {
     /// The most instructions that one run of the ASH takes: what each run is charged.
     pub(crate) ash_cost: u32,
     pub(crate) rings: Option<Rings>,
+    /// The maps that the ASH uses, all its owner's.
+    pub(crate) maps: Vec<MapId>,
     /// What delivery does to a packet besides moving it.
     pub(crate) pipe: Option<NativePipe>,
     pub(crate) stats: BindingStats,
@@ -50,6 +53,7 @@ impl Kernel {
         if let Some(ash) = binding.ash {
             ash.free(&mut network.code);
         }
+        let maps = binding.maps;
         if let Some(pipe) = binding.pipe {
             pipe.free(&mut network.code);
         }
@@ -60,6 +64,7 @@ impl Kernel {
         if let Some(rings) = &binding.rings {
             rings.frames().for_each(|frame| self.unpin(frame));
         }
+        self.unpin_maps(&maps);
         self.returned(binding.owner, abi::revocation::Kind::Bindings);
         log::info!("binding {id} is gone");
         self.channel.emit(16, || Record::Unbound { binding: id.to_raw() });

@@ -77,7 +77,12 @@ impl Kernel {
                 && registered.is_some_and(|it| it.grant() == binding.grant)
         });
         let count = self.network.bindings.len();
-        each && count == owned && count == registered && self.network.engine_agrees()
+        let used = |map| {
+            let all = self.network.bindings.values().flat_map(|binding| &binding.maps);
+            all.filter(|&&id| id == map).count()
+        };
+        let maps = self.maps.agree(used);
+        each && count == owned && count == registered && maps && self.network.engine_agrees()
     }
 
     /// Every page has a live owner, and each account holds what the tables say.
@@ -99,6 +104,7 @@ impl Kernel {
             && account.chunks == environment.table.chunks() as u64
             && account.pages == owned
             && environment.pages.len() as u64 == owned
+            && account.maps == self.maps.frames_of(id)
             && (account.arena > 0) == environment.proof.is_some();
         frames && account.used() <= account.quota
     }

@@ -15,6 +15,7 @@ use verifier::{BindingId, GrantId};
 
 use crate::environment::EnvironmentId;
 use crate::limits::SLOTS_PER_CHUNK;
+use crate::maps::MapId;
 use crate::pages::PageId;
 use crate::scheduler::SliceId;
 
@@ -35,6 +36,8 @@ pub(crate) enum Object {
     Slice(SliceId),
     /// The whole vector of slices.
     Vector,
+    /// A map.
+    Map(MapId),
 }
 
 impl Object {
@@ -47,6 +50,7 @@ impl Object {
             Object::Binding(_) => Kind::Binding,
             Object::Debug => Kind::Debug,
             Object::Slice(_) | Object::Vector => Kind::Slice,
+            Object::Map(_) => Kind::Map,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Who holds what: objects that go when the last capability to them does.
 //!
 //! A page goes when no capability names it, nothing maps it and no ring uses it: nobody could ever
-//! reach it again. A grant goes when nobody holds it and nothing stands under it. Environments and
+//! reach it again. A map goes likewise ([`crate::maps`]). A grant goes when nobody holds it and nothing stands under it. Environments and
 //! bindings end by a call, or with their owner.
 
 use crate::Kernel;
@@ -17,6 +17,7 @@ impl Kernel {
                     page.holders += 1;
                 }
             }
+            Object::Map(id) => self.hold_map(id),
             Object::Environment(_) | Object::Binding(_) | Object::Debug => {}
             Object::Slice(_) | Object::Vector => {}
         }
@@ -32,6 +33,7 @@ impl Kernel {
                     self.collect_page(id.frame);
                 }
             }
+            Object::Map(id) => self.forget_map(id),
             Object::Environment(_) | Object::Binding(_) | Object::Debug => {}
             Object::Slice(_) | Object::Vector => {}
         }

@@ -11,19 +11,21 @@
 use abi::books::Reason;
 use abi::download::COPIES_PER_RUN_MAX;
 use abi::limits::{GUARDED_BYTES_MAX, PAGE_BYTES, SLOT_BYTES};
-use abi::record::Verdict;
+use abi::map::LINES_PER_RUN_MAX;
+use abi::record::{Record, Verdict};
 use abi::ring::EVENT_MESSAGE;
 use abi::upcall::Kind;
 use alloc::vec::Vec;
 use machine::{Frame, Nic, NicError, TransmitId};
 use runtime::effects::Effects;
+use runtime::print::LINE_BYTES_MAX;
 use verifier::BindingId;
 
 use crate::Kernel;
 use crate::charge::Allowance;
 use crate::environment::EnvironmentId;
 use crate::grant::GrantRecord;
-use crate::limits::{COPY_COST, STAGING_FRAMES};
+use crate::limits::{COPY_COST, HEAP_HEADROOM, LINE_COST, STAGING_FRAMES};
 use crate::pages::Memory;
 use crate::transmit::let_out;
 use crate::upcall::Cause;
@@ -104,12 +106,16 @@ pub(crate) struct Done {
     /// Asked for beyond the limit.
     beyond: u64,
     kept: Vec<Vec<u8>>,
+    /// Lines for the owner's log.
+    lines: Vec<Vec<u8>>,
+    /// Lines that were too many, or not paid for.
+    lines_lost: u64,
 }
 
 impl Done {
     /// Whether there is anything to settle.
     pub(crate) fn is_something(&self) -> bool {
-        self.tried > 0 || self.woken.is_some()
+        self.tried > 0 || self.woken.is_some() || !self.lines.is_empty() || self.lines_lost > 0
     }
 }
 
@@ -127,6 +133,16 @@ impl Outbox<'_> {
 impl Effects for Outbox<'_> {
     fn wake(&mut self, argument: u64) {
         self.done.woken = Some(argument);
+    }
+
+    fn print(&mut self, line: &[u8]) {
+        let room = machine::heap::free_bytes() > HEAP_HEADROOM;
+        let fits = self.done.lines.len() < LINES_PER_RUN_MAX && room;
+        if fits && self.payer.as_mut().is_some_and(|payer| payer.take(LINE_COST)) {
+            self.done.lines.push(line.to_vec());
+        } else {
+            self.done.lines_lost += 1;
+        }
     }
 
     fn send_copy(&mut self, frame: &[u8]) -> bool {
@@ -171,6 +187,12 @@ impl Kernel {
             binding.stats.charged += u64::from(done.tried) * u64::from(COPY_COST);
             binding.stats.woken += u64::from(done.woken.is_some());
         }
+        for line in done.lines {
+            let (binding, environment) = (id.to_raw(), owner.0);
+            let record = || Record::Printed { binding, environment, line };
+            self.channel.emit(LINE_BYTES_MAX + 32, record);
+        }
+        (0..done.lines_lost).for_each(|_| self.channel.lose());
         for frame in done.kept {
             self.trace(Verdict::Sent(id.to_raw()), Some(frame));
         }

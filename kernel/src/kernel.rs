@@ -16,6 +16,7 @@ use crate::environment::{Ended, EnvironmentId, Environments};
 use crate::exposed::Exposed;
 use crate::initiate::Staging;
 use crate::limits::BATCHES_MAX;
+use crate::maps::Maps;
 use crate::network::Network;
 use crate::options::Options;
 use crate::pages::Memory;
@@ -37,6 +38,7 @@ pub struct Kernel {
     pub(crate) revocations: Revocations,
     pub(crate) counters: Counters,
     pub(crate) predicates: Predicates,
+    pub(crate) maps: Maps,
     /// What every address space shows; nothing on a machine too small for it.
     pub(crate) exposed: Option<Exposed>,
     /// Whose registers are not in its context: a short call of its is being answered.
@@ -52,6 +54,8 @@ impl Kernel {
         let mut memory = Memory::new(boot.frames);
         let exposed = Exposed::new(&mut memory, boot.wall_clock_ns);
         let staging = Staging::new(&mut memory, boot.nic.is_some());
+        let [first, .., last] = boot.entropy;
+        let secret = runtime::random::mix(first ^ last.rotate_left(32));
         let network = Network::new(boot.nic, boot.code, staging, boot.entropy);
         let mut kernel = Kernel {
             options,
@@ -64,6 +68,7 @@ impl Kernel {
             revocations: Revocations::new(),
             counters: Counters::default(),
             predicates: Predicates::default(),
+            maps: Maps::new(secret),
             exposed,
             away: None,
         };

@@ -35,6 +35,7 @@ mod holding;
 mod initiate;
 mod kernel;
 pub mod limits;
+mod maps;
 mod network;
 pub mod options;
 mod packet;

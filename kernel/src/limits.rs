@@ -42,8 +42,18 @@ pub const PREDICATE_COST: u64 = 12 * 1024;
 /// Nanoseconds between two looks at predicates while somebody runs or the machine idles.
 pub const PREDICATE_NS: u64 = SLICE_NS / 4;
 
-/// Instructions charged for each helper call that a program contains.
+/// Instructions charged for each call that a program contains, beyond what its helper costs.
 pub const HELPER_COST: u32 = 64;
+
+/// Instructions charged for a line that a handler prints, beyond the handler's own.
+pub const LINE_COST: u32 = 4096;
+
+/// Words of a new map that are filled between two looks at the card.
+pub const MAP_FILL_WORDS: usize = 2048;
+
+/// Bytes that a map's arena takes for the allocator itself, and for what one allocation is more
+/// than was asked for.
+pub const MAP_OVERHEAD: usize = 4096 + 64 * runtime::map::Map::ALLOCATIONS;
 
 /// Instructions charged for a copy that a handler sends, besides the handler's own: guard, copy and
 /// queueing of the longest frame.

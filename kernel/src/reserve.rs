@@ -65,6 +65,8 @@ pub(crate) struct Account {
     pub(crate) tables: u64,
     /// Frames of the arena of its proof.
     pub(crate) arena: u64,
+    /// Frames that its maps stand on.
+    pub(crate) maps: u64,
     /// Chunks of its capability table, a frame each.
     pub(crate) chunks: u64,
     /// Bytes of kernel heap kept for it.
@@ -80,7 +82,7 @@ impl Account {
     /// Frames held, the heap rounded up.
     pub(crate) fn used(&self) -> u64 {
         let heap = self.heap.div_ceil(abi::limits::PAGE_BYTES as u64);
-        self.pages + self.tables + self.arena + self.chunks + heap
+        self.pages + self.tables + self.arena + self.maps + self.chunks + heap
     }
 
     /// Frames that it may still take.

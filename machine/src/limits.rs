@@ -50,7 +50,10 @@ pub const HEAP_MAX: usize = 64 << 20;
 pub const HEAP_SHARE: usize = 8;
 
 /// Arenas alive at once.
-pub const ARENAS: usize = 64;
+pub const ARENAS: usize = 64 + ARENAS_FOR_MAPS;
+
+/// Of those, arenas that stay: one for each map.
+pub const ARENAS_FOR_MAPS: usize = 1024;
 
 /// Bytes of the window that generated code lives in.
 pub const CODE_WINDOW: usize = 4 << 20;

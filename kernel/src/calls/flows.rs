@@ -1,6 +1,6 @@
 //! Calls on grants and bindings.
 
-use abi::bind::{BindRequest, GrantRequest};
+use abi::bind::{BindRequest, GrantRequest, WITH_MAPS};
 use abi::limits::{BINDINGS_MAX, PROGRAM_SLOTS_MAX, REFUSAL_BYTES_MAX, RING_PAGES_MAX};
 use abi::{Handle, Rights, Status};
 use alloc::vec::Vec;
@@ -48,19 +48,20 @@ impl Kernel {
     pub(super) fn bind(&mut self, a: &Arguments) -> Answer {
         let (grant, _) = self.grant_of(a, Rights::BIND)?;
         let request: BindRequest = self.read_block(a.caller, a.words[1])?;
-        if request.flags != 0 {
+        if request.flags & !WITH_MAPS != 0 {
             return Err(Status::BadArgument);
         }
         let refusal = self.refusal_buffer(a.caller, request.refusal, request.refusal_bytes)?;
         let filter = self.source(a.caller, request.filter, request.filter_bytes)?;
         let ash = self.optional(a.caller, request.ash, request.ash_bytes)?;
         let rings = self.ring_pages(a.caller, &request)?;
+        let maps = self.map_list(a.caller, a.words[1], &request)?;
         let bindings = self.environments.get(a.caller).map_or(0, |it| it.bindings);
         if bindings >= BINDINGS_MAX {
             return Err(Status::Limit);
         }
         let order = Order { grant, refusal, programs: (filter, ash) };
-        self.start_bind(a.caller, order, BindStart { filter, ash, rings })
+        self.start_bind(a.caller, order, BindStart { filter, ash, rings, maps })
     }
 
     /// `(binding)`: out again.

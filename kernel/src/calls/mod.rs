@@ -9,6 +9,7 @@ mod capabilities;
 mod downloads;
 mod environments;
 mod flows;
+mod maps;
 mod output;
 mod pages;
 mod process;
@@ -138,6 +139,11 @@ impl Kernel {
             Call::SliceStats => self.slice_stats(a),
             Call::TransferSync => self.transfer_sync(a),
             Call::TransferAsync => self.transfer_async_call(a),
+            Call::MapCreate => self.map_create(a),
+            Call::MapLookup => self.map_lookup(a),
+            Call::MapUpdate => self.map_update(a),
+            Call::MapDelete => self.map_delete(a),
+            Call::MapNext => self.map_next(a),
         }
     }
 
@@ -165,6 +171,7 @@ impl Kernel {
             Object::Grant(id) => self.network.registry.grant(id).is_some(),
             Object::Binding(id) => self.network.bindings.contains_key(&id),
             Object::Slice(id) => self.scheduler.exists(id),
+            Object::Map(id) => self.maps.get(id).is_some(),
             Object::Vector | Object::Debug => true,
         }
     }

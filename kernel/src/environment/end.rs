@@ -35,6 +35,7 @@ impl Kernel {
         self.forget_revocations(id);
         self.break_mappings_of(id);
         self.free_pages_of(id);
+        self.free_maps_of(id);
         let Some(environment) = self.environments.remove(end) else { return };
         self.show_soon();
         log::info!("{} ({}) ended: {:?} {:#x}", environment.name, id.0, end.state, end.detail);

@@ -9,7 +9,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use ebpf::{Kind, Program};
 use machine::heap::Arena;
-use verifier::{BindingId, ClaimProof, Fuel, GrantId, Placed, Placement, SafetyProof, Verified};
+use verifier::{
+    BindingId, ClaimProof, Fuel, GrantId, HashKey, Placed, Placement, SafetyProof, Verified,
+};
 
 use super::{Source, Trouble, decode, drive};
 use crate::Kernel;
@@ -18,6 +20,7 @@ use crate::capability::{Capability, Object};
 use crate::charge;
 use crate::environment::EnvironmentId;
 use crate::limits::{BINDING_COST, compile_heap};
+use crate::maps::MapId;
 use crate::pages::PageId;
 use crate::reserve::{Need, frames_of};
 use crate::ring::Rings;
@@ -27,6 +30,8 @@ pub(crate) struct BindStart {
     pub(crate) filter: Source,
     pub(crate) ash: Option<Source>,
     pub(crate) rings: Option<RingPages>,
+    /// The maps that the ASH names by position.
+    pub(crate) maps: Vec<MapId>,
 }
 
 /// The pages of a binding's rings, all owned by the caller.
@@ -43,6 +48,7 @@ pub(super) struct Bind {
     ash_program: Option<Program>,
     ash: Option<Verified>,
     rings: Option<RingPages>,
+    maps: Vec<MapId>,
 }
 
 enum Stage {
@@ -64,11 +70,16 @@ impl Bind {
     ) -> Result<Bind, Trouble> {
         let filter = decode(kernel, arena, (caller, start.filter), Kind::Filter, Blame::Filter)?;
         let ash_program = match start.ash {
-            Some(ash) => Some(decode(kernel, arena, (caller, ash), Kind::Ash, Blame::Ash)?),
+            Some(ash) => {
+                let program = decode(kernel, arena, (caller, ash), Kind::Ash, Blame::Ash)?;
+                let held = start.maps.iter().filter_map(|&id| kernel.maps.get(id));
+                let specs = held.map(|held| *held.map.spec());
+                Some(arena.enter(|| program.with_maps(specs.collect())))
+            }
             None => None,
         };
         let stage = Stage::FilterSafe(arena.enter(|| SafetyProof::new(filter)));
-        Ok(Bind { stage, ash_program, ash: None, rings: start.rings })
+        Ok(Bind { stage, ash_program, ash: None, rings: start.rings, maps: start.maps })
     }
 
     /// Works on the current stage; true once everything is proven.
@@ -80,17 +91,18 @@ impl Bind {
         fuel: &mut Fuel,
     ) -> Result<bool, Trouble> {
         let registry = &kernel.network.registry;
+        let key = registry.hash_key();
         self.stage = match core::mem::replace(&mut self.stage, Stage::Over) {
             Stage::FilterSafe(mut proof) => {
                 match drive(arena, Blame::Filter, || proof.step(fuel))? {
                     None => Stage::FilterSafe(proof),
-                    Some(filter) => self.after_filter(arena, filter),
+                    Some(filter) => self.after_filter(arena, filter, key),
                 }
             }
             Stage::AshSafe(filter, mut proof) => {
                 match drive(arena, Blame::Ash, || proof.step(fuel))? {
                     None => Stage::AshSafe(filter, proof),
-                    Some(ash) => self.after_ash(arena, filter, ash)?,
+                    Some(ash) => self.after_ash(arena, (filter, ash), key)?,
                 }
             }
             Stage::Claim(mut proof) => match drive(arena, Blame::Filter, || proof.step(fuel))? {
@@ -113,25 +125,25 @@ impl Bind {
         Ok(matches!(self.stage, Stage::Proven(_)))
     }
 
-    fn after_filter(&mut self, arena: &mut Arena, filter: Verified) -> Stage {
+    fn after_filter(&mut self, arena: &mut Arena, filter: Verified, key: HashKey) -> Stage {
         match self.ash_program.take() {
             Some(ash) => Stage::AshSafe(filter, arena.enter(|| SafetyProof::new(ash))),
-            None => Stage::Claim(arena.enter(|| ClaimProof::new(filter))),
+            None => Stage::Claim(arena.enter(|| ClaimProof::guarding(filter, key))),
         }
     }
 
     fn after_ash(
         &mut self,
         arena: &mut Arena,
-        filter: Verified,
-        ash: Verified,
+        (filter, ash): (Verified, Verified),
+        key: HashKey,
     ) -> Result<Stage, Trouble> {
         if ash.worst_case() > ASH_COST_MAX {
             let limit = ("ASH_COST_MAX", u64::from(ASH_COST_MAX));
             return Err(Trouble::limit(Code::Limit, Blame::Ash, limit));
         }
         self.ash = Some(ash);
-        Ok(Stage::Claim(arena.enter(|| ClaimProof::new(filter))))
+        Ok(Stage::Claim(arena.enter(|| ClaimProof::guarding(filter, key))))
     }
 }
 
@@ -143,7 +155,7 @@ impl Kernel {
         bind: Bind,
         proof_cycles: u64,
     ) -> Result<Handle, Trouble> {
-        let Bind { stage: Stage::Proven(placed), ash, rings, .. } = bind else {
+        let Bind { stage: Stage::Proven(placed), ash, rings, maps, .. } = bind else {
             return Err(Trouble::over());
         };
         let before = machine::time::cycles();
@@ -154,7 +166,12 @@ impl Kernel {
         let rings = self.check_rings(owner, rings)?;
         let ash_cost = ash.as_ref().map_or(0, charge::cost_of);
         let ash = match &ash {
-            Some(verified) => Some(self.load(verified, Blame::Ash)?),
+            Some(verified) => {
+                let gone = || Trouble::stale("a map was given back while the proof ran");
+                let maps = self.maps_of(owner, &maps).ok_or_else(gone)?;
+                let loaded = dpf::load_with(verified, &maps, &mut self.network.code);
+                Some(loaded.map_err(|it| Trouble::engine(Blame::Ash, &it))?)
+            }
             None => None,
         };
         let binding = Binding {
@@ -163,6 +180,7 @@ impl Kernel {
             ash,
             ash_cost,
             rings,
+            maps,
             pipe: None,
             stats: BindingStats::default(),
             picked_up: None,
@@ -229,6 +247,8 @@ impl Kernel {
             rings.reset(&self.memory);
         }
         frames.into_iter().for_each(|frame| self.pin(frame));
+        let maps = self.network.bindings.get(&id).map_or(Vec::new(), |it| it.maps.clone());
+        self.pin_maps(&maps);
         let rights = Rights::READ | Rights::TRANSMIT | Rights::REVOKE | Rights::GRANT;
         let capability = Capability { object: Object::Binding(id), rights };
         self.give(owner, capability).map_err(Trouble::Failed)

@@ -25,6 +25,7 @@ mod harness;
 #[cfg(test)]
 mod initiate;
 #[cfg(test)]
+mod maps;
 mod memory;
 #[cfg(test)]
 mod packets;

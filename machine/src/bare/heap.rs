@@ -66,11 +66,17 @@ impl Heap {
     /// The area that this block came from.
     fn area(&mut self, block: *mut u8) -> &mut Area {
         let address = block as usize;
-        let Self { main, arenas, .. } = self;
+        let Self { main, arenas, current, .. } = self;
         if main.range.contains(&address) {
             return main;
         }
-        match arenas.iter_mut().flatten().find(|arena| arena.range.contains(&address)) {
+        // Nearly always the one that serves now: there are many, and a proof gives back a lot.
+        let holds = |slot: &usize| {
+            let arena = arenas.get(*slot).and_then(Option::as_ref);
+            arena.is_some_and(|arena| arena.range.contains(&address))
+        };
+        let slot = current.filter(holds).or_else(|| (0..ARENAS).find(holds));
+        match slot.and_then(|slot| arenas[slot].as_mut()) {
             Some(arena) => arena,
             None => panic!("{block:p} was never allocated"),
         }
