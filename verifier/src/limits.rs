@@ -7,8 +7,12 @@
 /// The attempts at a safety proof, each with more effort than the one before: states that are kept
 /// apart where ways meet, whether the rounds of loops are kept apart, and instructions that may be
 /// visited.
-pub const EFFORTS: [(usize, bool, u32); 3] =
-    [(1, false, VISITS_MAX / 4), (8, false, VISITS_MAX / 4), (24, true, VISITS_MAX)];
+pub const EFFORTS: [(usize, bool, u32); 4] = [
+    (1, false, VISITS_MAX / 4),
+    (8, false, VISITS_MAX / 4),
+    (24, false, VISITS_MAX / 2),
+    (24, true, VISITS_MAX),
+];
 
 /// Instructions that one attempt at a safety proof may visit, each with one state.
 pub const VISITS_MAX: u32 = 1 << 20;

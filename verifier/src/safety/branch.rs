@@ -44,6 +44,8 @@ pub(super) fn follow(state: &mut State, test: Test, holds: bool) -> bool {
             state.learn_null(name, (test.cond == Cond::Eq) == holds);
             true
         }
+        // The low half of an address may be anything.
+        (_, Value::Scalar(_)) if test.width == Width::W32 => true,
         (_, Value::Scalar(_)) => (test.cond == Cond::Ne) == holds,
         (Value::Scalar(_), _) => (test.cond == Cond::Ne) == holds,
         _ => true,
@@ -161,7 +163,16 @@ fn measure(state: &mut State, pointer: Pointer, relation: Relation) -> bool {
 fn at_least(state: &mut State, pointer: Pointer, more: i64) -> bool {
     state.reaches(pointer.base, pointer.bytes + more);
     state.reaches(Name::ZERO, pointer.least() + more);
-    state.length.0 <= state.length.1
+    // The base is no farther than the longest packet allows.
+    let most = state.length.1 - pointer.bytes - more;
+    let base = Scalar {
+        num: Num::signed(pointer.low, pointer.high.min(most).max(pointer.low)),
+        name: pointer.base,
+        delta: 0,
+        distance: None,
+    };
+    let narrower = most < pointer.high;
+    most >= pointer.low && state.length.0 <= state.length.1 && (!narrower || state.learn(&base))
 }
 
 /// The end is at least `less` bytes before the pointer.

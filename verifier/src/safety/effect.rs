@@ -83,7 +83,7 @@ fn immediate(imm: Imm64) -> Value {
 }
 
 fn computed(
-    state: &State,
+    state: &mut State,
     names: &mut Names,
     (width, op): (Width, AluOp),
     dst: Reg,
@@ -102,17 +102,45 @@ fn computed(
         (Value::Scalar(a), Value::Scalar(b)) => {
             Value::Scalar(numbers(names, (width, op), &a, &b, src == Operand::Reg(dst)))
         }
-        (Value::Pointer(a), Value::Pointer(b)) => Value::Scalar(a.minus(b, names)),
-        (Value::End, Value::Pointer(pointer)) => Value::Scalar(pointer.to_end(state.length, names)),
+        (Value::Pointer(a), Value::Pointer(b)) => {
+            let difference = a.minus(b, names);
+            Value::Scalar(cut(width, difference, names))
+        }
+        (Value::End, Value::Pointer(pointer)) => {
+            let difference = pointer.to_end(state.length, names);
+            Value::Scalar(cut(width, difference, names))
+        }
         (Value::Pointer(pointer), Value::Scalar(by))
         | (Value::Scalar(by), Value::Pointer(pointer)) => {
             let moved = match op {
                 AluOp::Add => pointer.moved(&by, names),
                 _ => pointer.moved_back(&by, names),
             };
+            if let Some(moved) = &moved {
+                reached(state, &pointer, moved, &by);
+            }
             moved.map_or(Value::Mixed, Value::Pointer)
         }
         _ => Value::Mixed,
+    }
+}
+
+/// The low half of a number, where an instruction leaves no more.
+fn cut(width: Width, number: Scalar, names: &mut Names) -> Scalar {
+    if width == Width::W64 || number.num.fits32() {
+        return number;
+    }
+    Scalar::new(number.num.low32(), names)
+}
+
+/// What is known to be behind a packet pointer is, less by as much as it moves at most.
+fn reached(state: &mut State, before: &Pointer, moved: &Pointer, by: &Scalar) {
+    if before.region == Region::Packet
+        && moved.base != before.base
+        && moved.bytes == before.bytes
+        && let Some(span) = state.span(before.base)
+    {
+        state.reaches(moved.base, span - by.num.smax);
     }
 }
 

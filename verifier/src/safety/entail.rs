@@ -87,7 +87,9 @@ fn arithmetic(state: &State, (width, op): (Width, AluOp), dst: Reg, src: Operand
         (Value::Scalar(_), Value::Scalar(_)) => Ok(()),
         (Value::Lookup(..), _) => Err(UnsafeReason::NullNotChecked(dst)),
         (_, Value::Lookup(..)) => Err(UnsafeReason::NullNotChecked(blamed)),
-        _ if width == Width::W32 => refused,
+        // The low half of a difference is a number like the whole.
+        _ if width == Width::W32 && op != AluOp::Sub => refused,
+        (Value::Pointer(_), Value::Scalar(_)) if width == Width::W32 => refused,
         (Value::Pointer(pointer), Value::Scalar(by)) => moves(op, pointer, &by, counted, refused),
         (Value::Scalar(by), Value::Pointer(pointer)) if op == AluOp::Add => {
             moves(op, pointer, &by, dst, refused)
@@ -131,6 +133,11 @@ fn comparison(state: &State, (width, cond): (Width, Cond), dst: Reg, src: Operan
     let packet = |pointer: &Pointer| pointer.region == Region::Packet;
     let allowed = match (left, right) {
         (Value::Scalar(_), Value::Scalar(_)) => true,
+        (Value::Pointer(_) | Value::End | Value::Context, Value::Scalar(zero))
+            if width == Width::W32 =>
+        {
+            equality && zero.as_constant() == Some(0)
+        }
         _ if width == Width::W32 => false,
         (Value::Pointer(a), Value::Pointer(b)) => comparable(&a, &b) && (equality || unsigned),
         (Value::Pointer(it), Value::End) | (Value::End, Value::Pointer(it)) => {

@@ -48,6 +48,9 @@ struct Pair {
     base: bool,
 }
 
+/// Greatest constant that is taken for an offset.
+const OFFSETS: u64 = 0xffff;
+
 /// Pairs that one join remembers; behind that, values are not known to have anything in common.
 const PAIRS_MAX: usize = 48;
 
@@ -89,7 +92,10 @@ impl Pairs<'_> {
 
     fn numbers(&mut self, x: &Scalar, y: &Scalar) -> Scalar {
         let shift = y.delta.wrapping_sub(x.delta);
-        let name = self.name(x.name, y.name, shift, false);
+        // A small constant may be an offset that the packet was found to reach behind.
+        let offset = x.as_constant().max(y.as_constant()).is_some_and(|most| most <= OFFSETS)
+            && x.name == y.name;
+        let name = self.name(x.name, y.name, shift, offset);
         let distance = if x.distance == y.distance { x.distance } else { None };
         let joined = Scalar { num: x.num.join(&y.num), name, delta: x.delta, distance };
         joined.refined(joined.num)

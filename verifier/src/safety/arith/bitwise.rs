@@ -67,6 +67,11 @@ pub(super) fn left(a: Num, count: u32) -> Num {
     if count < 32 && a.low.1.leading_zeros() >= count {
         shifted.low = (a.low.0 << count, a.low.1 << count);
     }
+    if count == 32 {
+        // Only the low half is left: what compilers cut a number with.
+        (shifted.umin, shifted.umax) = (u64::from(a.low.0) << 32, u64::from(a.low.1) << 32);
+        (shifted.smin, shifted.smax) = (i64::from(a.slow.0) << 32, i64::from(a.slow.1) << 32);
+    }
     shifted.settled()
 }
 
