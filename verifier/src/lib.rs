@@ -37,7 +37,7 @@ pub mod registry;
 pub mod safety;
 
 pub use arena::{arena_bytes, safety_bytes};
-pub use claim::{Claim, ClaimProof};
+pub use claim::{Claim, ClaimProof, Doubt};
 pub use fuel::{Fuel, Step};
 pub use hash::HashKey;
 pub use index::Work;

@@ -231,3 +231,59 @@ fn a_comparison_that_asks_too_much_is_refused_before_it_is_built() {
         assert!(refusal.pc.is_some());
     }
 }
+
+/// A guard claims no less than the program accepts, names what it could not decide, is owned only
+/// where all of it may be, and is no grant.
+#[test]
+fn what_cannot_be_decided_is_guarded() {
+    use sluice_verifier::{
+        ClaimProof, Derivation, GrantId, HashKey, RefusalCode, Registry, Transmit,
+    };
+    let same_ports = "ldxh %r5, [%r2+12]\n jne %r5, 8, out\n ldxb %r5, [%r2+23]\n jne %r5, 17, out
+        ldxh %r5, [%r2+34]\n ldxh %r6, [%r2+36]\n jne %r5, %r6, out";
+    let load = "ldxw %r2, [%r1+0]\n ldxw %r3, [%r1+4]\n mov %r0, 0\n mov %r4, %r2\n add %r4, 42
+        jgt %r4, %r3, out\n";
+    let text = format!("{load}{same_ports}\nmov %r0, 1\nout: exit\n");
+    let program = program(Kind::Filter, &text);
+    let guard = || {
+        let verified = common::verify(program.clone()).unwrap();
+        let mut proof = ClaimProof::guarding(verified, HashKey::new(1, 1));
+        common::run(7, |fuel| proof.step(fuel)).unwrap()
+    };
+    let claim = guard();
+    let doubt = claim.doubt().unwrap();
+    assert_eq!((doubt.reason, claim.is_exact()), (Relation, false));
+    let mut random = Random(0x9a4d);
+    let (mut accepted, mut more) = (0, 0);
+    for _ in 0..3000 {
+        let Some(mut frame) = random.near(claim.space()) else { continue };
+        if random.below(2) == 0 && frame.len() > 38 {
+            frame.copy_within(34..36, 36);
+        }
+        let inside = claim.space().contains(&frame);
+        let accepts = ebpf::interp::accepts(&program, &frame).unwrap();
+        assert!(inside || !accepts, "{frame:02x?}");
+        accepted += usize::from(accepts);
+        more += usize::from(inside && !accepts);
+    }
+    assert!(accepted > 100 && more > 10, "{accepted} {more}");
+    let mut registry = Registry::new();
+    let udp =
+        common::derive(&mut registry, GrantId::ROOT, claim_expr("ip and ip proto 17")).unwrap();
+    let id = common::bind(&mut registry, udp, guard()).unwrap();
+    // Somebody else's port: no frame that both accept was found, so nobody is accused.
+    let other = claim_expr("ip[0] == 0x45 and udp src port 1 and dst port 2");
+    let refusal = common::bind(&mut registry, udp, other).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::Undecided(sluice_verifier::UndecidedReason::Unconfirmed));
+    registry.release(id);
+    let port = common::derive(&mut registry, udp, claim_expr("ip and udp and dst port 9")).unwrap();
+    let refusal = common::bind(&mut registry, port, guard()).unwrap_err();
+    assert!(
+        refusal.code == RefusalCode::OutsideGrant
+            || (refusal.code, refusal.pc) == (RefusalCode::Undecided(Relation), Some(doubt.pc)),
+        "{refusal}"
+    );
+    let transmit = Transmit::Space(flow::Space::all());
+    let refusal = Derivation::new(&registry, udp, guard(), transmit).unwrap_err();
+    assert_eq!((refusal.code, refusal.pc), (RefusalCode::Undecided(Relation), Some(doubt.pc)));
+}

@@ -80,11 +80,12 @@ impl Derive {
         parent: GrantId,
         fuel: &mut Fuel,
     ) -> Result<bool, Trouble> {
+        let key = kernel.network.registry.hash_key();
         self.stage = match core::mem::replace(&mut self.stage, Stage::Over) {
             Stage::ReceiveSafe(mut proof) => {
                 match drive(arena, Blame::Filter, || proof.step(fuel))? {
                     None => Stage::ReceiveSafe(proof),
-                    Some(it) => Stage::ReceiveClaim(arena.enter(|| ClaimProof::new(it))),
+                    Some(it) => Stage::ReceiveClaim(arena.enter(|| ClaimProof::keyed(it, key))),
                 }
             }
             Stage::ReceiveClaim(mut proof) => {
@@ -98,7 +99,7 @@ impl Derive {
                     None => Stage::TransmitSafe(receive, proof),
                     Some(it) => {
                         self.guard = Some(it.clone());
-                        Stage::TransmitClaim(receive, arena.enter(|| ClaimProof::new(it)))
+                        Stage::TransmitClaim(receive, arena.enter(|| ClaimProof::keyed(it, key)))
                     }
                 }
             }

@@ -25,7 +25,7 @@ use crate::fuel::Fuel;
 use crate::graph::{Graph, Walk, successors};
 use crate::hash::HashKey;
 use crate::limits::{CLAIM_STEPS_MAX, ClaimBudget, ITEM_UNITS};
-use crate::refusal::{Refusal, UnsafeReason};
+use crate::refusal::{Refusal, RefusalCode, UndecidedReason, UnsafeReason};
 
 /// An extraction under way.
 #[derive(Debug)]
@@ -39,6 +39,18 @@ pub(super) struct Extraction {
     steps: u32,
     /// Fuel that the last work item cost beyond its fixed price.
     owed: u32,
+    /// Whether what cannot be decided is taken as possible either way.
+    guards: bool,
+    doubt: Option<Doubt>,
+}
+
+/// What a claim could not decide first, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The instruction.
+    pub pc: u32,
+    /// Why.
+    pub reason: UndecidedReason,
 }
 
 #[derive(Debug)]
@@ -97,7 +109,7 @@ pub(super) const fn heap_bytes(slots: usize) -> usize {
 }
 
 impl Extraction {
-    pub(super) fn new(program: &Program, key: HashKey) -> Extraction {
+    pub(super) fn new(program: &Program, key: HashKey, guards: bool) -> Extraction {
         let budget = ClaimBudget::of(program.len());
         Extraction {
             stage: Stage::Order(Walk::new(program)),
@@ -108,6 +120,8 @@ impl Extraction {
             tasks: Vec::with_capacity(2 * program.len()),
             steps: 0,
             owed: 0,
+            guards,
+            doubt: None,
         }
     }
 
@@ -275,7 +289,7 @@ impl Extraction {
             Insn::Branch { width, cond, dst, src, target } => {
                 let left = machine.get(&self.values, dst);
                 let right = machine.operand(&self.values, src);
-                Ok(match decide(&self.values, pc, (width, cond), &left, &right)? {
+                Ok(match self.decide(pc, (width, cond), &left, &right)? {
                     Outcome::Known(true) => Next::On(target),
                     Outcome::Known(false) => Next::On(pc + 1),
                     Outcome::Depends(holds, fails) => Next::Ask { target, holds, fails },
@@ -292,11 +306,34 @@ impl Extraction {
         }
     }
 
+    /// What a comparison comes to. Where that cannot be told a guard lets every frame take both
+    /// sides: what it accepts then holds what the program accepts.
+    fn decide(
+        &mut self,
+        pc: u32,
+        test: (Width, Cond),
+        left: &Value,
+        right: &Value,
+    ) -> Result<Outcome, Refusal> {
+        match decide(&self.values, pc, test, left, right) {
+            Err(Refusal { code: RefusalCode::Undecided(reason), pc: at, .. }) if self.guards => {
+                self.doubt.get_or_insert(Doubt { pc: at.unwrap_or(pc), reason });
+                Ok(Outcome::Depends(alloc::vec![Rule::any()], alloc::vec![Rule::any()]))
+            }
+            other => other,
+        }
+    }
+
+    /// What could not be decided, if anything; of use once the space is there.
+    pub(super) const fn doubt(&self) -> Option<Doubt> {
+        self.doubt
+    }
+
     /// The frames for which a program that ends with `result` accepts: those that make it not 0.
     fn result(&mut self, pc: u32, result: &Value) -> Result<Vec<RuleId>, Refusal> {
         let zero = Value::Word(Word::constant(0));
         let test = (Width::W64, Cond::Ne);
-        let accepted = match decide(&self.values, pc, test, result, &zero)? {
+        let accepted = match self.decide(pc, test, result, &zero)? {
             Outcome::Known(false) => Vec::new(),
             Outcome::Known(true) => alloc::vec![Rule::any()],
             Outcome::Depends(holds, _) => holds,

@@ -5,7 +5,8 @@
 //! frames are accepted from there ([`combine`]). What is accepted from an instruction on depends
 //! only on the live registers there, so each pair of instruction and state is worked out once,
 //! however many paths lead to it. What cannot be expressed and matters for the answer is
-//! [`RefusalCode::Undecided`], never guessed.
+//! [`RefusalCode::Undecided`], never guessed; or, if a guard is asked for ([`ClaimProof::guarding`]),
+//! taken as possible either way, so that the space is around what the filter accepts.
 //!
 //! | file | is |
 //! |---|---|
@@ -45,6 +46,7 @@ use crate::hash::HashKey;
 use crate::limits::ClaimBudget;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::safety::Verified;
+pub use extract::Doubt;
 use extract::Extraction;
 
 /// Extracts what a filter accepts.
@@ -56,11 +58,13 @@ pub struct ClaimProof {
     answer: Option<Result<Space, Refusal>>,
 }
 
-/// A filter and exactly the frames that it accepts: made by [`ClaimProof`] only.
+/// A filter and the frames that it accepts, exactly or (then [`Claim::doubt`] says why) among
+/// others: made by [`ClaimProof`] only.
 #[derive(Clone, Debug)]
 pub struct Claim {
     verified: Verified,
     space: Arc<Space>,
+    doubt: Option<Doubt>,
 }
 
 /// The most heap that a claim proof holds for a program of `slots` slots, in bytes.
@@ -86,7 +90,16 @@ impl ClaimProof {
     /// not depend on it.
     #[must_use]
     pub fn keyed(verified: Verified, key: HashKey) -> ClaimProof {
-        let work = Some(Box::new(Extraction::new(verified.program(), key)));
+        let work = Some(Box::new(Extraction::new(verified.program(), key, false)));
+        ClaimProof { verified, work, answer: None }
+    }
+
+    /// As [`ClaimProof::keyed`], but what cannot be decided is no refusal: the claim then holds
+    /// more frames than the filter accepts, and is only good for a binding whose packets go
+    /// through the filter itself.
+    #[must_use]
+    pub fn guarding(verified: Verified, key: HashKey) -> ClaimProof {
+        let work = Some(Box::new(Extraction::new(verified.program(), key, true)));
         ClaimProof { verified, work, answer: None }
     }
 
@@ -109,11 +122,12 @@ impl ClaimProof {
         if work.clear(fuel).is_pending() {
             return Poll::Pending;
         }
+        let doubt = work.doubt();
         self.work = None;
         let finished = || Err(Refusal::new(RefusalCode::Finished));
         let answer = self.answer.take().unwrap_or_else(finished);
         let verified = self.verified.clone();
-        Poll::Ready(answer.map(|space| Claim { verified, space: Arc::new(space) }))
+        Poll::Ready(answer.map(|space| Claim { verified, space: Arc::new(space), doubt }))
     }
 }
 
@@ -124,7 +138,19 @@ impl Claim {
         &self.verified
     }
 
-    /// The frames it accepts.
+    /// Whether the space is exactly what the filter accepts.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        self.doubt.is_none()
+    }
+
+    /// Why the space is not exact, if it is not.
+    #[must_use]
+    pub const fn doubt(&self) -> Option<Doubt> {
+        self.doubt
+    }
+
+    /// The frames it accepts; if it is not exact, others as well.
     #[must_use]
     pub fn space(&self) -> &Space {
         &self.space
@@ -135,7 +161,7 @@ impl Claim {
     #[must_use]
     pub fn detach(&self) -> Claim {
         let space = Arc::new(Space::clone(&self.space));
-        Claim { verified: self.verified.detach(), space }
+        Claim { verified: self.verified.detach(), space, doubt: self.doubt }
     }
 
     pub(crate) fn shared_space(&self) -> &Arc<Space> {

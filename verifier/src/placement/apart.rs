@@ -13,7 +13,7 @@ use core::task::Poll;
 use flow::{Contradiction, Intersection, Space};
 
 use super::{Shared, with_flow_fuel, within};
-use crate::claim::Claim;
+use crate::claim::{Claim, Doubt};
 use crate::fuel::Fuel;
 use crate::index::{Candidate, Form, Search, Work};
 use crate::limits::{ITEM_UNITS, RECHECK_MAX};
@@ -265,10 +265,16 @@ pub(super) fn accuse(
         Contradiction::Budget { limit } => return Some(within::budget(limit).against(party)),
     };
     let confirmed = claim.program_accepts(&witness) && theirs.program_accepts(&witness);
-    let code = if confirmed {
-        RefusalCode::Overlap
-    } else {
-        RefusalCode::Undecided(UndecidedReason::Unconfirmed)
-    };
-    Some(Refusal::new(code).against(party).with_witness(witness))
+    let refusal =
+        if confirmed { Refusal::new(RefusalCode::Overlap) } else { unconfirmed(claim.doubt()) };
+    Some(refusal.against(party).with_witness(witness))
+}
+
+/// The witness is no proof of anything: because of what the claim could not decide, if that is all
+/// that is wrong.
+pub(super) fn unconfirmed(doubt: Option<Doubt>) -> Refusal {
+    match doubt {
+        Some(Doubt { pc, reason }) => Refusal::undecided(pc, reason),
+        None => Refusal::new(RefusalCode::Undecided(UndecidedReason::Unconfirmed)),
+    }
 }

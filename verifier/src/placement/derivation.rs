@@ -13,7 +13,7 @@ use flow::Space;
 use super::apart::{self, Apart, Neighbours};
 use super::within::{Within, admissible};
 use super::{advance, current};
-use crate::claim::Claim;
+use crate::claim::{Claim, Doubt};
 use crate::fuel::{Fuel, Step};
 use crate::index::Form;
 use crate::refusal::{Part, Refusal, RefusalCode};
@@ -57,7 +57,8 @@ impl Derivation {
     ///
     /// # Errors
     /// [`RefusalCode::Stale`] if the handle names no grant; [`RefusalCode::Limit`] if a computed
-    /// transmit space is beyond `flow`'s limits.
+    /// transmit space is beyond `flow`'s limits; [`RefusalCode::Undecided`] if a claim is not
+    /// exact.
     pub fn new(
         registry: &Registry,
         parent: GrantId,
@@ -65,6 +66,11 @@ impl Derivation {
         transmit: Transmit,
     ) -> Result<Derivation, Refusal> {
         let holder = registry.grant(parent).ok_or(Refusal::new(RefusalCode::Stale))?;
+        // A grant is a space: whoever holds it must know which, and nobody runs a program to tell.
+        exact(&receive)?;
+        if let Transmit::Claim(claim) = &transmit {
+            exact(claim).map_err(|refusal| refusal.about(Part::Transmit))?;
+        }
         let (transmit, transmit_claim) = match transmit {
             Transmit::Claim(claim) => (Arc::clone(claim.shared_space()), Some(claim)),
             Transmit::Space(space) => {
@@ -149,5 +155,12 @@ impl PlacedGrant {
 
     pub(crate) fn into_parts(self) -> (GrantId, Claim, Arc<Space>, Vec<Form>) {
         (self.parent, self.receive, self.transmit, self.forms)
+    }
+}
+
+fn exact(claim: &Claim) -> Result<(), Refusal> {
+    match claim.doubt() {
+        None => Ok(()),
+        Some(Doubt { pc, reason }) => Err(Refusal::undecided(pc, reason)),
     }
 }

@@ -5,10 +5,11 @@ use core::task::Poll;
 
 use flow::{Containment, Contradiction, Space};
 
+use super::apart::unconfirmed;
 use super::{Shared, with_flow_fuel};
 use crate::claim::Claim;
 use crate::fuel::Fuel;
-use crate::refusal::{Part, Refusal, RefusalCode, UndecidedReason};
+use crate::refusal::{Part, Refusal, RefusalCode};
 
 /// The proof that a space is inside a grant's.
 #[derive(Debug)]
@@ -48,8 +49,7 @@ impl Within {
             None => self.inner.contains(&witness),
         };
         if !accepted || self.outer.contains(&witness) {
-            return Refusal::new(RefusalCode::Undecided(UndecidedReason::Unconfirmed))
-                .with_witness(witness);
+            return unconfirmed(claim.and_then(Claim::doubt)).with_witness(witness);
         }
         Refusal::new(RefusalCode::OutsideGrant).with_witness(witness)
     }

@@ -9,6 +9,7 @@ use flow::limits::RULES_MAX;
 use super::{BindingId, Grant, GrantId, Registry};
 use crate::claim::Claim;
 use crate::fuel::Fuel;
+use crate::hash::HashKey;
 use crate::index::{Form, Index, Work};
 use crate::limits::{FILL_AT_ONCE, Limits};
 use crate::refusal::{Party, Refusal};
@@ -42,6 +43,12 @@ pub(super) fn room(index: &Index, forms: &[Form], limits: Limits) -> Result<(), 
 }
 
 impl Registry {
+    /// The secret of its tables, for the proofs of whoever asks it for something.
+    #[must_use]
+    pub const fn hash_key(&self) -> HashKey {
+        self.key
+    }
+
     /// What the last insertion, removal or [`Registry::settle`] did to the proof index.
     #[must_use]
     pub const fn work(&self) -> Work {
