@@ -8,8 +8,9 @@ use crate::lifecycle;
 use crate::machine::{Machine, MachineError, Options};
 use crate::progress::Progress;
 use crate::roundtrip::{self, Measured, Stage};
+use crate::soundness::Campaign;
 use crate::starvation::{self, Outcome};
-use crate::{attacks, limits, linux, papers};
+use crate::{attacks, limits, linux, papers, stages};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -31,6 +32,18 @@ pub enum Name {
     /// What a UDP echo costs, with 1 to 32 others runnable and a Linux guest beside Sluice;
     /// `docs/evidence/roundtrip.md` and two plots.
     Roundtrip,
+    /// Where a UDP echo's instructions go, by stage; `docs/evidence/stages.md`.
+    Stages,
+    /// Every XDP program of a folder of objects, beside Linux and PREVAIL;
+    /// `docs/evidence/objects.md`.
+    Objects,
+    /// Generated programs against the oracles; `docs/evidence/fuzz.md`.
+    Fuzz,
+    /// Refusals of programs that are safe on all samples, beside the host's kernel;
+    /// `docs/evidence/refusals.md`.
+    Refusals,
+    /// Changed verifiers against the tests; `docs/evidence/mutants.md`.
+    Mutants,
 }
 
 /// Why there is no table.
@@ -58,6 +71,18 @@ pub enum EvidenceError {
     },
 }
 
+impl Name {
+    /// The campaign that this is, if it needs no machine.
+    pub fn campaign(self) -> Option<Campaign> {
+        match self {
+            Name::Fuzz => Some(Campaign::Fuzz),
+            Name::Refusals => Some(Campaign::Refusals),
+            Name::Mutants => Some(Campaign::Mutants),
+            _ => None,
+        }
+    }
+}
+
 /// Measures and prints.
 ///
 /// # Errors
@@ -82,7 +107,10 @@ pub fn run(name: Name, machine: &Options, log: &str) -> Result<(), EvidenceError
         Name::Reservations => reservations(&image, machine),
         Name::Papers => papers(&image, machine, log),
         Name::Roundtrip => roundtrip(&image, machine),
+        Name::Stages => by_stage(&image, machine),
         Name::Lifecycle => lives(&Machine::boot(&image, machine)?, machine),
+        // Those that need no machine: `Name::campaign`, and the command itself.
+        Name::Fuzz | Name::Refusals | Name::Mutants | Name::Objects => Ok(()),
     }
 }
 
@@ -182,6 +210,16 @@ fn roundtrip(image: &Image, options: &Options) -> Result<(), EvidenceError> {
         attacks::write(name, svg)?;
     }
     println!("{}", attacks::write("roundtrip.md", &text)?.display());
+    Ok(())
+}
+
+fn by_stage(image: &Image, options: &Options) -> Result<(), EvidenceError> {
+    let progress = Progress::spinner("counting each instruction");
+    let all = stages::run(image, options)?;
+    progress.done("done");
+    let text = stages::report(&all, &format!("{:?}", options.board).to_lowercase());
+    println!("{text}");
+    println!("{}", attacks::write("stages.md", &text)?.display());
     Ok(())
 }
 

@@ -28,5 +28,6 @@ pub mod report;
 pub mod roster;
 pub mod roundtrip;
 pub mod soundness;
+pub mod stages;
 pub mod starvation;
 pub mod wire;

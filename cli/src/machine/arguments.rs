@@ -45,7 +45,8 @@ pub(super) fn arguments(
     }
     if let Some(counter) = &options.counter {
         let (plugin, file) = (counter.plugin.display(), counter.file.display());
-        add(&["-plugin", &format!("{plugin},out={file}")]);
+        let each = if counter.each { ",each=on" } else { "" };
+        add(&["-plugin", &format!("{plugin},out={file}{each}")]);
     }
     add(&["-smp", "1", "-m", &format!("{}M", options.memory_mib)]);
     add(&["-kernel", &image.kernel.to_string_lossy()]);
@@ -123,8 +124,9 @@ mod tests {
 
     #[test]
     fn tap_replaces_the_user_stack() {
-        let counter = Some(Counter { plugin: "/p.so".into(), file: "/n".into() });
-        assert!(line(&Options { counter, ..Options::default() }).contains("-plugin /p.so,out=/n"));
+        let counter = Some(Counter { plugin: "/p.so".into(), file: "/n".into(), each: true });
+        let text = line(&Options { counter, ..Options::default() });
+        assert!(text.contains("-plugin /p.so,out=/n,each=on -smp"));
         let text = line(&Options { net: Net::Tap, kvm: true, ..Options::default() });
         assert!(text.contains("tap,id=outside") && !text.contains("hostfwd"));
         assert!(text.contains("-accel kvm") && text.contains("dgram"));

@@ -34,6 +34,8 @@ pub struct Counter {
     pub plugin: PathBuf,
     /// Eight bytes for ring 3, eight for the kernel, in the host's byte order.
     pub file: PathBuf,
+    /// Whether the kernel's addresses are counted one by one as well.
+    pub each: bool,
 }
 
 /// All that a boot can vary in.

@@ -13,6 +13,8 @@ mod plot;
 mod storm;
 mod table;
 
+use std::path::PathBuf;
+
 use crate::build::{self, BuildError, Image, cast};
 use crate::demo::{self, Row};
 use crate::limits;
@@ -54,7 +56,8 @@ impl Who {
         }
     }
 
-    fn port(self) -> u16 {
+    /// Where it answers.
+    pub(crate) fn port(self) -> u16 {
         match self {
             Who::Ash => cast::ECHO_PORT,
             Who::Library => cast::TALK_PORT,
@@ -126,12 +129,12 @@ impl Stage<'_> {
     /// # Errors
     /// [`PeerError`].
     pub fn steady(&self, progress: impl Fn(&str)) -> Result<Vec<Steady>, PeerError> {
-        let plugin = build::cargo_program(PLUGIN, "count_instructions", HOST, "")?;
+        let plugin = plugin()?;
         let mut all = Vec::new();
         for who in ALL {
             progress(who.name());
             let file = self.options.file("instructions");
-            let counter = Counter { plugin: plugin.clone(), file };
+            let counter = Counter { plugin: plugin.clone(), file, each: false };
             let options = Options { counter: Some(counter.clone()), ..self.options.clone() };
             let Some(machine) = self.boot(who, 0, &options)? else { continue };
             let per_echo = |window| -> Result<(u64, u64), PeerError> {
@@ -189,10 +192,15 @@ impl Stage<'_> {
     }
 }
 
-/// The plugin's package.
-const PLUGIN: &str = "sluice-count-instructions";
-/// What QEMU runs on.
-const HOST: &str = "x86_64-unknown-linux-gnu";
+/// Builds the plugin that counts; its file.
+///
+/// # Errors
+/// [`BuildError`] as of any build.
+pub fn plugin() -> Result<PathBuf, BuildError> {
+    /// What QEMU runs on.
+    const HOST: &str = "x86_64-unknown-linux-gnu";
+    build::cargo_program("sluice-count-instructions", "count_instructions", HOST, "")
+}
 
 fn read(counter: &Counter) -> Result<[u64; 2], BuildError> {
     let failed = |source| BuildError::File { path: counter.file.clone(), source };
