@@ -103,7 +103,10 @@ impl fmt::Display for UnsafeReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.about_register() {
             Some((reg, text)) => write!(f, "r{} {text}", reg.number()),
-            None => self.about_program(f),
+            None => match self.about_flow() {
+                Some(text) => f.write_str(text),
+                None => self.about_program(f),
+            },
         }
     }
 }
@@ -158,6 +161,31 @@ impl UnsafeReason {
         })
     }
 
+    /// Reasons that the program's calls and loops are the subject of, and nothing more is said of.
+    const fn about_flow(&self) -> Option<&'static str> {
+        Some(match *self {
+            Self::ReturnsPointer => "r0 is a pointer at exit; return a number",
+            Self::BackEdge => "a loop ends here; a filter has none",
+            Self::UnboundedLoop => {
+                "nothing shows that this loop ends; count something up or down to a bound that is \
+                 compared in every round"
+            }
+            Self::UnreachableCode => "no path leads here",
+            Self::LocalCall => "a filter calls no functions",
+            Self::Recursion => "a function calls itself here",
+            Self::SharedCode => {
+                "a jump leads from one function into another; functions share no code"
+            }
+            Self::IndirectCall => {
+                "the number of the helper must be known here, the same in every run"
+            }
+            Self::MapReference => "there is nothing of this kind to load here",
+            Self::Redirect => "XDP_REDIRECT (4) is not an answer here; use XDP_TX",
+            Self::Malformed => "the program is not what decoding promises",
+            _ => return None,
+        })
+    }
+
     /// All other reasons.
     fn about_program(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -177,13 +205,6 @@ impl UnsafeReason {
                 "the context has no field for this access at {at}; its fields are 32-bit loads \
                  at 0, 4, 8, 12 and 16"
             ),
-            Self::ReturnsPointer => f.write_str("r0 is a pointer at exit; return a number"),
-            Self::BackEdge => f.write_str("a loop ends here; a filter has none"),
-            Self::UnboundedLoop => f.write_str(
-                "nothing shows that this loop ends; count something up or down to a bound that \
-                 is compared in every round",
-            ),
-            Self::UnreachableCode => f.write_str("no path leads here"),
             Self::UnknownHelper(id) => match ebpf::helper::linux_name(id) {
                 Some(name) => write!(f, "there is no helper {name} ({id})"),
                 None => write!(f, "there is no helper {id}"),
@@ -192,19 +213,10 @@ impl UnsafeReason {
                 let name = ebpf::helper::by_id(id).map_or("this one", |helper| helper.name);
                 write!(f, "a filter calls no helpers, not even {name} ({id})")
             }
-            Self::LocalCall => f.write_str("a filter calls no functions"),
-            Self::Recursion => f.write_str("a function calls itself here"),
             Self::CallDepth => {
                 write!(f, "functions are nested deeper here than {}", ebpf::limits::CALL_DEPTH)
             }
-            Self::SharedCode => {
-                f.write_str("a jump leads from one function into another; functions share no code")
-            }
-            Self::IndirectCall => {
-                f.write_str("the number of the helper must be known here, the same in every run")
-            }
             Self::KernelFunction(id) => write!(f, "there is no kernel function {id}"),
-            Self::MapReference => f.write_str("there is nothing of this kind to load here"),
             Self::UnknownMap(map) => write!(f, "the program has no map {map}"),
             Self::NoDirectValue(map) => write!(
                 f,
@@ -215,23 +227,8 @@ impl UnsafeReason {
                 write!(f, "r{reg} may reach byte {end} of a map's value of {size} bytes here")
             }
             Self::UnalignedAtomic(at) => write!(f, "the atomic access at r10{at:+} is not aligned"),
-            Self::Redirect => f.write_str("XDP_REDIRECT (4) is not an answer here; use XDP_TX"),
-            Self::Malformed => f.write_str("the program is not what decoding promises"),
-            // Told by `about_register`.
-            Self::UninitialisedRegister(_)
-            | Self::MixedRegister(_)
-            | Self::BeforePacket(_)
-            | Self::WriteToReadOnly(_)
-            | Self::NotAPointer(_)
-            | Self::PointerLeak(_)
-            | Self::PointerArithmetic(_)
-            | Self::UnboundedOffset(_)
-            | Self::PointerComparison(_)
-            | Self::HelperArgument(_)
-            | Self::HelperSize(_)
-            | Self::NullNotChecked(_)
-            | Self::StalePointer(_)
-            | Self::AtomicAccess(_) => Ok(()),
+            // Told by `about_register` and `about_flow`.
+            _ => Ok(()),
         }
     }
 }

@@ -16,6 +16,7 @@ use ebpf::interp::{
 use ebpf::limits::STACK_BYTES;
 use ebpf::{Program, Reg};
 
+use super::engine::Ground;
 use super::name::Name;
 use super::shape::Builder;
 use super::state::State;
@@ -59,10 +60,11 @@ fn states(program: &Program) -> Option<Vec<Vec<State>>> {
     };
     let mut walk = Walk::new(program, shape);
     for attempt in 0..EFFORTS.len() {
-        walk.engine = super::Engine::new(program, &walk.shape, effort(attempt));
+        let ground = Ground { program, shape: &walk.shape };
+        walk.engine = super::Engine::new(ground, effort(attempt));
         walk.engine.kept = Some(alloc::vec![Vec::new(); program.len()]);
         loop {
-            match walk.engine.advance(program, &walk.shape, &mut fuel) {
+            match walk.engine.advance(Ground { program, shape: &walk.shape }, &mut fuel) {
                 Ok(None) => {}
                 Ok(Some(_)) => return walk.engine.kept.take(),
                 Err(_) => break,

@@ -15,17 +15,17 @@ use super::branch::{self, Test};
 use super::effect;
 use super::entail;
 use super::name::{Name, Names};
-use super::pending::{Meeting, Pending};
+use super::pending::{Meeting, Pending, States};
 use super::record::Record;
 use super::require;
-use super::rounds::{After, Phase, Run, Sum, Way};
+use super::rounds::{Phase, Run, Way};
 use super::scene;
-use super::shape::{Function, Loop, Shape};
+use super::shape::{Function, Shape};
 use super::state::State;
 use super::value::Value;
 use crate::fuel::Fuel;
 use crate::graph::successors;
-use crate::limits::{EXPLORED_ROUNDS_MAX, VISITS_MAX, WORST_CASE_MAX};
+use crate::limits::{VISITS_MAX, WORST_CASE_MAX};
 use crate::refusal::{Refusal, UnsafeReason};
 
 /// How precise a proof tries to be.
@@ -39,37 +39,44 @@ pub(super) struct Effort {
     pub(super) visits: u32,
 }
 
+/// What an interpretation is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ground<'a> {
+    pub(super) program: &'a Program,
+    pub(super) shape: &'a Shape,
+}
+
 /// The interpretation of one program with one effort.
 #[derive(Debug)]
 pub(super) struct Engine {
-    effort: Effort,
-    names: Names,
-    pending: Pending,
+    pub(super) effort: Effort,
+    pub(super) names: Names,
+    pub(super) pending: Pending,
     /// Functions that are being run, the innermost last.
-    frames: Vec<Frame>,
+    pub(super) frames: Vec<Frame>,
     /// States at the instruction that the innermost function is at.
-    todo: Vec<Box<State>>,
-    visits: u32,
+    pub(super) todo: States,
+    pub(super) visits: u32,
     /// Most instructions that a run to the end took.
     worst: u64,
     pub(super) record: Record,
     /// Loops that are not explored any more.
-    summed: Vec<bool>,
+    pub(super) summed: Vec<bool>,
     /// Every state that was checked, by slot, for whoever audits the proof.
     pub(super) kept: Option<Vec<Vec<State>>>,
 }
 
 /// A function being run.
 #[derive(Debug)]
-struct Frame {
+pub(super) struct Frame {
     function: Function,
     /// Rank of the instruction that it is at.
-    at: u32,
+    pub(super) at: u32,
     /// Whether that instruction's states were taken.
-    taken: bool,
+    pub(super) taken: bool,
     /// A function that was called there, not run yet.
     calls: Option<Function>,
-    runs: Vec<Run>,
+    pub(super) runs: Vec<Run>,
 }
 
 /// Fuel for one instruction's obligations and effect.
@@ -88,7 +95,8 @@ pub(super) const fn heap_bytes(slots: usize) -> usize {
 }
 
 impl Engine {
-    pub(super) fn new(program: &Program, shape: &Shape, effort: Effort) -> Engine {
+    pub(super) fn new(ground: Ground<'_>, effort: Effort) -> Engine {
+        let Ground { program, shape } = ground;
         let mut engine = Engine {
             effort,
             names: Names::new(),
@@ -113,12 +121,11 @@ impl Engine {
     /// Does one item of work; the worst case when all is done.
     pub(super) fn advance(
         &mut self,
-        program: &Program,
-        shape: &Shape,
+        ground: Ground<'_>,
         fuel: &mut Fuel,
     ) -> Result<Option<u64>, Refusal> {
         if let Some(state) = self.todo.pop() {
-            return self.visit(program, shape, state, fuel).map(|()| None);
+            return self.visit(ground, state, fuel).map(|()| None);
         }
         fuel.spend(1);
         let Some(frame) = self.frames.last_mut() else { return Ok(Some(self.worst)) };
@@ -133,13 +140,13 @@ impl Engine {
             && frame.at == run.shape.end
         {
             fuel.spend(PASS_UNITS);
-            return self.end_of_pass(shape).map(|()| None);
+            return self.end_of_pass(ground.shape).map(|()| None);
         }
         if frame.at == frame.function.end {
             self.frames.pop();
             return Ok(None);
         }
-        self.arrive(shape, fuel).map(|()| None)
+        self.arrive(ground.shape, fuel).map(|()| None)
     }
 
     /// Takes the states of the instruction that the innermost function comes to.
@@ -158,138 +165,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins a run of a loop with the states in hand.
-    fn begin(&mut self, index: usize, shape: Loop) -> Result<(), Refusal> {
-        let summed = self.summed.get(index).copied().unwrap_or(false);
-        let explore = shape.side_entry || self.effort.explore && !summed;
-        let way = if explore {
-            Way::Explore { rounds: 0, seen: Vec::new() }
-        } else {
-            let Some(entry) = self.merged() else { return Ok(()) };
-            self.summing(entry)?
-        };
-        let Some(frame) = self.frames.last_mut() else { return Ok(()) };
-        frame.taken = true;
-        frame.runs.push(Run { index, shape, way, back: Vec::new() });
-        Ok(())
-    }
-
-    /// The states in hand as one, which stays in hand.
-    fn merged(&mut self) -> Option<State> {
-        let mut one = self.todo.pop()?;
-        while let Some(state) = self.todo.pop() {
-            *one = super::join::join(&mut self.names, &one, &state);
-        }
-        let entry = State::clone(&one);
-        self.todo.push(one);
-        Some(entry)
-    }
-
-    fn summing(&mut self, entry: State) -> Result<Way, Refusal> {
-        self.pending.hold(&entry)?;
-        self.pending.hold(&entry)?;
-        Ok(Way::Sum(Box::new(Sum::new(entry, &self.names))))
-    }
-
-    /// The innermost loop's last instruction is done.
-    fn end_of_pass(&mut self, shape: &Shape) -> Result<(), Refusal> {
-        let Some(mut run) = self.frames.last_mut().and_then(|frame| frame.runs.pop()) else {
-            return Ok(());
-        };
-        let back = core::mem::take(&mut run.back);
-        back.iter().for_each(|state| self.pending.release(state));
-        let after = match &mut run.way {
-            Way::Explore { seen, .. } if back.is_empty() => {
-                seen.iter().for_each(|state| self.pending.release(state));
-                After::Leave
-            }
-            Way::Explore { .. } => self.next_round(&mut run, back)?,
-            Way::Sum(sum) => {
-                let before = sum.head.heap_bytes();
-                let after = sum.pass(back.first().map(|state| &**state), &mut self.names);
-                self.pending.resize(before, sum.head.heap_bytes())?;
-                after
-            }
-        };
-        match after {
-            After::Again(states) => {
-                let Some(frame) = self.frames.last_mut() else { return Ok(()) };
-                (frame.at, frame.taken) = (run.shape.start, true);
-                self.todo = states;
-                frame.runs.push(run);
-                Ok(())
-            }
-            After::Leave => self.leave(&run),
-            After::Unbounded => {
-                // While a loop around this one is being summed up, its last pass will tell.
-                let told = self.is_checking();
-                self.leave(&run)?;
-                match (told, shape.loop_number(run.index)) {
-                    (true, Some(it)) => Err(self.unbounded(it)),
-                    _ => Ok(()),
-                }
-            }
-        }
-    }
-
-    fn unbounded(&self, it: &Loop) -> Refusal {
-        Refusal::unsafety(it.back, UnsafeReason::UnboundedLoop)
-    }
-
-    fn leave(&mut self, run: &Run) -> Result<(), Refusal> {
-        if let Way::Sum(sum) = &run.way {
-            self.pending.release(&sum.entry);
-            self.pending.release(&sum.head);
-        }
-        if let Some(frame) = self.frames.last_mut() {
-            (frame.at, frame.taken) = (run.shape.end, false);
-        }
-        Ok(())
-    }
-
-    /// What came back is the next round, unless the loop is better summed up from here on.
-    fn next_round(&mut self, run: &mut Run, back: Vec<Box<State>>) -> Result<After, Refusal> {
-        let Way::Explore { rounds, seen } = &mut run.way else { return Ok(After::Leave) };
-        *rounds += 1;
-        // Where a round has all that an earlier one had, no round will be the last.
-        let again = |before: &State| {
-            back.iter().any(|state| super::join::includes(state, before, Name::ZERO))
-        };
-        let endless = !seen.is_empty() && seen.iter().all(again);
-        let spent = self.visits > self.effort.visits / 4 * 3;
-        if *rounds > EXPLORED_ROUNDS_MAX || endless || spent {
-            seen.iter().for_each(|state| self.pending.release(state));
-            if run.shape.side_entry {
-                return Ok(After::Unbounded);
-            }
-            if let Some(summed) = self.summed.get_mut(run.index) {
-                *summed = true;
-            }
-            self.todo = back;
-            let Some(entry) = self.merged() else { return Ok(After::Leave) };
-            run.way = self.summing(entry)?;
-            return Ok(After::Again(core::mem::take(&mut self.todo)));
-        }
-        if rounds.is_power_of_two() {
-            seen.iter().for_each(|state| self.pending.release(state));
-            *seen = back.iter().map(|state| State::clone(state)).collect();
-            for state in seen.iter() {
-                self.pending.hold(state)?;
-            }
-        }
-        Ok(After::Again(back))
-    }
-
     /// Obligations first, then the effect, then on along the edges.
     fn visit(
         &mut self,
-        program: &Program,
-        shape: &Shape,
+        ground: Ground<'_>,
         mut state: Box<State>,
         fuel: &mut Fuel,
     ) -> Result<(), Refusal> {
         fuel.spend(INSN_UNITS);
-        let Some((pc, insn)) = self.place(program, shape) else {
+        let Some((pc, insn)) = place(self.frames.last(), ground) else {
             return Err(Refusal::unsafety(0, UnsafeReason::Malformed));
         };
         self.visits += 1;
@@ -297,9 +181,9 @@ impl Engine {
             return Err(Refusal::limit("VISITS_MAX", u64::from(VISITS_MAX)).at(pc));
         }
         let checking = self.is_checking();
-        if let Err(reason) = met(program, &state, insn) {
+        if let Err(reason) = met(ground.program, &state, insn) {
             return match checking {
-                true => Err(scene::refusal(program, pc, insn, &state, reason)),
+                true => Err(scene::refusal(ground.program, pc, insn, &state, reason)),
                 false => Ok(()),
             };
         }
@@ -313,22 +197,17 @@ impl Engine {
         if state.cost > WORST_CASE_MAX && checking {
             return Err(Refusal::limit("WORST_CASE_MAX", WORST_CASE_MAX).at(pc));
         }
-        self.go_on(program, shape, (pc, insn), state, fuel)
-    }
-
-    fn place<'a>(&self, program: &'a Program, shape: &Shape) -> Option<(u32, &'a Insn)> {
-        let pc = shape.slot(self.frames.last()?.at)?;
-        Some((pc, program.get(pc)?))
+        self.go_on(ground, (pc, insn), state, fuel)
     }
 
     fn go_on(
         &mut self,
-        program: &Program,
-        shape: &Shape,
+        ground: Ground<'_>,
         (pc, insn): (u32, &Insn),
         mut state: Box<State>,
         fuel: &mut Fuel,
     ) -> Result<(), Refusal> {
+        let shape = ground.shape;
         match *insn {
             Insn::Branch { width, cond, dst, src, target } => {
                 let test = Test { width, cond, dst, src };
@@ -345,7 +224,7 @@ impl Engine {
             Insn::Call { target: CallTarget::Local(entry) } => self.call(shape, entry, state, fuel),
             Insn::Exit => self.exit(shape, state, fuel),
             _ => {
-                effect::apply(program, &mut state, &mut self.names, insn);
+                effect::apply(ground.program, &mut state, &mut self.names, insn);
                 match successors(insn, pc) {
                     [Some(next), _] => self.send(shape, next, state, fuel),
                     _ => Ok(()),
@@ -449,7 +328,7 @@ impl Engine {
     }
 
     /// Whether obligations are required: no loop's state is still being found.
-    fn is_checking(&self) -> bool {
+    pub(super) fn is_checking(&self) -> bool {
         !self.frames.iter().any(|frame| frame.runs.iter().any(Run::is_loose))
     }
 
@@ -491,6 +370,12 @@ impl Frame {
         let (at, calls, runs) = (function.start, None, Vec::new());
         Frame { function, at, taken: false, calls, runs }
     }
+}
+
+/// The instruction that a function is at.
+fn place<'a>(frame: Option<&Frame>, ground: Ground<'a>) -> Option<(u32, &'a Insn)> {
+    let pc = ground.shape.slot(frame?.at)?;
+    Some((pc, ground.program.get(pc)?))
 }
 
 /// Whether a state meets all obligations of an instruction.

@@ -141,7 +141,8 @@ fn stacks(pairs: &mut Pairs<'_>, a: &Stack, b: &Stack) -> Stack {
         } else if other < at {
             theirs.next();
         } else {
-            (ours.next(), theirs.next());
+            ours.next();
+            theirs.next();
             slots.extend(meet_slots(pairs, x, y).map(|slot| (at, slot)));
         }
     }

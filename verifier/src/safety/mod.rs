@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `shape` | functions, the order of instructions, loops, what is read later |
 //! | `engine` | the walk: visits, calls, where states go |
-//! | `rounds`, `ranking`, `widen` | loops: a state for all rounds, why they end |
+//! | `passes`, `rounds`, `ranking`, `widen` | loops: a state for all rounds, why they end |
 //! | `pending`, `join` | states that wait, and where they meet |
 //! | `require` | obligations: what an instruction requires, as a table |
 //! | `entail`, `access`, `argument` | whether a state meets an obligation |
@@ -38,6 +38,7 @@ mod entail;
 mod join;
 mod name;
 pub(crate) mod number;
+mod passes;
 mod pending;
 mod ranking;
 mod record;
@@ -63,7 +64,7 @@ use ebpf::{Kind, Program};
 use crate::fuel::{Fuel, Step};
 use crate::limits::EFFORTS;
 use crate::refusal::{Refusal, RefusalCode};
-use engine::{Effort, Engine};
+use engine::{Effort, Engine, Ground};
 use record::Note;
 use shape::{Builder, Shape};
 
@@ -90,7 +91,7 @@ pub struct Verified {
 #[derive(Debug)]
 enum Stage {
     /// The control flow is brought into order.
-    Order(Builder),
+    Order(Box<Builder>),
     /// States are pushed along it.
     Walk(Box<Walk>),
     /// The answer was given.
@@ -120,7 +121,7 @@ impl SafetyProof {
     /// Starts the proof.
     #[must_use]
     pub fn new(program: Program) -> SafetyProof {
-        let stage = Stage::Order(Builder::new(&program));
+        let stage = Stage::Order(Box::new(Builder::new(&program)));
         SafetyProof { program: Arc::new(program), stage }
     }
 
@@ -226,7 +227,7 @@ impl Verified {
 
 impl Walk {
     fn new(program: &Program, shape: Shape) -> Walk {
-        let engine = Engine::new(program, &shape, effort(0));
+        let engine = Engine::new(Ground { program, shape: &shape }, effort(0));
         Walk { shape, engine, attempt: 0, refused: None }
     }
 
@@ -235,7 +236,7 @@ impl Walk {
             if fuel.is_empty() {
                 return Poll::Pending;
             }
-            match self.engine.advance(program, &self.shape, fuel) {
+            match self.engine.advance(Ground { program, shape: &self.shape }, fuel) {
                 Ok(None) => {}
                 Ok(Some(worst)) => {
                     // No more than `WORST_CASE_MAX`.
@@ -245,7 +246,8 @@ impl Walk {
                     if let Some(refusal) = self.failed(refusal) {
                         return Poll::Ready(Err(refusal));
                     }
-                    self.engine = Engine::new(program, &self.shape, effort(self.attempt));
+                    let ground = Ground { program, shape: &self.shape };
+                    self.engine = Engine::new(ground, effort(self.attempt));
                 }
             }
         }

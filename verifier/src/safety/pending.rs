@@ -12,6 +12,9 @@ use super::state::State;
 use crate::limits::state_bytes;
 use crate::refusal::Refusal;
 
+/// States in hand. Boxed, because they go from list to list and are large.
+pub(super) type States = Vec<Box<State>>;
+
 /// The states that wait, and the memory that they and others take.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -85,7 +88,7 @@ impl Pending {
     }
 
     /// Takes the states that wait for a slot.
-    pub(super) fn take(&mut self, slot: u32, into: &mut Vec<Box<State>>) {
+    pub(super) fn take(&mut self, slot: u32, into: &mut States) {
         let Some(first) = self.first.get_mut(slot as usize) else { return };
         let mut at = core::mem::replace(first, NONE);
         while let Some(entry) = self.entries.get_mut(at as usize) {

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use super::join::{apart, includes, join};
 use super::name::{Name, Names};
-use super::pending::{Meeting, Pending};
+use super::pending::{Meeting, Pending, States};
 use super::ranking::Ranking;
 use super::scalar::Scalar;
 use super::shape::Loop;
@@ -30,7 +30,7 @@ pub(super) struct Run {
     pub(super) shape: Loop,
     pub(super) way: Way,
     /// What has come back to the head in this round or pass.
-    pub(super) back: Vec<Box<State>>,
+    pub(super) back: States,
 }
 
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) enum After {
     /// Another pass, with these states at the head.
-    Again(Vec<Box<State>>),
+    Again(States),
     /// The loop is done.
     Leave,
     /// Nothing says how often it can be gone round.

@@ -13,6 +13,7 @@ mod calls;
 mod live;
 mod order;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::task::Poll;
 
@@ -79,7 +80,7 @@ enum Stage {
     /// Instructions are shared out among functions.
     Partition(Partition),
     /// The instructions of each function are brought into order.
-    Order(Partition, Ordering),
+    Order(Partition, Box<Ordering>),
     /// Edges are looked at once more, by slot.
     Edges(Shape, u32),
     /// What is read later is found.
@@ -127,14 +128,14 @@ impl Builder {
             Stage::Partition(partition) => {
                 if partition.advance(program)? {
                     let Stage::Partition(partition) = self.take() else { return Ok(None) };
-                    let ordering = Ordering::new(program.len());
+                    let ordering = Box::new(Ordering::new(program.len()));
                     self.stage = Stage::Order(partition, ordering);
                 }
             }
             Stage::Order(partition, ordering) => {
                 if ordering.advance(program, partition)? {
                     let Stage::Order(_, ordering) = self.take() else { return Ok(None) };
-                    self.stage = Stage::Edges(Shape::new(ordering), 0);
+                    self.stage = Stage::Edges(Shape::new(*ordering), 0);
                 }
             }
             Stage::Edges(shape, next) => {
