@@ -15,6 +15,7 @@ extern crate alloc;
 
 mod byteset;
 mod cell;
+pub mod classic;
 mod error;
 pub mod expr;
 mod field;
