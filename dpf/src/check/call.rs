@@ -43,7 +43,12 @@ impl Matcher<'_> {
                 self.lands_at(target, slot);
                 Ok(())
             }
-            CallTarget::Register(_) | CallTarget::Kernel(_) => self.code.refuse("a known call"),
+            CallTarget::Register(_) => match self.premises.helper_at(pc) {
+                Some(Some(id)) => self.helper(pc, id),
+                Some(None) => self.code.expect(Native::Const { dst: RAX, value: 0 }, "no call"),
+                None => self.code.refuse("a known call"),
+            },
+            CallTarget::Kernel(_) => self.code.refuse("a known call"),
         }
     }
 

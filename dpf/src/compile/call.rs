@@ -32,9 +32,17 @@ impl Emitter<'_> {
         match target {
             CallTarget::Helper(id) => self.call_helper(pc, id),
             CallTarget::Local(slot) => self.call_local(slot),
-            CallTarget::Register(_) => {
-                Err(CompileError::Unsupported { pc, what: "a call through a register" })
-            }
+            CallTarget::Register(_) => match self.premises.helper_at(pc) {
+                Some(Some(id)) => self.call_helper(pc, id),
+                Some(None) => {
+                    self.asm.mov_ri(Gpr::RAX, 0);
+                    Ok(())
+                }
+                None => {
+                    let what = "a call through a register that is not one helper's number";
+                    Err(CompileError::Unsupported { pc, what })
+                }
+            },
             CallTarget::Kernel(_) => {
                 Err(CompileError::Unsupported { pc, what: "a kernel function" })
             }

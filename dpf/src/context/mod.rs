@@ -13,7 +13,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use ebpf::context::Field;
-use ebpf::{MapSpec, Passed, Program, Reg};
+use ebpf::{CallTarget, Insn, MapSpec, Passed, Program, Reg};
 use runtime::map::Map;
 use verifier::Verified;
 
@@ -22,12 +22,16 @@ use verifier::Verified;
 pub(crate) struct Premises {
     /// The slots whose loads read the context, and the fields that they read.
     fields: BTreeMap<u32, Field>,
-    /// The slots whose calls look up a map, and which.
+    /// The slots whose calls are given a map, and which.
     lookups: BTreeMap<u32, u32>,
+    /// The slots that call a helper by register, and which.
+    helpers: BTreeMap<u32, u32>,
     /// Which optional arguments calls pass.
     passed: Passed,
     /// The maps, by position.
     maps: Vec<Arc<Map>>,
+    /// Whether all this was proven: what it says nothing of is then never run.
+    proven: bool,
 }
 
 impl Premises {
@@ -40,11 +44,15 @@ impl Premises {
         }
         let slots = 0..program.len() as u32;
         let fields = slots.clone().filter_map(|pc| Some((pc, verified.context_load(pc)?)));
+        let lookups = slots.clone().filter_map(|pc| Some((pc, verified.map_at(pc)?)));
+        let helpers = slots.clone().filter_map(|pc| Some((pc, verified.helper_at(pc)?)));
         Some(Self {
             fields: fields.collect(),
-            lookups: BTreeMap::new(),
+            lookups: lookups.collect(),
+            helpers: helpers.collect(),
             passed: ebpf::passed(program),
             maps: maps.to_vec(),
+            proven: true,
         })
     }
 
@@ -56,6 +64,15 @@ impl Premises {
     /// The map that the helper call at `pc` is given, on every path.
     pub(crate) fn map_at(&self, pc: u32) -> Option<&Map> {
         self.map(*self.lookups.get(&pc)?)
+    }
+
+    /// The helper that the call at `pc` calls by register, on every path; `Some(None)` where no run
+    /// comes by.
+    pub(crate) fn helper_at(&self, pc: u32) -> Option<Option<u32>> {
+        match self.helpers.get(&pc) {
+            Some(id) => Some(Some(*id)),
+            None => self.proven.then_some(None),
+        }
     }
 
     /// The map at a position.
@@ -93,7 +110,11 @@ pub(crate) fn is_inlined(spec: &MapSpec) -> bool {
 /// Whether the program calls a helper that gets the run's context as its sixth argument, so that
 /// its frame must keep it.
 pub(crate) fn keeps_run(program: &Program) -> bool {
-    use ebpf::{CallTarget, Insn};
-    let with_run = CallTarget::Helper(runtime::native::WITH_RUN);
-    program.insns().iter().any(|insn| matches!(insn, Insn::Call { target } if *target == with_run))
+    let wants = |insn: &Insn| match *insn {
+        Insn::Call { target: CallTarget::Helper(id) } => id == runtime::native::WITH_RUN,
+        // It may be that helper.
+        Insn::Call { target: CallTarget::Register(_) } => true,
+        _ => false,
+    };
+    program.insns().iter().any(wants)
 }

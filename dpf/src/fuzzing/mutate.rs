@@ -1,6 +1,9 @@
 //! A wrong byte in emitted code is refused, or does nothing else than the right one.
 
+use alloc::vec::Vec;
+
 use ebpf::{Kind, Program};
+use runtime::map::Map;
 
 use super::native::verified;
 use crate::context::Premises;
@@ -23,10 +26,18 @@ pub struct Mutations {
 /// # Panics
 /// If the unchanged code is refused, or changed code means something else and is accepted.
 pub fn mutations(bytes: &[u8]) -> Mutations {
-    let program = ebpf::fuzzing::program_from_bytes(Kind::Ash, bytes).and_then(verified);
-    program.map_or_else(Mutations::default, |verified| {
-        mutated(verified.program(), &Premises::of(&verified, &[]).unwrap_or_default())
-    })
+    let make = match bytes.first().map_or(0, |byte| byte % 2) {
+        0 => ebpf::fuzzing::program_from_bytes,
+        // With maps, loops and all helpers.
+        _ => ebpf::fuzzing::rich_program_from_bytes,
+    };
+    let Some(verified) = make(Kind::Ash, bytes).and_then(verified) else {
+        return Mutations::default();
+    };
+    let specs = verified.program().maps().iter();
+    let maps: Option<Vec<_>> = specs.map(|&spec| Map::new(spec, [1, 2]).ok()).collect();
+    let premises = maps.and_then(|maps| Premises::of(&verified, &maps));
+    premises.map_or_else(Mutations::default, |premises| mutated(verified.program(), &premises))
 }
 
 pub(super) fn mutated(program: &Program, loads: &Premises) -> Mutations {
