@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::machine::{self, Board, Net, Options};
-use crate::{build, check, demo, evidence, exec, limits};
+use crate::{build, check, demo, evidence, exec, limits, objects, soundness};
 
 /// Sluice: an exokernel whose centre is a packet gate. Boots it, talks to it, judges what it says.
 #[derive(Debug, Parser)]
@@ -48,6 +48,11 @@ enum Command {
     Evidence {
         /// Which measurement.
         name: evidence::Name,
+        #[command(flatten)]
+        extent: soundness::Extent,
+        /// `objects` only: the folder that holds them, at any depth.
+        #[arg(long, value_name = "DIR")]
+        objects: Option<PathBuf>,
     },
 }
 
@@ -183,8 +188,15 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
             println!("{:x}", exec::exec(&program, buffer.as_deref().unwrap_or_default(), *jit)?);
             Ok(true)
         }
-        Some(Command::Evidence { name }) => {
-            evidence::run(*name, &machine, log)?;
+        Some(Command::Evidence { name: evidence::Name::Objects, objects, .. }) => {
+            let folder = objects.clone().unwrap_or(build::workspace().join("testdata/objects"));
+            Ok(objects::evidence(&folder)?)
+        }
+        Some(Command::Evidence { name, extent, .. }) => {
+            match name.campaign() {
+                Some(campaign) => soundness::run(campaign, extent)?,
+                None => evidence::run(*name, &machine, log)?,
+            }
             Ok(true)
         }
     }

@@ -75,14 +75,24 @@ impl Linux {
         }
         let _ = write!(text, "load {}", hex(&ebpf::encode(linked)));
         let answer = self.ask(&text)?;
-        let mut words = answer.splitn(4, ' ');
-        let mut word = || words.next().unwrap_or_default().to_owned();
-        let verdict = word();
-        if !matches!(verdict.as_str(), "accepted" | "refused") {
-            return Err(answer);
+        verdict(&answer).ok_or(answer)
+    }
+
+    /// The kernel's verdict on a program whose maps are empty.
+    ///
+    /// # Errors
+    /// The peer went away, or could not make the program's maps.
+    pub fn judge_program(&mut self, program: &ebpf::Program) -> Result<Verdict, String> {
+        let mut text = String::new();
+        for spec in program.maps() {
+            let (kind, read_only) = (spec.kind.number(), u8::from(spec.read_only));
+            let sizes = [spec.key_size, spec.value_size, spec.max_entries];
+            let _ =
+                writeln!(text, "map {kind} {} {} {} {read_only} -", sizes[0], sizes[1], sizes[2]);
         }
-        let (micros, processed) = (word().parse().ok(), word().parse().ok());
-        Ok(Verdict { accepted: verdict == "accepted", micros, processed, reason: word() })
+        let _ = write!(text, "load {}", hex(&ebpf::encode(program)));
+        let answer = self.ask(&text)?;
+        verdict(&answer).ok_or(answer)
     }
 
     fn ask(&mut self, lines: &str) -> Result<String, String> {
@@ -100,6 +110,18 @@ impl Drop for Linux {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The peer's answer to a `load`; none if it could not try.
+fn verdict(answer: &str) -> Option<Verdict> {
+    let mut words = answer.splitn(4, ' ');
+    let mut word = || words.next().unwrap_or_default().to_owned();
+    let verdict = word();
+    if !matches!(verdict.as_str(), "accepted" | "refused") {
+        return None;
+    }
+    let (micros, processed) = (word().parse().ok(), word().parse().ok());
+    Some(Verdict { accepted: verdict == "accepted", micros, processed, reason: word() })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -5,7 +5,10 @@
 //! does not exist here. Time is the shortest of a few proofs of the same program, memory the most
 //! heap that one of them held beyond what was held before it.
 
+pub mod corpus;
 pub mod linux;
+pub mod prevail;
+pub mod table;
 
 use std::path::{Path, PathBuf};
 use std::task::Poll;
@@ -17,7 +20,8 @@ use peak_alloc::PeakAlloc;
 use serde::Serialize;
 use verifier::{Fuel, Refusal, SafetyProof, Verified};
 
-use crate::refusal;
+use crate::progress::Progress;
+use crate::{attacks, refusal};
 
 /// Counts what the process holds, so that a proof's memory can be told.
 #[global_allocator]
@@ -144,6 +148,24 @@ impl Effort {
     }
 }
 
+/// Judges every object below a folder and writes the table, `docs/evidence/objects.md`. True.
+///
+/// # Errors
+/// A file that cannot be read, or the report that cannot be written.
+pub fn evidence(folder: &Path) -> Result<bool, ObjectsError> {
+    let progress = Progress::spinner("judging objects");
+    let mut peers =
+        corpus::Peers { linux: linux::Linux::start(), prevail: prevail::Prevail::here() };
+    let corpus = corpus::Corpus::judge(folder, &mut peers, &|file| progress.now(file))?;
+    progress.done("done");
+    let report = table::report(&corpus, &peers);
+    let path = attacks::write("objects.md", &report)
+        .map_err(|source| ObjectsError::File { path: "docs/evidence/objects.md".into(), source })?;
+    let (all, ours) = table::share(&corpus);
+    println!("{ours} of {all} accepted that Linux accepts; {}", path.display());
+    Ok(true)
+}
+
 /// Whether a file is an object rather than assembly or raw instructions.
 pub fn is_object(path: &Path) -> bool {
     let mut magic = [0; 4];
@@ -168,8 +190,8 @@ pub fn judge(path: &Path, kind: Option<Kind>) -> Result<Vec<Row>, ObjectsError> 
 /// [`ObjectsError`].
 pub fn read(path: &Path, kind: &dyn Fn(&str) -> Option<Kind>) -> Result<Object, ObjectsError> {
     let file = path.to_owned();
-    let bytes = std::fs::read(path)
-        .map_err(|source| ObjectsError::File { path: file.clone(), source })?;
+    let bytes =
+        std::fs::read(path).map_err(|source| ObjectsError::File { path: file.clone(), source })?;
     Object::parse_with(&bytes, kind).map_err(|source| ObjectsError::Object { path: file, source })
 }
 
@@ -201,9 +223,7 @@ fn proven<'a>(program: &Program, line: &dyn Fn(u32) -> Option<SourceLine<'a>>) -
         answer = again.0;
     }
     match answer {
-        Ok(verified) => {
-            Outcome::Accepted { worst_case: u64::from(verified.worst_case()), effort }
-        }
+        Ok(verified) => Outcome::Accepted { worst_case: u64::from(verified.worst_case()), effort },
         Err(refusal) => {
             let source = |pc| line(pc).map(owned);
             let refusal = Box::new(refusal::explain(program, &refusal, &source));

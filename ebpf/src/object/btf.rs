@@ -123,9 +123,8 @@ impl<'d> Btf<'d> {
     /// The first [`MEMBERS`] members of a structure; none if the type is something else.
     pub(super) fn members(&self, id: u32) -> Option<Vec<Member<'d>>> {
         let found = self.resolved(id).filter(|each| each.kind == kind::STRUCT)?;
-        let member = |entry| {
-            Some(Member { name: self.string(word(entry, 0)?)?, of: word(entry, 4)? })
-        };
+        let member =
+            |entry| Some(Member { name: self.string(word(entry, 0)?)?, of: word(entry, 4)? });
         found.rest.chunks_exact(12).take(MEMBERS).map(member).collect()
     }
 
@@ -145,7 +144,12 @@ impl<'d> Btf<'d> {
         for _ in 0..STEPS {
             let found = self.get(id)?;
             id = match found.kind {
-                kind::INT | kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 | kind::FLOAT
+                kind::INT
+                | kind::STRUCT
+                | kind::UNION
+                | kind::ENUM
+                | kind::ENUM64
+                | kind::FLOAT
                 | kind::DATASEC => return found.size_or_type.checked_mul(times),
                 kind::PTR => return times.checked_mul(8),
                 kind::ARRAY => {
@@ -192,10 +196,7 @@ pub(super) fn string(strings: &[u8], at: u32) -> Option<&str> {
 }
 
 const fn is_modifier(kind: u32) -> bool {
-    matches!(
-        kind,
-        kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG
-    )
+    matches!(kind, kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG)
 }
 
 /// Reads one type and steps over what follows it.

@@ -160,7 +160,8 @@ fn section<'d>(
     names: &'d [u8],
 ) -> Result<Section<'d>, ObjectError> {
     let name = text(names, header.sh_name(LE), "a section's name")?;
-    let data = header.data(LE, bytes).map_err(|_| ObjectError::Elf { part: "a section's bytes" })?;
+    let data =
+        header.data(LE, bytes).map_err(|_| ObjectError::Elf { part: "a section's bytes" })?;
     let flags = header.sh_flags(LE);
     Ok(Section {
         name,
@@ -182,7 +183,9 @@ fn relocations(
     for header in table.iter() {
         let wrong = ObjectError::Elf { part: "a table of relocations" };
         if header.sh_type(LE) == elf::SHT_RELA {
-            return Err(ObjectError::Elf { part: "relocations with addends (RELA), which BPF has not" });
+            return Err(ObjectError::Elf {
+                part: "relocations with addends (RELA), which BPF has not",
+            });
         }
         let Some((list, _)) = header.rel(LE, bytes).map_err(|_| wrong.clone())? else { continue };
         let target = header.info_link(LE).0;

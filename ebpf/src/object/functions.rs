@@ -88,10 +88,8 @@ fn function(
     symbol: &Symbol<'_>,
     next: u64,
 ) -> Result<Function, ObjectError> {
-    let outside = || ObjectError::Function {
-        section: section.name.to_owned(),
-        name: symbol.name.to_owned(),
-    };
+    let outside =
+        || ObjectError::Function { section: section.name.to_owned(), name: symbol.name.to_owned() };
     let start = symbol.value;
     let end = match symbol.size {
         0 => next,
@@ -111,9 +109,10 @@ fn function(
 
 /// A section without any function.
 fn whole(elf: &Elf<'_>, index: usize, section: &Section<'_>) -> Result<Function, ObjectError> {
-    let entry = elf.symbols.iter().find(|symbol| {
-        symbol.section == Some(index) && symbol.global && symbol.value == 0
-    });
+    let entry = elf
+        .symbols
+        .iter()
+        .find(|symbol| symbol.section == Some(index) && symbol.global && symbol.value == 0);
     let name = entry.map_or(section.name, |symbol| symbol.name).to_owned();
     let end = section.data.len() as u64;
     if !end.is_multiple_of(8) {

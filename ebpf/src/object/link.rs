@@ -74,8 +74,7 @@ struct Linker<'p, 'd> {
 pub(super) fn link(parts: &Parts<'_>, entry: usize) -> Result<Linked, ObjectError> {
     let out =
         Linked { slots: Vec::new(), maps: Vec::new(), functions: Vec::new(), lines: Vec::new() };
-    let mut linker =
-        Linker { parts, out, pieces: Vec::new(), known: BTreeMap::new(), total: 0 };
+    let mut linker = Linker { parts, out, pieces: Vec::new(), known: BTreeMap::new(), total: 0 };
     linker.pull(entry)?;
     let mut next = 0;
     while let Some(&(function, base)) = linker.pieces.get(next) {
@@ -152,8 +151,8 @@ impl<'p, 'd> Linker<'p, 'd> {
                 let symbol = self.parts.elf.symbols.get(relocation.symbol);
                 let symbol = symbol.ok_or_else(|| fault(RelocationFault::NoSymbol))?;
                 let home = symbol.section.ok_or_else(|| fault(RelocationFault::Extern))?;
-                let value = i64::try_from(symbol.value)
-                    .map_err(|_| fault(RelocationFault::Outside))?;
+                let value =
+                    i64::try_from(symbol.value).map_err(|_| fault(RelocationFault::Outside))?;
                 match relocation.kind {
                     R_64_32 if local => {
                         let target = value.saturating_add(8 * (imm + 1));
@@ -217,9 +216,9 @@ impl<'p, 'd> Linker<'p, 'd> {
         let size = parts.elf.sections.get(section).map_or(0, |section| section.size);
         let offset = match offset {
             Some(offset) if offset > size => return Err(fault(RelocationFault::Outside)),
-            Some(offset) => Some(
-                u32::try_from(offset).map_err(|_| fault(RelocationFault::Outside))?,
-            ),
+            Some(offset) => {
+                Some(u32::try_from(offset).map_err(|_| fault(RelocationFault::Outside))?)
+            }
             None => None,
         };
         let position = self.position(map)?;

@@ -184,9 +184,10 @@ fn role(section: &Section<'_>) -> Role {
 
 /// The named places of a section, ascending by offset; one name for each.
 fn names<'d>(elf: &Elf<'d>, index: usize) -> Vec<(&'d str, u64)> {
-    let inside = elf.symbols.iter().filter(|symbol| {
-        symbol.section == Some(index) && symbol.kind != SymbolKind::Section
-    });
+    let inside = elf
+        .symbols
+        .iter()
+        .filter(|symbol| symbol.section == Some(index) && symbol.kind != SymbolKind::Section);
     let mut names: Vec<_> = inside.map(|symbol| (symbol.name, symbol.value)).collect();
     names.sort_by_key(|&(_, offset)| offset);
     names.dedup_by_key(|&mut (_, offset)| offset);

@@ -7,8 +7,8 @@
 //! it with [`ObjectMap::initial`], and gives each program those that [`ObjectProgram::maps`] names.
 //!
 //! For ring 3 and the host: the kernel takes instructions and never reads an object. The file may
-//! be hostile: every table is bounded by a limit of [`crate::limits`] or by the file's size, nothing
-//! recurses, and what is not understood is refused by section, offset and symbol.
+//! be hostile: every table is bounded by a limit of [`crate::limits`] or by the file's size,
+//! nothing recurses, and what is not understood is refused by section, offset and symbol.
 //!
 //! Not supported, and refused by name: CO-RE relocations, kernel variables and functions
 //! (`__ksym`), `__kconfig`, callbacks, maps of maps. A fault of one program leaves the others.
@@ -203,7 +203,9 @@ impl ObjectProgram {
 /// type that does not run here.
 #[must_use]
 pub fn kind_of(section: &str) -> Option<Kind> {
-    let is = |name| section.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is = |name| {
+        section.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     if section.starts_with("xdp") {
         Some(Kind::Ash)
     } else if is("filter") {
