@@ -128,6 +128,23 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// Runs the program many times over: what it returned last, and the calling thread's processor
+    /// time.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn repeat(&self, frame: &[u8], times: u32) -> Result<(u32, std::time::Duration)> {
+        let mut attr = Attr::default();
+        attr.u32(0, self.program.as_raw_fd() as u32).u32(8, frame.len() as u32);
+        attr.address(16, frame).u32(32, times);
+        let start = crate::clock::now();
+        call(command::TEST_RUN, &mut attr)?;
+        let time = crate::clock::now() - start;
+        Ok((attr.get(4), time))
+    }
+}
+
 /// Makes a map and fills its first value.
 fn make(map: &Filled) -> Result<OwnedFd> {
     let spec = &map.spec;

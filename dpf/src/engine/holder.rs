@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use ebpf::interp;
-use verifier::{Claim, Verified};
+use verifier::Verified;
 
 use super::Verdict;
 use super::value::Rank;
@@ -27,11 +27,11 @@ pub(super) struct Holder {
     /// The original program, where a key is not the whole rule.
     pub(super) residual: Option<NativeProgram>,
     /// The same program for the interpreter.
-    verified: Verified,
+    verified: Option<Verified>,
 }
 
 impl Holder {
-    pub(super) fn new(claim: &Claim, rank: Rank, charged: Option<u32>) -> Self {
+    pub(super) fn new(verified: Option<Verified>, rank: Rank, charged: Option<u32>) -> Self {
         Self {
             verdict: None,
             rank,
@@ -40,7 +40,7 @@ impl Holder {
             shapes: 0,
             entries: Entries::default(),
             residual: None,
-            verified: claim.verified().clone(),
+            verified,
         }
     }
 
@@ -51,7 +51,8 @@ impl Holder {
 
     /// What the original program says of a frame, interpreted.
     pub(super) fn confirms_interpreted(&self, frame: &[u8]) -> bool {
-        interp::accepts(self.verified.program(), frame).unwrap_or(false)
+        let program = self.verified.as_ref().map(Verified::program);
+        program.is_some_and(|program| interp::accepts(program, frame).unwrap_or(false))
     }
 }
 

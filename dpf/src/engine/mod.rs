@@ -29,8 +29,9 @@ mod why;
 
 use alloc::vec::Vec;
 
+use flow::Rule;
 use runtime::pages::CodePages;
-use verifier::{BindingId, Claim, GrantId, Owned, PlacedGrant, Registry};
+use verifier::{BindingId, Claim, GrantId, Owned, PlacedGrant, Registry, Verified};
 
 pub use dump::Stats;
 pub use why::{Look, Outcome, Why};
@@ -86,9 +87,20 @@ pub struct Engine {
 
 /// What makes a holder.
 struct Request<'a> {
-    claim: &'a Claim,
+    rules: &'a [Rule],
+    /// The filter; none is needed by rules that are exact by themselves.
+    verified: Option<&'a Verified>,
+    /// The rules are only a guard: the program has the last word on every packet.
+    guard: bool,
     rank: Rank,
     charged: Option<u32>,
+}
+
+impl<'a> Request<'a> {
+    fn of(claim: &'a Claim, rank: Rank, charged: Option<u32>) -> Self {
+        let (rules, verified) = (claim.space().rules(), Some(claim.verified()));
+        Self { rules, verified, guard: !claim.is_exact(), rank, charged }
+    }
 }
 
 impl Engine {
@@ -134,7 +146,7 @@ impl Engine {
         self.bindings.reserve(owned.binding().index())?;
         let rank = Rank::binding(owned.depth())?;
         let charged = self.account_under(owned.grant())?;
-        let request = Request { claim: owned.claim(), rank, charged };
+        let request = Request::of(owned.claim(), rank, charged);
         Ok(Prepared { holder: self.hold(&request, pages)? })
     }
 
@@ -163,7 +175,7 @@ impl Engine {
         let parent = registry.grant(placed.parent()).ok_or(EngineError::NoSuchGrant)?;
         let rank = Rank::grant(parent.depth().saturating_add(1))?;
         let charged = self.account_under(placed.parent())?;
-        let request = Request { claim: placed.receive(), rank, charged };
+        let request = Request::of(placed.receive(), rank, charged);
         let holder = self.hold(&request, pages)?;
         match self.open_account(holder, charged) {
             Ok(()) => Ok(PreparedGrant { holder }),
@@ -213,6 +225,24 @@ impl Engine {
         };
         let found = self.holders.get(holder)?;
         (found.verdict == Some(verdict)).then_some(holder)
+    }
+}
+
+/// For measuring and testing without proofs (see [`crate::fuzzing::Bare`]).
+impl Engine {
+    /// A binding under a grant at a depth, of exact rules that nobody has proven apart.
+    pub(crate) fn insert_bare(
+        &mut self,
+        rules: &[Rule],
+        (depth, id): (u32, BindingId),
+        pages: &mut dyn CodePages,
+    ) -> Result<(), EngineError> {
+        self.bindings.reserve(id.index())?;
+        let rank = Rank::binding(depth)?;
+        let request = Request { rules, verified: None, guard: false, rank, charged: None };
+        let holder = self.hold(&request, pages)?;
+        self.publish(Prepared { holder }, id);
+        Ok(())
     }
 }
 
@@ -267,15 +297,16 @@ impl Engine {
         request: &Request<'_>,
         pages: &mut dyn CodePages,
     ) -> Result<u32, EngineError> {
-        let rules = request.claim.space().rules();
+        let rules = request.rules;
         let mut split: Vec<SplitRule> = Vec::new();
         split.try_reserve_exact(rules.len()).map_err(|_| EngineError::NoMemory)?;
         for rule in rules {
             split.push(SplitRule::of(rule)?);
         }
+        split.iter_mut().for_each(|rule| rule.exact &= !request.guard);
         self.within_quota(request.charged, &split)?;
         self.merged.admit(&split, pages)?;
-        let holder = Holder::new(request.claim, request.rank, request.charged);
+        let holder = Holder::new(request.verified.cloned(), request.rank, request.charged);
         let index = self.holders.insert(holder)?;
         if let Some(account) = request.charged.and_then(|at| self.accounts.get_mut(at)) {
             account.members += 1;
@@ -299,7 +330,7 @@ impl Engine {
         rules: &[SplitRule],
         pages: &mut dyn CodePages,
     ) -> Result<(), EngineError> {
-        let cost = request.claim.verified().worst_case();
+        let cost = request.verified.map_or(u32::MAX, Verified::worst_case);
         for rule in rules {
             let shape = self.merged.shape_of(&rule.shape).ok_or(EngineError::NoMemory)?;
             self.charge(index, shape);
@@ -315,7 +346,8 @@ impl Engine {
             }
         }
         if rules.iter().any(|rule| !rule.exact) {
-            let program = load::load(request.claim.verified(), pages)?;
+            let verified = request.verified.ok_or(EngineError::NoSuchGrant)?;
+            let program = load::load(verified, pages)?;
             if let Some(holder) = self.holders.get_mut(index) {
                 holder.residual = Some(program);
             }

@@ -3,6 +3,7 @@
 //! Each takes bytes, does nothing or proves a property of them, and panics where it does not hold.
 //! Those that run code take the pages to run it in.
 
+mod bare;
 mod engine;
 mod mutate;
 mod native;
@@ -12,6 +13,7 @@ mod tests;
 #[cfg(test)]
 mod unproven;
 
+pub use bare::Bare;
 pub use engine::engine_is_registry;
 #[cfg(test)]
 pub(crate) use mutate::mutate;
