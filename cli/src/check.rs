@@ -118,7 +118,8 @@ pub fn run(what: &[String], shown: &Shown) -> Result<bool, Box<dyn std::error::E
     }
     let kind = shown.kind.map(Purpose::kind);
     let rows = what.iter().map(|path| objects::judge(Path::new(path), kind));
-    let rows: Vec<Row> = rows.collect::<Result<Vec<_>, ObjectsError>>()?.into_iter().flatten().collect();
+    let rows: Vec<Row> =
+        rows.collect::<Result<Vec<_>, ObjectsError>>()?.into_iter().flatten().collect();
     if shown.json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else {
