@@ -1,24 +1,40 @@
-//! The papers' table: both sides measured, no gap, and what must hold with room to spare.
+//! The papers' table and the Linux guest beside it: both sides measured, no gap, and what must hold
+//! with room to spare.
 
 use abi::start::State;
 use sluice::build::BuildError;
 use sluice::demo;
-use sluice::linux;
+use sluice::linux::{self, Peer, Task};
 use sluice::machine::{Machine, Options};
 use sluice::papers::{self, Figures, Outcome};
+use sluice::roundtrip;
 
 use super::boots::{image, turn};
 
-#[test]
-fn the_papers_table_has_no_gap_beside_linux() {
-    let peer = match linux::peer() {
-        Ok(peer) => peer,
+/// The Linux guest; without one the test is skipped by name.
+fn peer(test: &str) -> Option<Peer> {
+    match linux::peer() {
+        Ok(peer) => Some(peer),
         Err(missing @ BuildError::Missing { .. }) => {
-            println!("SKIPPED the_papers_table_has_no_gap_beside_linux: {missing}");
-            return;
+            println!("SKIPPED {test}: {missing}");
+            None
         }
         Err(error) => panic!("{error}"),
-    };
+    }
+}
+
+#[test]
+fn linux_answers_by_the_same_handler_in_its_driver() {
+    let Some(peer) = peer("linux_answers_by_the_same_handler_in_its_driver") else { return };
+    let _turn = turn();
+    let machine = peer.serving(Task::Xdp(1), &Options::default()).unwrap();
+    // Answers are checked bit by bit, checksums included.
+    roundtrip::storm(&machine, 7, 4, 64).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn the_papers_table_has_no_gap_beside_linux() {
+    let Some(peer) = peer("the_papers_table_has_no_gap_beside_linux") else { return };
     let _turn = turn();
     let options = demo::counting_options(&Options::default(), "info");
     let machine = Machine::boot(image(), &options).unwrap();
