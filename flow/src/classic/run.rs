@@ -12,7 +12,10 @@ impl Classic {
         self.result(frame).unwrap_or(0)
     }
 
-    fn result(&self, frame: &[u8]) -> Option<u32> {
+    /// As [`Classic::run`], but `None` where a load outside the frame or a division by zero ended
+    /// the program before it had said anything.
+    #[must_use]
+    pub fn result(&self, frame: &[u8]) -> Option<u32> {
         let (mut a, mut x, mut memory) = (0u32, 0u32, [0u32; MEMORY as usize]);
         let mut pc = 0usize;
         // Jumps only go forward.

@@ -10,6 +10,8 @@
 //! - a test on a transport header (`port`, `tcp[..]`, `icmp[..]`) also requires IP version 4 and a
 //!   valid header length, or IP version 6 with the transport header at once behind it. tcpdump
 //!   believes headers that are shorter than a header; a port is no port there;
+//! - a test on bytes that a frame does not have is false, and `not` of it true; libpcap's program
+//!   ends there, so that the frame is not accepted whatever else was asked;
 //! - addresses, ports and protocols are numbers, never looked-up names;
 //! - added: `any`, `none`, `.. in 0x00-0x13,0x20`, and `ether[2 + ((ether[14] & 0x0f) << 2)]` for a
 //!   byte behind a header of variable length.
