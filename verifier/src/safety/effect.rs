@@ -117,7 +117,9 @@ fn computed(
                 _ => pointer.moved_back(&by, names),
             };
             if let Some(moved) = &moved {
-                reached(state, &pointer, moved, &by);
+                let most =
+                    if op == AluOp::Add { by.num.smax } else { by.num.smin.saturating_neg() };
+                reached(state, &pointer, moved, most);
             }
             moved.map_or(Value::Mixed, Value::Pointer)
         }
@@ -134,13 +136,13 @@ fn cut(width: Width, number: Scalar, names: &mut Names) -> Scalar {
 }
 
 /// What is known to be behind a packet pointer is, less by as much as it moves at most.
-fn reached(state: &mut State, before: &Pointer, moved: &Pointer, by: &Scalar) {
+fn reached(state: &mut State, before: &Pointer, moved: &Pointer, most: i64) {
     if before.region == Region::Packet
         && moved.base != before.base
         && moved.bytes == before.bytes
         && let Some(span) = state.span(before.base)
     {
-        state.reaches(moved.base, span - by.num.smax);
+        state.reaches(moved.base, span.saturating_sub(most));
     }
 }
 

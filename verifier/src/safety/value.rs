@@ -3,7 +3,8 @@
 //! A pointer is a region and an offset, never a number: the only ways from one to the other are
 //! the differences that reveal nothing but lengths (design decision 2).
 
-use super::arith;
+use core::ops::RangeInclusive;
+
 use super::name::{Name, Names};
 use super::number::Num;
 use super::scalar::{Distance, Scalar};
@@ -43,6 +44,17 @@ pub(crate) enum Region {
     Stack(u8),
     /// A value of a map.
     Map(u32),
+}
+
+impl Region {
+    /// Numbers that are not constant and may be added to or taken from a pointer.
+    fn offsets(self) -> RangeInclusive<i64> {
+        match self {
+            // As in Linux.
+            Region::Packet => 0..=VARIABLE_OFFSET_MAX,
+            Region::Stack(_) | Region::Map(_) => OFFSET_MIN..=OFFSET_MAX,
+        }
+    }
 }
 
 /// A pointer: `bytes` behind a base, which is itself between `low` and `high` bytes behind the
@@ -85,11 +97,7 @@ impl Pointer {
         if let Some(bytes) = by.as_constant() {
             return Pointer { bytes: self.bytes.checked_add(bytes.cast_signed())?, ..self }.near();
         }
-        let range = match self.region {
-            // An unsigned offset only: nothing is known in front of the packet.
-            Region::Packet => 0..=VARIABLE_OFFSET_MAX,
-            Region::Stack(_) | Region::Map(_) => OFFSET_MIN..=OFFSET_MAX,
-        };
+        let range = self.region.offsets();
         let (smin, smax) = (by.num.smin, by.num.smax);
         if !range.contains(&smin) || !range.contains(&smax) {
             return None;
@@ -110,17 +118,17 @@ impl Pointer {
 
     /// The pointer moved back by a number.
     pub(super) fn moved_back(self, by: &Scalar, names: &mut Names) -> Option<Pointer> {
-        match by.as_constant() {
-            Some(bytes) => {
-                Pointer { bytes: self.bytes.checked_sub(bytes.cast_signed())?, ..self }.near()
-            }
-            // Elsewhere it is moved by the number's negative.
-            None if self.region != Region::Packet => {
-                let negative = arith::neg(ebpf::Width::W64, by.num);
-                self.moved(&Scalar::new(negative, names), names)
-            }
-            None => None,
+        if let Some(bytes) = by.as_constant() {
+            return Pointer { bytes: self.bytes.checked_sub(bytes.cast_signed())?, ..self }.near();
         }
+        let range = self.region.offsets();
+        let (smin, smax) = (by.num.smin, by.num.smax);
+        if !range.contains(&smin) || !range.contains(&smax) {
+            return None;
+        }
+        let (low, high) = (self.low - smax, self.high - smin);
+        let align = self.align.min(by.num.bits.max().trailing_zeros().min(12) as u8);
+        Pointer { base: names.fresh(), low, high, align, ..self }.near()
     }
 
     fn near(self) -> Option<Pointer> {
