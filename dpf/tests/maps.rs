@@ -76,8 +76,7 @@ fn both(kind: Kind, text: &str, specs: &[MapSpec], frame: &[u8], times: usize) -
         result = run.unwrap();
     }
     let frame_left = packet.data().to_vec();
-    let interpreted =
-        Left { result, frame: frame_left, values: values(&mine), printed: log.0 };
+    let interpreted = Left { result, frame: frame_left, values: values(&mine), printed: log.0 };
 
     let mut pages = HostPages::default();
     let mut packet = PacketBuffer::new(&mut second, 256, frame.len()).unwrap();

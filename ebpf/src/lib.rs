@@ -16,6 +16,7 @@ pub mod asm;
 pub mod cases;
 mod check;
 pub mod context;
+pub mod cost;
 mod decode;
 pub mod disasm;
 mod encode;

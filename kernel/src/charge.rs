@@ -15,12 +15,10 @@
 use abi::limits::SLICE_NS;
 use abi::slice::POSITIONS;
 
-use ebpf::Insn;
 use verifier::Verified;
 
 use crate::Kernel;
 use crate::environment::EnvironmentId;
-use crate::limits::HELPER_COST;
 
 /// One environment's allowance.
 #[derive(Clone, Copy, Debug)]
@@ -70,11 +68,9 @@ pub(crate) fn period_of(now_ns: u64) -> u64 {
     now_ns / PERIOD_NS
 }
 
-/// What a run of a program is charged: its longest path, and what helpers cost beyond the call.
+/// What a run of a program is charged: its longest path, its helpers' work included.
 pub(crate) fn cost_of(verified: &Verified) -> u32 {
-    let insns = verified.program().insns();
-    let calls = insns.iter().filter(|insn| matches!(insn, Insn::Call { .. })).count() as u32;
-    verified.worst_case().saturating_add(calls.saturating_mul(HELPER_COST))
+    verified.worst_case()
 }
 
 impl Kernel {

@@ -42,9 +42,6 @@ pub const PREDICATE_COST: u64 = 12 * 1024;
 /// Nanoseconds between two looks at predicates while somebody runs or the machine idles.
 pub const PREDICATE_NS: u64 = SLICE_NS / 4;
 
-/// Instructions charged for each call that a program contains, beyond what its helper costs.
-pub const HELPER_COST: u32 = 64;
-
 /// Instructions charged for a line that a handler prints, beyond the handler's own.
 pub const LINE_COST: u32 = 4096;
 
@@ -70,6 +67,9 @@ pub const HEAP_HEADROOM: usize = 128 * 1024;
 pub const fn compile_heap(slots: usize) -> usize {
     256 * 1024 + slots * 256
 }
+
+/// Steps that a predicate's proof may take: its caller's slice goes by meanwhile.
+pub const PREDICATE_STEPS_MAX: u32 = 256;
 
 /// Fuel of one step of a proof: at most about 20,000 guest instructions.
 pub const PROOF_FUEL: u32 = 128;

@@ -2,8 +2,10 @@
 //!
 //! A predicate has at most `PREDICATE_SLOTS_MAX` slots, so its whole proof takes fewer steps than a
 //! filter's, and it is not worth an arena: the card is served between two steps, the caller waits.
+//! One with loops may take more: both its proof and its runs have a most.
 
 use abi::download::PREDICATE_SLOTS_MAX;
+use abi::limits::ASH_COST_MAX;
 use abi::refusal::{Blame, Code};
 use core::task::Poll;
 use dpf::NativeProgram;
@@ -15,7 +17,7 @@ use crate::Kernel;
 use crate::calls::{Answer, Done};
 use crate::charge;
 use crate::environment::EnvironmentId;
-use crate::limits::PROOF_FUEL;
+use crate::limits::{PREDICATE_STEPS_MAX, PROOF_FUEL};
 
 /// A predicate's program, ready to run, and what each run is charged.
 pub(crate) struct Proven {
@@ -39,17 +41,23 @@ impl Kernel {
             .map_err(|error| Trouble::malformed(Blame::Predicate, &error))?;
         let verified = self.run_proof(SafetyProof::new(program))?;
         let cost = charge::cost_of(&verified);
+        if cost > ASH_COST_MAX {
+            let limit = ("ASH_COST_MAX", u64::from(ASH_COST_MAX));
+            return Err(Trouble::limit(Code::Limit, Blame::Predicate, limit));
+        }
         let program = self.load(&verified, Blame::Predicate)?;
         Ok(Proven { program, cost })
     }
 
     fn run_proof(&mut self, mut proof: SafetyProof) -> Result<Verified, Trouble> {
-        loop {
+        for _ in 0..PREDICATE_STEPS_MAX {
             if let Poll::Ready(answer) = proof.step(&mut Fuel(PROOF_FUEL)) {
                 return answer.map_err(|it| Trouble::refused(Blame::Predicate, &it));
             }
             self.poll_card();
         }
+        let limit = ("PREDICATE_STEPS_MAX", u64::from(PREDICATE_STEPS_MAX));
+        Err(Trouble::limit(Code::Limit, Blame::Predicate, limit))
     }
 
     /// Answers a call whose predicate was refused.

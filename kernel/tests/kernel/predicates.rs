@@ -156,7 +156,8 @@ fn what_never_ends_reads_too_far_or_is_too_long_is_refused_by_name() {
     let long = format!("{}exit", "mov %r0, 0\n".repeat(64));
     let cases = [
         ("mov %r0, 0\nagain:\nja again", Code::Unsafe),
-        ("mov %r0, 0\nagain:\nadd %r0, 1\njne %r0, 9, again\nexit", Code::Unsafe),
+        ("mov %r0, 0\nagain:\nadd %r0, 2\njne %r0, 9, again\nexit", Code::Limit),
+        ("mov %r0, 0\nagain:\nadd %r0, 1\njlt %r0, 99999, again\nexit", Code::Limit),
         ("ldxdw %r0, [%r1+16]\nexit", Code::Unsafe),
         ("mov %r0, 0\njlt %r2, 24, out\nldxdw %r0, [%r1+24]\nout:\nexit", Code::Unsafe),
         ("mov %r0, %r1\nexit", Code::Unsafe),

@@ -9,6 +9,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use ebpf::cost::Costs;
 use ebpf::{CallTarget, Insn, Program, Reg};
 
 use super::branch::{self, Test};
@@ -57,7 +58,9 @@ pub(super) struct Engine {
     /// States at the instruction that the innermost function is at.
     pub(super) todo: States,
     pub(super) visits: u32,
-    /// Most instructions that a run to the end took.
+    /// What helpers cost.
+    costs: Costs,
+    /// Most instructions that a run to the end took, those of helpers included.
     worst: u64,
     pub(super) record: Record,
     /// Loops that are not explored any more.
@@ -104,6 +107,7 @@ impl Engine {
             frames: Vec::new(),
             todo: Vec::new(),
             visits: 0,
+            costs: Costs::of(program.maps()),
             worst: 0,
             record: Record::new(),
             summed: alloc::vec![false; shape.loops()],
@@ -193,11 +197,20 @@ impl Engine {
                 kept.push(State::clone(&state));
             }
         }
-        state.cost = state.cost.saturating_add(1);
+        state.cost = state.cost.saturating_add(1 + self.beyond(insn));
         if state.cost > WORST_CASE_MAX && checking {
             return Err(Refusal::limit("WORST_CASE_MAX", WORST_CASE_MAX).at(pc));
         }
         self.go_on(ground, (pc, insn), state, fuel)
+    }
+
+    /// Instructions that are not the program's own: a helper's.
+    fn beyond(&self, insn: &Insn) -> u64 {
+        match *insn {
+            Insn::Call { target: CallTarget::Helper(id) } => self.costs.call(id),
+            Insn::Call { target: CallTarget::Register(_) } => self.costs.dearest(),
+            _ => 0,
+        }
     }
 
     fn go_on(

@@ -170,7 +170,8 @@ impl Verified {
         self.program.kind()
     }
 
-    /// The most instructions that one run can take.
+    /// The most instructions that one run can take, those of the helpers that it calls included
+    /// ([`ebpf::cost`]).
     #[must_use]
     pub const fn worst_case(&self) -> u32 {
         self.worst_case
