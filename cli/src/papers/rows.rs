@@ -41,7 +41,7 @@ const fn row(
 }
 
 /// The table (SOSP '95, tables 4 to 6 and 8 to 10).
-pub const ROWS: [Row; 17] = [
+pub const ROWS: [Row; 18] = [
     row(
         "null call",
         &[("ipc", "null_call")],
@@ -91,6 +91,7 @@ pub const ROWS: [Row; 17] = [
     memory("trap", &[("pager linear", "trap")], TRAP),
     memory("appel1, per page", &[("pager linear", "appel1")], APPEL_1),
     memory("appel2, per page", &[("pager linear", "appel2")], APPEL_2),
+    memory("prot100 over a hash table", &[("pager hashed", "prot100")], MPROTECT_100),
     memory("appel2 over a hash table", &[("pager hashed", "appel2")], APPEL_2),
     row(
         "matrix multiply, 150 × 150",

@@ -60,7 +60,7 @@ fn the_papers_table_has_no_gap_beside_linux() {
         let found: Vec<_> = rows.iter().filter(|it| it.row.what.starts_with(what)).collect();
         assert!(!found.is_empty(), "{what}");
         // `prot100` begins like `prot1`.
-        let held = found.iter().filter(|it| it.row.what != "prot100");
+        let held = found.iter().filter(|it| !it.row.what.starts_with("prot100"));
         held.for_each(|it| assert_eq!(it.outcome, Outcome::Met, "{}\n{text}", it.row.what));
     }
 }
