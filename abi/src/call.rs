@@ -158,13 +158,14 @@ calls! {
 
     /// `(&`[`crate::map::MapRequest`]`)` → map capability. Its memory is charged to the caller.
     MapCreate = 90,
-    /// `(map, key, value)`: copies the key's value out. Needs `Rights::READ`.
+    /// `(map, key, value, 0, sizes)`: copies the key's value out. Needs `Rights::READ`.
+    /// [`crate::map::sizes`] must be the map's.
     MapLookup = 91,
-    /// `(map, key, value, flags)`: writes the key's value. Needs `Rights::WRITE`.
+    /// `(map, key, value, flags, sizes)`: writes the key's value. Needs `Rights::WRITE`.
     MapUpdate = 92,
-    /// `(map, key)`: takes the key out. Needs `Rights::WRITE`.
+    /// `(map, key, 0, 0, sizes)`: takes the key out. Needs `Rights::WRITE`.
     MapDelete = 93,
-    /// `(map, key or 0, next key)`: copies out the key after that one, or the first. Needs
+    /// `(map, key or 0, next key, 0, sizes)`: copies out the key after that one, or the first. Needs
     /// `Rights::READ`.
     MapNext = 94,
 }

@@ -241,6 +241,7 @@ impl Grant {
                 control: pages.control,
                 rx: pages.rx,
                 tx: pages.tx,
+                maps: pages.maps,
                 refusal,
             }))
         })
@@ -256,7 +257,7 @@ impl Grant {
     }
 }
 
-/// Names of the pages that a ring lies in; the default is no ring.
+/// Names of the pages that a ring lies in, and of maps; the default is no ring and no map.
 #[derive(Clone, Copy, Debug)]
 pub struct RingPages<'a> {
     /// The control page.
@@ -265,11 +266,13 @@ pub struct RingPages<'a> {
     pub rx: &'a [Handle],
     /// Transmit slots.
     pub tx: &'a [Handle],
+    /// The maps of the ASH, by the positions that its 64-bit loads name.
+    pub maps: &'a [Handle],
 }
 
 impl Default for RingPages<'_> {
     fn default() -> Self {
-        RingPages { control: Handle::NONE, rx: &[], tx: &[] }
+        RingPages { control: Handle::NONE, rx: &[], tx: &[], maps: &[] }
     }
 }
 

@@ -22,6 +22,7 @@ pub mod ipc;
 pub mod layout;
 pub mod loader;
 pub mod logger;
+pub mod map;
 pub mod paging;
 pub mod print;
 pub mod program;

@@ -69,7 +69,7 @@ impl RingMemory {
     /// # Errors
     /// [`BindError`] with the kernel's record; the pages are given back.
     pub fn bind(self, grant: Grant, filter: &[u8], ash: Option<&[u8]>) -> Result<Rings, BindError> {
-        let pages = RingPages { control: self.control, rx: &self.rx, tx: &self.tx };
+        let pages = RingPages { control: self.control, rx: &self.rx, tx: &self.tx, maps: &[] };
         let binding = match grant.bind_pages(filter, ash, &pages) {
             Ok(binding) => binding,
             Err(error) => {

@@ -1,7 +1,7 @@
 //! Calls on maps: made, read and written by the environment, beside its handlers.
 
 use abi::bind::{BindRequest, MapList, WITH_MAPS};
-use abi::map::{BINDING_MAPS_MAX, KEY_BYTES_MAX, MapRequest, READ_ONLY};
+use abi::map::{BINDING_MAPS_MAX, KEY_BYTES_MAX, MapRequest, READ_ONLY, sizes};
 use abi::{Handle, Rights, Status};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -29,9 +29,9 @@ impl Kernel {
         Ok(Done::Value(handle.0))
     }
 
-    /// `(map, key, value)`: copies the value out.
+    /// `(map, key, value, 0, sizes)`: copies the value out.
     pub(super) fn map_lookup(&mut self, a: &Arguments) -> Answer {
-        let map = self.map_of(a.caller, a.handle(), Rights::READ)?;
+        let map = self.map_of(a, Rights::READ, true)?;
         let key = self.key_in(a.caller, &map, a.words[1])?;
         let slot = map.peek(key.bytes()).ok_or(Status::NoEntry)?;
         let size = map.spec().value_size as usize;
@@ -48,9 +48,9 @@ impl Kernel {
         Ok(Done::Value(0))
     }
 
-    /// `(map, key, value, flags)`: writes the value.
+    /// `(map, key, value, flags, sizes)`: writes the value.
     pub(super) fn map_update(&mut self, a: &Arguments) -> Answer {
-        let map = self.map_of(a.caller, a.handle(), Rights::WRITE)?;
+        let map = self.map_of(a, Rights::WRITE, true)?;
         let key = self.key_in(a.caller, &map, a.words[1])?;
         let size = map.spec().value_size as usize;
         if !self.reaches(a.caller, (a.words[2], size as u64), false) {
@@ -67,17 +67,17 @@ impl Kernel {
         Ok(Done::Value(0))
     }
 
-    /// `(map, key)`: takes the key out.
+    /// `(map, key, 0, 0, sizes)`: takes the key out.
     pub(super) fn map_delete(&mut self, a: &Arguments) -> Answer {
-        let map = self.map_of(a.caller, a.handle(), Rights::WRITE)?;
+        let map = self.map_of(a, Rights::WRITE, false)?;
         let key = self.key_in(a.caller, &map, a.words[1])?;
         map.delete(key.bytes()).map_err(refused)?;
         Ok(Done::Value(0))
     }
 
-    /// `(map, key or 0, next key)`: copies out the key after that one, or the first.
+    /// `(map, key or 0, next key, 0, sizes)`: copies out the key after that one, or the first.
     pub(super) fn map_next(&mut self, a: &Arguments) -> Answer {
-        let map = self.map_of(a.caller, a.handle(), Rights::READ)?;
+        let map = self.map_of(a, Rights::READ, false)?;
         let key = match a.words[1] {
             0 => None,
             address => Some(self.key_in(a.caller, &map, address)?),
@@ -124,16 +124,18 @@ impl Kernel {
         }
     }
 
-    /// The map behind a handle, if the capability has these rights.
-    fn map_of(
-        &self,
-        caller: EnvironmentId,
-        handle: Handle,
-        wanted: Rights,
-    ) -> Result<Arc<Map>, Status> {
-        let (id, rights) = self.map_named(caller, handle)?;
+    /// The map that a call is about, if the capability has these rights and the caller knows the
+    /// sizes of its keys and, where the call has a value, of its values.
+    fn map_of(&self, a: &Arguments, wanted: Rights, value: bool) -> Result<Arc<Map>, Status> {
+        let (id, rights) = self.map_named(a.caller, a.handle())?;
         permitted(rights, wanted)?;
-        self.maps.get(id).map(|held| Arc::clone(&held.map)).ok_or(Status::BadHandle)
+        let held = self.maps.get(id).ok_or(Status::BadHandle)?;
+        let spec = held.map.spec();
+        let value_size = if value { spec.value_size } else { 0 };
+        if a.words[4] != sizes(spec.key_size, value_size) {
+            return Err(Status::BadArgument);
+        }
+        Ok(Arc::clone(&held.map))
     }
 
     fn key_in(&self, caller: EnvironmentId, map: &Map, address: u64) -> Result<Key, Status> {

@@ -1,7 +1,7 @@
 //! Maps: made, used, shared, paid for, given back; and what hostile callers get.
 
 use abi::bind::{BindRequest, MapList, WITH_MAPS};
-use abi::map::{EXIST, MAPS_MAX, MapRequest, NO_EXIST, READ_ONLY};
+use abi::map::{EXIST, MAPS_MAX, MapRequest, NO_EXIST, READ_ONLY, sizes};
 use abi::{Call, Status};
 use kernel::EnvironmentId;
 use zerocopy::IntoBytes;
@@ -13,6 +13,9 @@ const KEY: u64 = SCRATCH + 0x3100;
 const VALUE: u64 = SCRATCH + 0x3200;
 const NEXT: u64 = SCRATCH + 0x3400;
 const CODE: u64 = SCRATCH + 0x2000;
+/// Of keys and values, and of keys alone.
+const BOTH: u64 = sizes(4, 8);
+const ONE: u64 = sizes(4, 0);
 const HASH: MapRequest = MapRequest {
     kind: 1,
     key_size: 4,
@@ -42,12 +45,12 @@ fn made(machine: &mut Machine, request: MapRequest) -> u64 {
 fn update(machine: &mut Machine, map: u64, key: u32, value: u64, flags: u64) -> Status {
     machine.write(machine.init, KEY, &key.to_le_bytes());
     machine.write(machine.init, VALUE, &value.to_le_bytes());
-    machine.call(Call::MapUpdate, &[map, KEY, VALUE, flags]).0
+    machine.call(Call::MapUpdate, &[map, KEY, VALUE, flags, BOTH]).0
 }
 
 fn lookup(machine: &mut Machine, map: u64, key: u32) -> Result<u64, Status> {
     machine.write(machine.init, KEY, &key.to_le_bytes());
-    match machine.call(Call::MapLookup, &[map, KEY, VALUE]).0 {
+    match machine.call(Call::MapLookup, &[map, KEY, VALUE, 0, BOTH]).0 {
         Status::Ok => {
             let bytes = machine.read(machine.init, VALUE, 8);
             Ok(u64::from_le_bytes(bytes.try_into().unwrap()))
@@ -72,14 +75,14 @@ fn entries_come_and_go_as_in_linux() {
     }
     assert_eq!(update(&mut machine, map, 99, 0, 0), Status::Limit);
     let (mut keys, mut from) = (Vec::new(), 0);
-    while machine.call(Call::MapNext, &[map, from, NEXT]).0 == Status::Ok {
+    while machine.call(Call::MapNext, &[map, from, NEXT, 0, ONE]).0 == Status::Ok {
         keys.push(machine.read_u32(machine.init, NEXT));
         from = NEXT;
     }
     assert_eq!(keys, [7, 0, 1, 2]);
     machine.write(machine.init, KEY, &7_u32.to_le_bytes());
-    assert_eq!(machine.call(Call::MapDelete, &[map, KEY]).0, Status::Ok);
-    assert_eq!(machine.call(Call::MapDelete, &[map, KEY]).0, Status::NoEntry);
+    assert_eq!(machine.call(Call::MapDelete, &[map, KEY, 0, 0, ONE]).0, Status::Ok);
+    assert_eq!(machine.call(Call::MapDelete, &[map, KEY, 0, 0, ONE]).0, Status::NoEntry);
     machine.audit();
 }
 
@@ -92,7 +95,7 @@ fn arrays_are_there_from_the_start() {
     assert_eq!(update(&mut machine, map, 4, 1, 0), Status::Limit);
     assert_eq!(update(&mut machine, map, 3, 5, 0), Status::Ok);
     assert_eq!(lookup(&mut machine, map, 3), Ok(5));
-    assert_eq!(machine.call(Call::MapDelete, &[map, KEY]).0, Status::BadArgument);
+    assert_eq!(machine.call(Call::MapDelete, &[map, KEY, 0, 0, ONE]).0, Status::BadArgument);
 }
 
 #[test]
@@ -103,8 +106,8 @@ fn a_large_value_is_copied_whole() {
     let (from, into) = (SCRATCH + 0x4000, SCRATCH + 0x6000);
     machine.write(machine.init, from, &value);
     machine.write(machine.init, KEY, &2_u32.to_le_bytes());
-    machine.ok(Call::MapUpdate, &[map, KEY, from, 0]);
-    machine.ok(Call::MapLookup, &[map, KEY, into]);
+    machine.ok(Call::MapUpdate, &[map, KEY, from, 0, sizes(4, 3001)]);
+    machine.ok(Call::MapLookup, &[map, KEY, into, 0, sizes(4, 3001)]);
     assert_eq!(machine.read(machine.init, into, 3001), value);
     assert_eq!(machine.read(machine.init, into + 3001, 1), [0]);
 }
@@ -173,7 +176,7 @@ fn a_map_goes_with_its_last_capability() {
     assert_eq!(machine.kernel.books().frames, with_map);
     assert_eq!(lookup(&mut machine, second, 1), Err(Status::NoEntry));
     assert_eq!(update(&mut machine, second, 1, 1, 0), Status::MissingRight);
-    assert_eq!(machine.call(Call::MapDelete, &[second, KEY]).0, Status::MissingRight);
+    assert_eq!(machine.call(Call::MapDelete, &[second, KEY, 0, 0, ONE]).0, Status::MissingRight);
     machine.ok(Call::CapDrop, &[second]);
     assert!(machine.kernel.books().frames.free > with_map.free);
     assert_eq!(lookup(&mut machine, second, 1), Err(Status::BadHandle));
@@ -188,18 +191,18 @@ fn a_map_that_is_passed_on_stays_its_owner_s() {
     let (child, handle, _) = machine.child(64);
     let theirs = machine.ok(Call::CapGrant, &[map, handle, 1]);
     machine.write(child, KEY, &1_u32.to_le_bytes());
-    machine.ok_as(child, Call::MapLookup, &[theirs, KEY, VALUE]);
+    machine.ok_as(child, Call::MapLookup, &[theirs, KEY, VALUE, 0, BOTH]);
     assert_eq!(machine.read(child, VALUE, 1), [11]);
     assert_eq!(
-        machine.call_as(child, Call::MapUpdate, &[theirs, KEY, VALUE, 0]).0,
+        machine.call_as(child, Call::MapUpdate, &[theirs, KEY, VALUE, 0, BOTH]).0,
         Status::MissingRight
     );
     // The owner drops its own: the other's holds it, still at the owner's cost.
     machine.ok(Call::CapDrop, &[map]);
-    machine.ok_as(child, Call::MapLookup, &[theirs, KEY, VALUE]);
+    machine.ok_as(child, Call::MapLookup, &[theirs, KEY, VALUE, 0, BOTH]);
     machine.audit();
     machine.ok_as(child, Call::CapDrop, &[theirs]);
-    let (status, _) = machine.call_as(child, Call::MapLookup, &[theirs, KEY, VALUE]);
+    let (status, _) = machine.call_as(child, Call::MapLookup, &[theirs, KEY, VALUE, 0, BOTH]);
     assert_eq!(status, Status::BadHandle);
     machine.audit();
 }
@@ -221,16 +224,26 @@ fn hostile_handles_and_addresses_reach_nothing() {
     }
     update(&mut machine, map, 1, 5, 0);
     for bad in [1, 1 << 47, u64::MAX, u64::MAX - 3, 0xffff_8000_0000_0000] {
-        assert_eq!(machine.call(Call::MapLookup, &[map, bad, VALUE]).0, Status::BadAddress);
-        assert_eq!(machine.call(Call::MapLookup, &[map, KEY, bad]).0, Status::BadAddress);
-        assert_eq!(machine.call(Call::MapUpdate, &[map, KEY, bad, 0]).0, Status::BadAddress);
-        assert_eq!(machine.call(Call::MapDelete, &[map, bad]).0, Status::BadAddress);
-        assert_eq!(machine.call(Call::MapNext, &[map, bad, NEXT]).0, Status::BadAddress);
-        assert_eq!(machine.call(Call::MapNext, &[map, 0, bad]).0, Status::BadAddress);
+        assert_eq!(
+            machine.call(Call::MapLookup, &[map, bad, VALUE, 0, BOTH]).0,
+            Status::BadAddress
+        );
+        assert_eq!(machine.call(Call::MapLookup, &[map, KEY, bad, 0, BOTH]).0, Status::BadAddress);
+        assert_eq!(machine.call(Call::MapUpdate, &[map, KEY, bad, 0, BOTH]).0, Status::BadAddress);
+        assert_eq!(machine.call(Call::MapDelete, &[map, bad, 0, 0, ONE]).0, Status::BadAddress);
+        assert_eq!(machine.call(Call::MapNext, &[map, bad, NEXT, 0, ONE]).0, Status::BadAddress);
+        assert_eq!(machine.call(Call::MapNext, &[map, 0, bad, 0, ONE]).0, Status::BadAddress);
     }
+    // Who is wrong about the sizes is refused, before anything is read or written.
+    for wrong in [0, ONE, sizes(8, 8), sizes(4, 16), u64::MAX] {
+        for call in [Call::MapLookup, Call::MapUpdate] {
+            assert_eq!(machine.call(call, &[map, KEY, VALUE, 0, wrong]).0, Status::BadArgument);
+        }
+    }
+    assert_eq!(machine.call(Call::MapNext, &[map, 0, NEXT, 0, BOTH]).0, Status::BadArgument);
     // A value that cannot be read leaves no entry behind.
     machine.write(machine.init, KEY, &9_u32.to_le_bytes());
-    assert_eq!(machine.call(Call::MapUpdate, &[map, KEY, 1 << 47, 0]).0, Status::BadAddress);
+    assert_eq!(machine.call(Call::MapUpdate, &[map, KEY, 1 << 47, 0, BOTH]).0, Status::BadAddress);
     assert_eq!(lookup(&mut machine, map, 9), Err(Status::NoEntry));
     assert_eq!(lookup(&mut machine, map, 1), Ok(5));
     machine.audit();

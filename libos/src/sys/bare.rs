@@ -5,12 +5,12 @@
 
 use core::arch::asm;
 
-use abi::bind::{BindRequest, BindingStats, GrantRequest};
+use abi::bind::{BindRequest, BindingStats, GrantRequest, MapList, WITH_MAPS};
 use abi::download::PredicateRequest;
 use abi::limits::PAGE_BYTES;
 use abi::{Call, Handle};
 
-use super::{Bind, Request, Window};
+use super::{Bind, MapMemory, Request, Window};
 
 /// Status and value.
 pub(super) fn perform(request: Request<'_>) -> (u64, u64) {
@@ -46,6 +46,18 @@ pub(super) fn perform(request: Request<'_>) -> (u64, u64) {
             behind(call, first, [into.as_mut_ptr() as u64, into.len() as u64])
         }
         Request::Bind(bind) => self::bind(bind),
+        Request::Block { call, bytes } => registers(call as u64, [address(bytes), 0, 0, 0, 0, 0]),
+        Request::Map { call, map, key, memory, flags } => {
+            let (at, size, value) = match memory {
+                MapMemory::None => (0, key.len(), 0),
+                MapMemory::Value(bytes) => (address(bytes), key.len(), bytes.len()),
+                MapMemory::Into(bytes) => (bytes.as_mut_ptr() as u64, key.len(), bytes.len()),
+                // The kernel writes as many bytes as keys have, or refuses.
+                MapMemory::Key(bytes) => (bytes.as_mut_ptr() as u64, bytes.len(), 0),
+            };
+            let sizes = size as u64 | (value as u64) << 32;
+            registers(call as u64, [map.0, address(key), at, flags, sizes, 0])
+        }
         Request::Words { call, first, into } => {
             let at = into.as_mut_ptr() as u64;
             let args = match first {
@@ -82,7 +94,10 @@ fn behind(call: Call, first: Option<u64>, [at, count]: [u64; 2]) -> (u64, u64) {
 }
 
 fn bind(bind: Bind<'_>) -> (u64, u64) {
-    let block = BindRequest {
+    /// A request and its list of maps, one behind the other.
+    #[repr(C)]
+    struct Block(BindRequest, MapList);
+    let request = BindRequest {
         filter: address(bind.filter),
         filter_bytes: bind.filter.len() as u64,
         ash: address(bind.ash),
@@ -94,8 +109,10 @@ fn bind(bind: Bind<'_>) -> (u64, u64) {
         tx_page_count: bind.tx.len() as u64,
         refusal: bind.refusal.as_mut_ptr() as u64,
         refusal_bytes: bind.refusal.len() as u64,
-        flags: 0,
+        flags: WITH_MAPS,
     };
+    let maps = MapList { maps: address(bind.maps), count: bind.maps.len() as u64 };
+    let block = Block(request, maps);
     let at = core::ptr::from_ref(&block) as u64;
     registers(Call::Bind as u64, [bind.grant.0, at, 0, 0, 0, 0])
 }

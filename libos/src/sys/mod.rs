@@ -124,6 +124,26 @@ pub enum Request<'a> {
         /// Where to.
         into: &'a mut [u8],
     },
+    /// The kernel reads an argument block of the call's own: `(address)`.
+    Block {
+        /// Which call.
+        call: Call,
+        /// The block, as long as the call's is.
+        bytes: &'a [u8],
+    },
+    /// A call on an entry of a map.
+    Map {
+        /// Which call.
+        call: Call,
+        /// Which map.
+        map: Handle,
+        /// The key; empty for none.
+        key: &'a [u8],
+        /// The value, or the next key.
+        memory: MapMemory<'a>,
+        /// What the call takes besides.
+        flags: u64,
+    },
     /// `PageBatch`.
     Batch {
         /// In which environment.
@@ -131,6 +151,19 @@ pub enum Request<'a> {
         /// What to do.
         entries: &'a [abi::bind::BatchEntry],
     },
+}
+
+/// The other memory of a call on a map.
+#[derive(Debug)]
+pub enum MapMemory<'a> {
+    /// There is none.
+    None,
+    /// A value that the kernel reads.
+    Value(&'a [u8]),
+    /// Where the kernel writes a value.
+    Into(&'a mut [u8]),
+    /// Where the kernel writes a key.
+    Key(&'a mut [u8]),
 }
 
 /// The arguments of `Bind`.
@@ -148,6 +181,8 @@ pub struct Bind<'a> {
     pub rx: &'a [Handle],
     /// Pages of the transmit slots.
     pub tx: &'a [Handle],
+    /// The maps that the ASH names by position.
+    pub maps: &'a [Handle],
     /// Where a refusal goes.
     pub refusal: &'a mut [u8],
 }
