@@ -2,7 +2,7 @@
 //! take it in, when a thousand, a hundred thousand, a million are installed?
 //!
 //! Prints the table of `docs/evidence/ownership.md` (`cargo run -- evidence ownership`). Sizes may
-//! be given: `cargo bench --bench ownership -- 1000 100000`. Each timed operation is one filter's:
+//! be given, and worlds by name: `cargo bench --bench ownership -- 1000 100000 mixed`. Each timed operation is one filter's:
 //! placement (containment and disjointness), `own`, commit; the claim itself is proven before.
 //! Times are processor times of the thread. Beside each stands an empty operation that is timed in
 //! the same way: what it shows is the clock, a system call, and the machine. The linear scan and Open vSwitch's way are asked the same in the same run.
@@ -34,7 +34,9 @@ fn main() {
          | OVS / insert |"
     );
     println!("|---|{}", "---:|".repeat(17));
-    for (kind, name) in KINDS {
+    let named = |name: &str| std::env::args().any(|word| word == name);
+    let some = KINDS.iter().any(|(_, name)| named(name));
+    for (kind, name) in KINDS.into_iter().filter(|(_, name)| !some || named(name)) {
         let mut world = World::new(kind);
         let mut first = None;
         for &size in &sizes {
