@@ -57,7 +57,9 @@ fn run(words: &[&str]) -> io::Result<()> {
             init::spinning(spinning.parse().map_err(io::Error::other)?)?;
             if words[0] == "udp" { echo::udp() } else { echo::xdp() }
         }
-        _ => Err(io::Error::other("say `papers`, or `udp` or `xdp` with ADDRESS PEER MAC SPINNING")),
+        _ => {
+            Err(io::Error::other("say `papers`, or `udp` or `xdp` with ADDRESS PEER MAC SPINNING"))
+        }
     }
 }
 
