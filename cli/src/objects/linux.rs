@@ -95,6 +95,19 @@ impl Linux {
         verdict(&answer).ok_or(answer)
     }
 
+    /// Runs the program that was accepted last: its result, and the frame afterwards; `None` if the
+    /// kernel does not run it on such a frame.
+    ///
+    /// # Errors
+    /// The peer went away.
+    pub fn run(&mut self, frame: &[u8]) -> Result<Option<(u32, Vec<u8>)>, String> {
+        let answer = self.ask(&format!("run {}", hex(frame)))?;
+        let Some((result, after)) = answer.split_once(' ') else { return Ok(None) };
+        let digits = after.as_bytes().chunks(2);
+        let after = digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
+        Ok(result.parse().ok().zip(after.collect()))
+    }
+
     fn ask(&mut self, lines: &str) -> Result<String, String> {
         let gone = |error: std::io::Error| format!("the peer went away: {error}");
         writeln!(self.to, "{lines}").map_err(gone)?;

@@ -28,17 +28,30 @@ pub fn code(refusal: &Refusal) -> String {
     text
 }
 
-/// What is wrong.
+/// What is wrong, in less than a line.
 pub(super) fn message(refusal: &Refusal) -> String {
-    if let RefusalCode::Unsafe(UnsafeReason::PacketOutOfBounds { reg, .. }) = refusal.code {
-        return format!("the packet may end before what is accessed through r{}", reg.number());
+    match refusal.code {
+        RefusalCode::Unsafe(UnsafeReason::PacketOutOfBounds { reg, .. }) => {
+            format!("the packet may end before what is accessed through r{}", reg.number())
+        }
+        RefusalCode::Unsafe(UnsafeReason::UnboundedOffset(reg)) => {
+            format!("r{} is added to a pointer and is not bounded", reg.number())
+        }
+        RefusalCode::Unsafe(UnsafeReason::HelperSize(reg)) => {
+            format!("r{} is the size of memory and may be more than there is", reg.number())
+        }
+        RefusalCode::Unsafe(UnsafeReason::PointerLeak(reg)) => {
+            format!("r{} is or leads to a pointer that would be readable as a number", reg.number())
+        }
+        _ => parts(refusal).0,
     }
-    parts(refusal).0
 }
 
 /// What to change.
 pub(super) fn help(program: &Program, refusal: &Refusal) -> Option<String> {
-    let RefusalCode::Unsafe(reason) = refusal.code else { return parts(refusal).1 };
+    let RefusalCode::Unsafe(reason) = refusal.code else {
+        return refusal.limit.and_then(|limit| for_limit(limit.name)).or_else(|| parts(refusal).1);
+    };
     let insn = refusal.pc.and_then(|pc| program.get(pc));
     match reason {
         UnsafeReason::PacketOutOfBounds { .. } => Some(whole(refusal)),
@@ -72,19 +85,45 @@ pub(super) fn help(program: &Program, refusal: &Refusal) -> Option<String> {
     }
 }
 
+/// What to change where a limit was met.
+fn for_limit(name: &str) -> Option<String> {
+    let text = match name {
+        "WORST_CASE_MAX" => {
+            "bound the loops around here so that one run takes fewer instructions in the worst case"
+        }
+        "VISITS_MAX" | "STATE_BYTES_MAX" => {
+            "fewer values that differ between the paths that meet, or a loop whose rounds look alike"
+        }
+        "LOOP_DEPTH_MAX" => "fewer loops inside each other",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
 /// What to change where the reason alone says it.
 fn remedy(reason: UnsafeReason) -> Option<&'static str> {
     Some(match reason {
         UnsafeReason::WriteToReadOnly(_) => {
-            "write to the stack, to a map, or in an ASH to the packet; a filter only reads"
+            "write to the stack, to a map that is not read-only, or in an ASH to the packet"
         }
         UnsafeReason::AtomicAccess(_) => "use plain loads and stores here",
         UnsafeReason::UnalignedAtomic(_) => "use an offset that is a multiple of the size",
-        UnsafeReason::HelperArgument(_) => "compare the call with the helper's signature",
+        UnsafeReason::HelperArgument(_) => {
+            "compare the registers with the helper's signature: what it reads must be written, and \
+             lie whole in its memory"
+        }
         UnsafeReason::UnknownHelper(_) => "call one of the helpers that are listed",
         UnsafeReason::HelperNotAllowed(_) => "make it an ASH, which may call helpers",
         UnsafeReason::KernelFunction(_) => "call a helper; there are no kernel functions",
         UnsafeReason::IndirectCall => "put the helper's number into the register on every path",
+        UnsafeReason::LocalCall => "write the function out where it is called",
+        UnsafeReason::Recursion => "use a loop with a counter",
+        UnsafeReason::CallDepth => "write the innermost function out where it is called",
+        UnsafeReason::UnknownMap(_) => "name a map by its position among the program's maps",
+        UnsafeReason::MapReference => "load a number, a map, or a value of a map with one entry",
+        UnsafeReason::MapValueOutOfBounds { .. } => {
+            "keep offset and size inside the value; bound what was added to the pointer"
+        }
         _ => return None,
     })
 }

@@ -26,7 +26,7 @@ mod path;
 mod render;
 mod shadow;
 
-use ebpf::Program;
+use ebpf::{Program, Reg};
 use serde::Serialize;
 use verifier::{Refusal, RefusalCode};
 
@@ -116,7 +116,10 @@ pub fn explain(
         (None, Some(pc)) if refusal.path().is_empty() => path::shortest(program, pc),
         (None, _) => refusal.path().to_vec(),
     };
-    let registers = refusal.facts().iter().map(|fact| RegisterKnown {
+    let assembly = refusal.pc.and_then(|pc| program.get(pc)).map(ToString::to_string);
+    // What `r10` is, everybody knows.
+    let told = refusal.facts().iter().filter(|fact| fact.reg != Reg::R10);
+    let registers = told.map(|fact| RegisterKnown {
         register: format!("r{}", fact.reg.number()),
         known: fact.known.to_string(),
     });
@@ -125,7 +128,7 @@ pub fn explain(
         code: advice::code(refusal),
         message: advice::message(refusal),
         instruction: refusal.pc,
-        assembly: refusal.pc.and_then(|pc| program.get(pc)).map(ToString::to_string),
+        assembly,
         source: refusal.pc.and_then(line),
         limit: refusal
             .limit

@@ -17,7 +17,9 @@ const RUNS_SHOWN: usize = 10;
 pub(super) fn text(explanation: &Explanation, styled: bool) -> String {
     let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
     let (place, line, mark, label) = place(explanation);
-    let title = Level::ERROR.primary_title(&explanation.message).id(&explanation.code);
+    let room = COLUMNS - explanation.code.len() - "error[]: ".len();
+    let message = fit(&explanation.message, room);
+    let title = Level::ERROR.primary_title(message).id(&explanation.code);
     let mut group = match &line {
         Some(line) => {
             let span = mark.start..mark.end.max(mark.start + 1).min(line.text.len().max(1));

@@ -217,3 +217,30 @@ pub fn deep(program: &Program) -> usize {
     };
     (0..).zip(program.insns()).filter(is_deep).count()
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::sound;
+    use alloc::vec::Vec;
+    use runtime::native::HostPages;
+    use runtime::random::mix;
+    use std::time::{Duration, Instant};
+
+    /// One second of the body; most programs must get as far as both engines.
+    #[test]
+    fn accepted_programs_hold_what_the_proof_says_and_run_natively_alike() {
+        let (start, mut pages) = (Instant::now(), HostPages::default());
+        let (mut runs, mut accepted) = (0u64, 0);
+        while runs < 20 || start.elapsed() < Duration::from_secs(1) {
+            let length = 40 + mix(runs) % 400;
+            let bytes: Vec<u8> =
+                (0..length).map(|at| mix(mix(0x50d0 + runs) ^ at).to_le_bytes()[0]).collect();
+            accepted += u64::from(sound(&bytes, &mut pages));
+            runs += 1;
+        }
+        std::println!("{accepted} of {runs} accepted");
+        assert!(accepted * 2 > runs, "only {accepted} of {runs} accepted");
+    }
+}
