@@ -31,6 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         assemble(file, kind, &text)?;
         if file == "echo" {
             assemble("tee", kind, &tee(&text))?;
+            println!("cargo::rerun-if-changed=ash/limit.s");
+            let limit = std::fs::read_to_string("ash/limit.s")?;
+            assemble("limit", kind, &format!("{limit}{text}"))?;
         }
     }
     Ok(())

@@ -39,13 +39,14 @@ const TINY: u32 = 128;
 /// Frames of one that holds pages which it can be asked for.
 const ROOMY: u32 = 320;
 
-const ROLES: [Role; 13] = [
+const ROLES: [Role; 14] = [
     Role { name: "netd", frames: WITH_STACK, grants: &["netd"], at_boot: true },
     Role { name: "echo", frames: WITH_STACK, grants: &["echo"], at_boot: true },
     Role { name: "talk", frames: WITH_STACK, grants: &["public"], at_boot: true },
     Role { name: "bare", frames: WITH_STACK, grants: &["bare"], at_boot: true },
     Role { name: "squatter", frames: WITH_STACK, grants: &["public"], at_boot: false },
     Role { name: "downloads", frames: WITH_STACK, grants: &["public"], at_boot: false },
+    Role { name: "limiter", frames: WITH_STACK, grants: &["public"], at_boot: false },
     Role { name: "download-attacks", frames: WITH_STACK, grants: &["public"], at_boot: false },
     Role { name: "spin", frames: TINY, grants: &[], at_boot: false },
     Role { name: "faulter", frames: TINY, grants: &[], at_boot: false },

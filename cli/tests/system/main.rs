@@ -15,6 +15,8 @@ mod downloads;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod maps;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod papers;

@@ -20,6 +20,7 @@ mod bombs;
 mod child;
 mod handles;
 mod lab;
+mod maps;
 mod numbers;
 mod pointers;
 mod programs;
@@ -81,6 +82,7 @@ fn all() -> Vec<Attack> {
     attacks.extend(rings::attacks());
     attacks.extend(bombs::attacks());
     attacks.extend(bargain::attacks());
+    attacks.extend(maps::attacks());
     attacks
 }
 
