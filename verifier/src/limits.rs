@@ -8,14 +8,18 @@
 /// apart where ways meet, whether the rounds of loops are kept apart, and instructions that may be
 /// visited.
 pub const EFFORTS: [(usize, bool, u32); 4] = [
-    (1, false, VISITS_MAX / 4),
-    (8, false, VISITS_MAX / 4),
-    (24, false, VISITS_MAX / 2),
-    (24, true, VISITS_MAX),
+    (1, false, VISITS_MAX / 8),
+    (8, false, VISITS_MAX / 8),
+    (24, false, VISITS_MAX / 4),
+    (24, true, VISITS_MAX / 2),
 ];
 
-/// Instructions that one attempt at a safety proof may visit, each with one state.
+/// Visits that a safety proof may make in all its attempts: one instruction with one state. A state
+/// of more than `LIGHT_SLOTS` stack slots counts for as many as it has times so many.
 pub const VISITS_MAX: u32 = 1 << 20;
+
+/// Stack slots of a state that are looked at for the price of one visit.
+pub const LIGHT_SLOTS: usize = 32;
 
 /// Instructions that one run of a program may take: what [`crate::Verified::worst_case`] can say.
 pub const WORST_CASE_MAX: u64 = u32::MAX as u64;

@@ -149,6 +149,13 @@ fn the_compiler_is_told_of_maps_and_indirect_calls() {
     let text = format!("{LOOK_UP} ldxdw %r1, [%r0+9]\n out: mov %r0, 1\n exit");
     let refusal = verify(with_map(&text, maps)).unwrap_err();
     assert!(refusal.to_string().contains("16 bytes"), "{refusal}");
+    // What programs may only read they do not update either.
+    let text = format!("{LOOK_UP} mov %r0, 1\n out: exit");
+    let text = text.replace("call helper 1", "mov %r3, %r2\n mov %r4, 0\n call helper 2");
+    let constant = MapSpec { read_only: true, ..MapSpec::array(4, 4) };
+    assert!(verify(with_map(&text, vec![MapSpec::array(4, 4)])).is_ok());
+    let code = verify(with_map(&text, vec![constant])).unwrap_err().code;
+    assert_eq!(code, RefusalCode::Unsafe(UnsafeReason::WriteToReadOnly(ebpf::Reg::R1)));
 }
 
 #[test]

@@ -37,6 +37,12 @@ pub(super) fn map_byte(program: &Program, map: u32, offset: u32) -> Verdict {
 /// Every argument of helper `id` is what it takes.
 pub(super) fn helper(program: &Program, state: &State, id: u32) -> Verdict {
     let helper = helper::by_id(id).ok_or(UnsafeReason::UnknownHelper(id))?;
+    if matches!(id, helper::MAP_UPDATE | helper::MAP_DELETE)
+        && let Value::Map(map) = state.get(Reg::R1)
+        && program.maps().get(map as usize).is_some_and(|spec| spec.read_only)
+    {
+        return Err(UnsafeReason::WriteToReadOnly(Reg::R1));
+    }
     for (place, &arg) in helper.args.iter().enumerate() {
         argument(program, state, helper.args, (place, arg))?;
     }

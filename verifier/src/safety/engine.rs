@@ -90,6 +90,7 @@ const MEET_UNITS: u32 = 5;
 const PASS_UNITS: u32 = 60;
 
 const _: () = assert!(INSN_UNITS + PASS_UNITS <= crate::limits::ITEM_UNITS);
+// Heavy states are met by as many fewer.
 const _: () = assert!(2 * 24 * MEET_UNITS <= crate::limits::ITEM_UNITS);
 
 /// The most heap that an interpretation holds for a program of `slots` slots, in bytes.
@@ -176,12 +177,15 @@ impl Engine {
         mut state: Box<State>,
         fuel: &mut Fuel,
     ) -> Result<(), Refusal> {
-        fuel.spend(INSN_UNITS);
+        let weight = state.weight();
+        fuel.spend(INSN_UNITS * weight);
         let Some((pc, insn)) = place(self.frames.last(), ground) else {
             return Err(Refusal::unsafety(0, UnsafeReason::Malformed));
         };
-        self.visits += 1;
-        if self.visits > self.effort.visits {
+        self.visits += weight;
+        // A program that is long may visit all of it in any case.
+        let most = self.effort.visits + 4 * ground.program.len() as u32;
+        if self.visits > most {
             return Err(Refusal::limit("VISITS_MAX", u64::from(VISITS_MAX)).at(pc));
         }
         let checking = self.is_checking();
@@ -334,9 +338,10 @@ impl Engine {
             return self.pending.add(slot, state);
         }
         state.keep(shape.live(slot));
+        let weight = state.weight();
         let meeting = Meeting { cap: self.effort.cap, mark: self.mark() };
         let met = self.pending.meet(slot, state, &mut self.names, meeting)?;
-        fuel.spend(MEET_UNITS * met);
+        fuel.spend(MEET_UNITS * met * weight);
         Ok(())
     }
 

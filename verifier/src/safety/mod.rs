@@ -63,7 +63,7 @@ use ebpf::{Kind, Program};
 
 use crate::fuel::{Fuel, Step};
 use crate::limits::EFFORTS;
-use crate::refusal::{Refusal, RefusalCode};
+use crate::refusal::{Refusal, RefusalCode, UnsafeReason};
 use engine::{Effort, Engine, Ground};
 use record::Note;
 use shape::{Builder, Shape};
@@ -264,12 +264,16 @@ impl Walk {
         };
         match (&mut self.refused, limit) {
             (Some(before), Some(limit)) => before.limit = Some(limit),
+            // Where the budget ends in a loop, the loop around it may be the one to blame.
+            (Some(before), None) if before.code == UNBOUNDED && refusal.code == UNBOUNDED => {}
             (refused, _) => *refused = Some(refusal),
         }
         self.attempt += 1;
         if self.attempt < EFFORTS.len() { None } else { self.refused.take() }
     }
 }
+
+const UNBOUNDED: RefusalCode = RefusalCode::Unsafe(UnsafeReason::UnboundedLoop);
 
 fn effort(attempt: usize) -> Effort {
     let (cap, explore, visits) = EFFORTS.get(attempt).copied().unwrap_or((1, false, 0));

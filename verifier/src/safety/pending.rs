@@ -132,7 +132,9 @@ impl Pending {
     ) -> Result<u32, Refusal> {
         let (mut at, mut count) = (self.first.get(slot as usize).copied().unwrap_or(NONE), 0);
         let (mut nearest, mut least) = (NONE, u32::MAX);
-        let cap = if self.bytes > self.most / 2 { 1 } else { meeting.cap };
+        // The more there is to compare, and the less room is left, the fewer.
+        let heavy = 2 * state.weight() as usize - 1;
+        let cap = if self.bytes > self.most / 2 { 1 } else { (meeting.cap / heavy).max(1) };
         while let Some(entry) = self.entries.get_mut(at as usize) {
             let Some(there) = &mut entry.state else { break };
             count += 1;

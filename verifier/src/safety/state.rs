@@ -13,7 +13,7 @@ use super::number::Num;
 use super::scalar::Scalar;
 use super::stack::{SLOTS, Slot, Stack};
 use super::value::{Pointer, Region, Value};
-use crate::limits::{MOVED_PACKET_MAX, SPANS_MAX};
+use crate::limits::{LIGHT_SLOTS, MOVED_PACKET_MAX, SPANS_MAX};
 
 /// What is known before an instruction.
 #[derive(Clone, Debug)]
@@ -66,6 +66,12 @@ impl State {
         }
         let (stack, saved, spans) = (Stack::default(), Vec::new(), [NO_SPAN; SPANS_MAX]);
         State { registers, saved, stack, length, spans, cost: 0 }
+    }
+
+    /// How much more work the state is than a small one.
+    pub(super) fn weight(&self) -> u32 {
+        // At most SLOTS * CALL_DEPTH slots.
+        1 + (self.stack.slots().len() / LIGHT_SLOTS) as u32
     }
 
     /// The heap that the state holds, itself included, in bytes.

@@ -242,10 +242,11 @@ impl Shape {
             if kind == Kind::Filter {
                 return Err(Refusal::unsafety(pc, UnsafeReason::BackEdge));
             }
-            if let Ok(at) = self.loops.binary_search_by_key(&to, |it| it.start)
-                && let Some(there) = self.loops.get_mut(at)
-            {
-                there.back = pc;
+            let at = self.loops.binary_search_by_key(&to, |it| it.start).ok();
+            match at.and_then(|at| self.loops.get_mut(at)) {
+                Some(there) if from < there.end => there.back = pc,
+                // Every edge back leads to the head of a loop around it: the order's promise.
+                _ => return Err(Refusal::unsafety(pc, UnsafeReason::Malformed)),
             }
         }
         Ok(())
