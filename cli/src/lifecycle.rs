@@ -118,8 +118,8 @@ pub fn report(outcome: &Outcome, all: &[Lives], board: &str) -> String {
     let Outcome { proving, waiting, audited, .. } = outcome;
     let _ = writeln!(
         text,
-        "\nIn the middle of a call ended {}: {proving} while a proof of theirs was being worked on, \
-         {waiting} while they waited.\n\n| | before | after |\n|---|---|---|",
+        "\nIn the middle of a call ended {}: {proving} while a proof of theirs was being worked \
+         on, {waiting} while they waited.\n\n| | before | after |\n|---|---|---|",
         proving + waiting
     );
     for (name, value) in [

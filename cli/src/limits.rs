@@ -38,8 +38,8 @@ pub const LOADED: [u32; 6] = [1, 2, 4, 8, 16, 32];
 pub const WARMING: usize = 300;
 /// Requests over which instructions are averaged.
 pub const AVERAGED: usize = 3000;
-/// Requests on their way at a time, in the second of the two averages: no ring on any side is so short
-/// that one would be lost.
+/// Requests on their way at a time, in the second of the two averages: no ring on any side is so
+/// short that one would be lost.
 pub const WINDOW: usize = 8;
 /// Round trips that are timed, one after the other.
 pub const TIMED: usize = 200;

@@ -6,7 +6,7 @@
 //!
 //! 1. [`steady`]: instructions per echo, everything that the guest runs, counted from the outside
 //!    by a plugin of QEMU;
-//! 2. the kernel's own count from receive interrupt to transmit kick (Sluice only, under `-icount`);
+//! 2. the kernel's own count from receive interrupt to transmit kick (Sluice only, `-icount`);
 //! 3. [`timed`]: round trips as the host sees them, in microseconds, with 1 to 32 others runnable.
 
 mod plot;

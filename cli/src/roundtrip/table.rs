@@ -42,7 +42,8 @@ fn steady(text: &mut String, all: &[Steady]) {
          plugin of QEMU, over {} requests of 32 bytes, with one and with {} on their way; \
          interrupts, timers and idling included, halted time not. Both Linux echoes ran with \
          mitigations and hardening off. The XDP program is the ASH, byte for byte.\n\n\
-         | who | one at a time | of it ring 3 | {} at a time | of it ring 3 |\n|---|---|---|---|---|",
+         | who | one at a time | of it ring 3 | {} at a time | of it ring 3 |\n\
+         |---|---|---|---|---|",
         limits::AVERAGED,
         limits::WINDOW,
         limits::WINDOW
