@@ -362,7 +362,6 @@ fn half(value: u32) -> String {
 
 /// That a term is a member.
 fn inside(set: &Num, term: &str) -> String {
-    let half = |value: u32| format!("#x{value:08x}");
     format!(
         "(let ((v {term})) (let ((h ((_ extract 31 0) v))) (and (= (bvand v {}) {}) (bvule {} v) \
          (bvule v {}) (bvsle {} v) (bvsle v {}) (bvule {} h) (bvule h {}) (bvsle {} h) \

@@ -105,8 +105,10 @@ struct Walk {
     engine: Engine,
     /// Which of the efforts is being made.
     attempt: usize,
-    /// Why the attempts before this one failed.
+    /// Why the attempts so far failed.
     refused: Option<Refusal>,
+    /// The last attempt failed, and its memory is being given back.
+    over: bool,
 }
 
 /// What the proof found: the worst case, and what instructions do.
@@ -229,7 +231,7 @@ impl Verified {
 impl Walk {
     fn new(program: &Program, shape: Shape) -> Walk {
         let engine = Engine::new(Ground { program, shape: &shape }, effort(0));
-        Walk { shape, engine, attempt: 0, refused: None }
+        Walk { shape, engine, attempt: 0, refused: None, over: false }
     }
 
     fn step(&mut self, program: &Program, fuel: &mut Fuel) -> Poll<Result<Facts, Refusal>> {
@@ -237,27 +239,33 @@ impl Walk {
             if fuel.is_empty() {
                 return Poll::Pending;
             }
-            match self.engine.advance(Ground { program, shape: &self.shape }, fuel) {
+            let ground = Ground { program, shape: &self.shape };
+            if self.over {
+                fuel.spend(1);
+                if self.engine.pending.give_back() {
+                    if self.attempt >= EFFORTS.len() {
+                        let finished = || Refusal::new(RefusalCode::Finished);
+                        return Poll::Ready(Err(self.refused.take().unwrap_or_else(finished)));
+                    }
+                    self.engine = Engine::new(ground, effort(self.attempt));
+                    self.over = false;
+                }
+                continue;
+            }
+            match self.engine.advance(ground, fuel) {
                 Ok(None) => {}
                 Ok(Some(worst)) => {
                     // No more than `WORST_CASE_MAX`.
                     return Poll::Ready(Ok((worst as u32, self.engine.record.facts())));
                 }
-                Err(refusal) => {
-                    if let Some(refusal) = self.failed(refusal) {
-                        return Poll::Ready(Err(refusal));
-                    }
-                    let ground = Ground { program, shape: &self.shape };
-                    self.engine = Engine::new(ground, effort(self.attempt));
-                }
+                Err(refusal) => self.failed(refusal),
             }
         }
     }
 
-    /// An attempt failed: the answer, if it was the last.
-    ///
-    /// That of the most precise attempt which did not run out of something.
-    fn failed(&mut self, refusal: Refusal) -> Option<Refusal> {
+    /// An attempt failed. The answer, if none succeeds, is that of the most precise one which did
+    /// not run out of something.
+    fn failed(&mut self, refusal: Refusal) {
         let limit = match refusal.code {
             RefusalCode::Limit => refusal.limit,
             _ => None,
@@ -269,7 +277,7 @@ impl Walk {
             (refused, _) => *refused = Some(refusal),
         }
         self.attempt += 1;
-        if self.attempt < EFFORTS.len() { None } else { self.refused.take() }
+        self.over = true;
     }
 }
 

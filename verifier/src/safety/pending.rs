@@ -103,6 +103,11 @@ impl Pending {
         }
     }
 
+    /// Gives back the memory of one state; `true` when none waits any more.
+    pub(super) fn give_back(&mut self) -> bool {
+        self.entries.pop().is_none()
+    }
+
     /// A state waits for a slot from now on, beside those that do.
     pub(super) fn add(&mut self, slot: u32, state: Box<State>) -> Result<(), Refusal> {
         self.hold(&state)?;
