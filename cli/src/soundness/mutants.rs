@@ -22,6 +22,9 @@ const MUTANTS: u64 = 300;
 /// A test run may take so many times as long as that of the unchanged tree, and a little more.
 const PATIENCE: u32 = 4;
 const LEAST: Duration = Duration::from_secs(60);
+/// The tests that notice most, and all of them.
+const FEW: [&str; 4] = ["--test", "bugs", "--test", "safety"];
+const ALL: [&str; 2] = ["--lib", "--tests"];
 /// Sources whose changes say nothing: what only tests and messages use.
 const LEFT_OUT: [&str; 4] =
     ["verifier/src/fuzzing/", "verifier/src/refusal/", "safety/audit.rs", "safety/domains.rs"];
@@ -140,9 +143,9 @@ impl Tree {
 
     /// How long the tests of the unchanged tree take.
     fn unchanged(&self) -> Result<Duration, EvidenceError> {
-        self.test(None, &["--no-run"])?;
+        self.test(None, &ALL, &["--no-run"])?;
         let start = Instant::now();
-        match self.test(None, &[])? {
+        match self.test(None, &ALL, &[])? {
             Some(true) => Ok(start.elapsed()),
             _ => Err(EvidenceError::Failed { count: 1, what: "unchanged trees' tests" }),
         }
@@ -152,10 +155,12 @@ impl Tree {
     fn test(
         &self,
         patience: Option<Duration>,
+        which: &[&str],
         more: &[&str],
     ) -> Result<Option<bool>, EvidenceError> {
         let mut child = Command::new("cargo")
-            .args(["test", "--quiet", "-p", "sluice-verifier", "--lib", "--tests"])
+            .args(["test", "--quiet", "-p", "sluice-verifier"])
+            .args(which)
             .args(more)
             .env("CARGO_TARGET_DIR", self.root.join("target"))
             .env("CARGO_PROFILE_TEST_DEBUG", "0")
@@ -183,16 +188,24 @@ impl Tree {
             return Ok(Outcome::Unviable);
         };
         std::fs::write(&path, changed)?;
-        let outcome = match self.test(None, &["--no-run"])? {
-            Some(true) => match self.test(Some(patience), &[])? {
-                Some(true) => Outcome::Survived,
-                Some(false) => Outcome::Caught,
-                None => Outcome::Hung,
-            },
-            _ => Outcome::Unviable,
-        };
+        let outcome = self.noticed(patience);
         std::fs::write(&path, original)?;
-        Ok(outcome)
+        outcome
+    }
+
+    /// The tests that are quick first.
+    fn noticed(&self, patience: Duration) -> Result<Outcome, EvidenceError> {
+        for which in [&FEW[..], &ALL[..]] {
+            if self.test(None, which, &["--no-run"])? != Some(true) {
+                return Ok(Outcome::Unviable);
+            }
+            match self.test(Some(patience), which, &[])? {
+                Some(true) => {}
+                Some(false) => return Ok(Outcome::Caught),
+                None => return Ok(Outcome::Hung),
+            }
+        }
+        Ok(Outcome::Survived)
     }
 }
 

@@ -117,6 +117,14 @@ fn fits(
                 && is(scalar.name, number.wrapping_sub(scalar.delta))
                 && distance.is_none_or(|it| number.cast_signed() == bytes - it.bytes)
         }
+        // So far that it may be seen from several values, or beside the map.
+        Value::Pointer(pointer) if is_anywhere(&pointer) => true,
+        // So far around a value others of the map are, too: which is meant cannot be told.
+        Value::Pointer(Pointer { region: Region::Map(_), low, high, .. })
+            if (high - low).unsigned_abs() >= VALUE_STRIDE / 2 =>
+        {
+            true
+        }
         Value::Pointer(pointer) => {
             let base = number.wrapping_sub(first(&pointer, number, view)).cast_signed();
             let base = base - pointer.bytes;
@@ -135,8 +143,15 @@ fn values(map: u32) -> u64 {
     VALUE_BASE + u64::from(map) * VALUES_STRIDE
 }
 
+/// Whether a pointer to a map's value may be farther from it than to the next value. No access
+/// through it is accepted.
+fn is_anywhere(pointer: &Pointer) -> bool {
+    let half = (VALUE_STRIDE / 2) as i64;
+    matches!(pointer.region, Region::Map(_)) && (pointer.least() <= -half || pointer.most() >= half)
+}
+
 /// The address that a pointer's distances are from. Values of a map stand `VALUE_STRIDE` apart,
-/// which no pointer to one of them leaves by half.
+/// which no pointer that is asked about leaves by half.
 fn first(pointer: &Pointer, number: u64, view: &View<'_>) -> u64 {
     match pointer.region {
         Region::Packet => view.data,
