@@ -111,13 +111,9 @@ impl Peers {
         }
     }
 
-    fn batch(&self, frames: &[Frame], owners: &mut [u32]) {
+    fn batch(&self, frames: &[&[u8]], owners: &mut [u32]) {
         let mut verdicts = [Verdict::Unbound(None); 64];
-        let mut slices: [&[u8]; 64] = [&[]; 64];
-        for (slice, frame) in slices.iter_mut().zip(frames) {
-            *slice = frame;
-        }
-        self.bare.engine().classify_batch(&slices, &mut verdicts);
+        self.bare.engine().classify_batch(frames, &mut verdicts);
         for (owner_of, verdict) in owners.iter_mut().zip(verdicts) {
             *owner_of = owner(verdict);
         }

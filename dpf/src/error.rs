@@ -85,6 +85,8 @@ impl fmt::Display for EngineError {
     }
 }
 
+impl core::error::Error for EngineError {}
+
 impl From<CompileError> for EngineError {
     fn from(error: CompileError) -> Self {
         Self::Compile(error)

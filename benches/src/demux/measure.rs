@@ -7,6 +7,8 @@ use crate::clock;
 
 /// Frames in one turn.
 const TURN: usize = 1 << 18;
+/// Frames before the clock starts: what somebody else's turn left in caches and predictors goes.
+const WARM: usize = 1 << 15;
 
 /// Somebody who can say whose frames are.
 pub struct Contestant<'a> {
@@ -39,8 +41,11 @@ impl<'a> Contestant<'a> {
         let frames = &workload.frames;
         let turn = move |latency: bool| {
             let mask = frames.len() - 1;
-            let start = clock::now();
             let mut sum = 0_u64;
+            for frame in frames.iter().rev().take(WARM) {
+                sum += u64::from(owner(frame));
+            }
+            let start = clock::now();
             if latency {
                 let mut owner_before = 0_u32;
                 for at in 0..TURN {
@@ -63,20 +68,24 @@ impl<'a> Contestant<'a> {
     pub fn batched(
         name: &'static str,
         workload: &'a Workload,
-        owners: impl Fn(&[Frame], &mut [u32]) + 'a,
+        owners: impl Fn(&[&[u8]], &mut [u32]) + 'a,
     ) -> Self {
         const BATCH: usize = 64;
         let mut answers = [0; BATCH];
-        for (frames, expected) in workload.frames.chunks(BATCH).zip(workload.owners.chunks(BATCH)) {
+        let slices: Vec<&[u8]> = workload.frames.iter().map(|frame| &frame[..]).collect();
+        for (frames, expected) in slices.chunks(BATCH).zip(workload.owners.chunks(BATCH)) {
             owners(frames, &mut answers);
             assert_eq!(answers, expected, "{name}");
         }
         let turn = move |_| {
             let mut answers = [0; BATCH];
             let (mut sum, mut count) = (0_u64, 0);
+            for frames in slices.chunks(BATCH).rev().take(WARM / BATCH) {
+                owners(frames, &mut answers);
+            }
             let start = clock::now();
             while count < TURN {
-                for frames in workload.frames.chunks(BATCH).take((TURN - count) / BATCH) {
+                for frames in slices.chunks(BATCH).take((TURN - count) / BATCH) {
                     owners(frames, &mut answers);
                     sum += answers.iter().map(|owner| u64::from(*owner)).sum::<u64>();
                     count += BATCH;
@@ -101,7 +110,9 @@ impl<'a> Contestant<'a> {
 
     /// One turn of each, `rounds` times over.
     pub fn compete(contestants: &mut [Contestant<'_>], rounds: usize) {
-        for _ in 0..rounds {
+        for round in 0..rounds {
+            // Each round begins with another, so that nobody always comes after the same one.
+            contestants.rotate_left(usize::from(round != 0));
             for contestant in contestants.iter_mut() {
                 let time = (contestant.turn)(false);
                 contestant.rounds[0].push(time);
@@ -111,6 +122,8 @@ impl<'a> Contestant<'a> {
                 }
             }
         }
+        let turned = rounds.saturating_sub(1) % contestants.len().max(1);
+        contestants.rotate_right(turned);
     }
 
     /// Throughput's figures, and latency's if it has one.
@@ -135,7 +148,7 @@ pub fn cache_miss(bytes: usize) -> f64 {
         let start = clock::now();
         for _ in 0..count {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let at = ((state >> 32) * lines.len() as u64 >> 32) as usize;
+            let at = (((state >> 32) * lines.len() as u64) >> 32) as usize;
             sum += lines[at][0];
         }
         best = best.min((clock::now() - start).as_nanos() as f64 / f64::from(count));

@@ -173,9 +173,16 @@ impl Reader<'_> {
     }
 
     fn arith_const(&mut self, p: Prefix, short: bool) -> Option<Native> {
-        let (extension, dst) = self.group(p)?;
+        let Operands { reg: R(extension), rm } = self.modrm(p)?;
+        let op = arith(extension)?;
         let value = if short { self.i8()? } else { self.i32()? };
-        Some(Native::ArithConst { op: arith(extension)?, width: p.width(), dst, value })
+        match rm {
+            Rm::Reg(dst) => Some(Native::ArithConst { op, width: p.width(), dst, value }),
+            Rm::Mem(at) if op == Arith::Compare && !p.bit(W) => {
+                Some(Native::CompareConst { at, value })
+            }
+            Rm::Mem(_) => None,
+        }
     }
 
     fn test(&mut self, p: Prefix) -> Option<Native> {

@@ -190,6 +190,11 @@ pub(super) enum Native {
     Prefetch {
         at: At,
     },
+    /// `cmp dword [at], value`
+    CompareConst {
+        at: At,
+        value: i32,
+    },
     /// `lea`
     Address {
         width: Width,

@@ -124,6 +124,7 @@ pub(super) fn of(native: &Native) -> String {
         Native::MoveIfMemory { cond, width, dst, from } => {
             format!("cmov{} {}, {}", condition(cond), reg(dst, width), memory(from))
         }
+        Native::CompareConst { at, value } => format!("cmp dword {}, {value:#x}", memory(at)),
         Native::Prefetch { at } => format!("prefetcht0 {}", memory(at)),
         Native::Address { width, dst, of } => format!("lea {}, {}", reg(dst, width), memory(of)),
         Native::Load { size, dst, from } => format!("mov {}, {}", wide(dst), sized(size, from)),

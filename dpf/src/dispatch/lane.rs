@@ -85,61 +85,71 @@ impl Emitter<'_> {
         }
     }
 
-    /// `rdx` = the lane's only value.
+    /// `rdx` = the lane's only value, and flags say what it is.
     pub(super) fn single(&mut self, table: i32) {
         if !self.fetch {
             self.asm.load(Size::B8, Gpr::RDX, reference(table, 0));
-            self.asm.load(Size::B8, Gpr::RDX, Mem::new(Gpr::RDX, 0));
+            self.value();
         }
     }
 
-    /// `rdx` = the value of a number, from the current window or else the old one.
-    pub(super) fn direct(&mut self, table: i32, next: Label) {
+    /// `rdx` = the value at `[rdx]`, and flags.
+    fn value(&mut self) {
+        self.asm.load(Size::B8, Gpr::RDX, Mem::new(Gpr::RDX, 0));
+        self.asm.test_rr(W64, Gpr::RDX, Gpr::RDX);
+    }
+
+    /// `rdx` = the value of a number in the current window, and flags; or on to the old one.
+    pub(super) fn direct(&mut self, table: i32, hit: Label, next: Label) {
         let [number, ..] = KEY;
-        let (old, found) = (self.asm.label(), self.asm.label());
         self.asm.swap_low_bytes(number);
-        self.window(table, 0, if self.fetch { next } else { old });
         if self.fetch {
-            self.asm.prefetch(Mem::new(Gpr::RAX, 0));
+            self.window(table, 0, next);
+            self.asm.prefetch(Mem::new(Gpr::RDX, 0));
             return;
         }
-        self.asm.load(Size::B8, Gpr::RDX, Mem::new(Gpr::RAX, 0));
-        self.asm.test_rr(W64, Gpr::RDX, Gpr::RDX);
-        self.asm.jcc(Cc::Ne, found);
-        self.asm.bind(old);
-        self.window(table, OLD, next);
-        self.asm.load(Size::B8, Gpr::RDX, Mem::new(Gpr::RAX, 0));
-        self.asm.bind(found);
+        let start = self.asm.label();
+        self.window(table, 0, start);
+        self.value();
+        self.asm.jcc(Cc::E, start);
+        self.cold.push(Cold::Window { table, start, hit, next });
     }
 
-    /// `rax` = address of a number's value, or away.
+    /// The same in the old window.
+    pub(super) fn old_window(&mut self, table: i32, start: Label, hit: Label, next: Label) {
+        self.asm.bind(start);
+        self.window(table, OLD, next);
+        self.value();
+        self.asm.jmp(hit);
+    }
+
+    /// `rdx` = address of a number's value, or away.
     fn window(&mut self, table: i32, bank: i32, outside: Label) {
         let [number, ..] = KEY;
-        self.asm.mov_rr(W64, Gpr::RAX, number);
-        self.asm.alu_rm(Alu::Sub, W64, Gpr::RAX, reference(table, bank + 8));
-        self.asm.alu_rm(Alu::Cmp, W64, Gpr::RAX, reference(table, bank + 16));
+        self.asm.mov_rr(W64, Gpr::RDX, number);
+        self.asm.alu_rm(Alu::Sub, W64, Gpr::RDX, reference(table, bank + 8));
+        self.asm.alu_rm(Alu::Cmp, W64, Gpr::RDX, reference(table, bank + 16));
         self.asm.jcc(Cc::Ae, outside);
-        self.asm.shift_ri(Shift::Shl, W64, Gpr::RAX, 3);
-        self.asm.alu_rm(Alu::Add, W64, Gpr::RAX, reference(table, bank));
+        self.asm.shift_ri(Shift::Shl, W64, Gpr::RDX, 3);
+        self.asm.alu_rm(Alu::Add, W64, Gpr::RDX, reference(table, bank));
     }
 
     /// `rdx` = the value of the key in its first bucket, or on to the rest of the search.
-    pub(super) fn hashed(&mut self, lane: &Lane, table: i32, cold: Cold) {
+    pub(super) fn hashed(&mut self, lane: &Lane, at: usize, hit: Label, next: Label) {
         self.hash(lane);
-        self.bucket(table, 0);
+        self.bucket(at as i32, 0);
         if self.fetch {
             self.asm.prefetch(Mem::new(Gpr::RAX, 0));
             if lane.layout != Layout::Plain {
                 self.asm.prefetch(Mem::new(Gpr::RAX, LINE));
             }
-            // Nobody jumps there; the label must stand somewhere.
-            self.asm.bind(cold.start);
             return;
         }
+        let start = self.asm.label();
         self.search(lane);
-        self.asm.jcc(Cc::E, cold.start);
-        self.verify(lane, cold.start);
-        self.cold.push(cold);
+        self.asm.jcc(Cc::E, start);
+        self.verify(lane, start);
+        self.cold.push(Cold::Search { lane: at, start, hit, next });
     }
 
     /// `rax` and `r9` = hash of the key (`plan::HashKey::hash`, `plan::Lane::hash`).
@@ -148,17 +158,19 @@ impl Emitter<'_> {
         let words = lane.words();
         let [one, two, ..] = KEY;
         self.asm.mov_ri(Gpr::RAX, first);
-        self.asm.alu_rr(Alu::Xor, W64, Gpr::RAX, one);
-        self.asm.mov_ri(Gpr::RDX, second);
-        if words > 1 {
+        if words == 1 {
+            self.fold(one);
+        } else {
+            self.asm.alu_rr(Alu::Xor, W64, Gpr::RAX, one);
+            self.asm.mov_ri(Gpr::RDX, second);
             self.asm.alu_rr(Alu::Xor, W64, Gpr::RDX, two);
+            self.fold(Gpr::RDX);
         }
-        self.fold();
         let secrets = *self.plan.key.secrets();
         for (word, secret) in KEY.iter().zip(secrets).take(words).skip(2) {
             self.asm.alu_rr(Alu::Xor, W64, Gpr::RAX, *word);
             self.asm.mov_ri(Gpr::RDX, secret);
-            self.fold();
+            self.fold(Gpr::RDX);
         }
         if lane.layout != Layout::Plain {
             self.asm.alu_ri(Alu::Or, W64, Gpr::RAX, 1);
@@ -166,9 +178,9 @@ impl Emitter<'_> {
         self.asm.mov_rr(W64, HASH, Gpr::RAX);
     }
 
-    /// `rax` = both halves of `rax * rdx`, combined.
-    fn fold(&mut self) {
-        self.asm.unary(Unary::Mul, W64, Gpr::RDX);
+    /// `rax` = both halves of `rax * by`, combined.
+    fn fold(&mut self, by: Gpr) {
+        self.asm.unary(Unary::Mul, W64, by);
         self.asm.alu_rr(Alu::Xor, W64, Gpr::RAX, Gpr::RDX);
     }
 
@@ -184,7 +196,7 @@ impl Emitter<'_> {
         let wide = lane.layout != Layout::Plain;
         let [one, ..] = KEY;
         let digest = if wide { HASH } else { one };
-        self.asm.mov_ri(Gpr::RDX, 0);
+        self.zero(Gpr::RDX);
         for slot in 0..BUCKET_SLOTS as i32 {
             let at = slot * SLOT_BYTES;
             self.asm.alu_rm(Alu::Cmp, W64, digest, Mem::new(Gpr::RAX, at));
@@ -211,32 +223,32 @@ impl Emitter<'_> {
 
     /// The rest of a search: the second bucket if the first is marked, then the same in the old
     /// bank if there is one. `rax` is the first bucket.
-    pub(super) fn search_on(&mut self, cold: &Cold) {
+    pub(super) fn search_on(&mut self, at: usize, start: Label, hit: Label, next: Label) {
         let plan = self.plan;
-        let Some(lane) = plan.lanes.get(cold.lane) else { return };
-        let table = cold.lane as i32;
-        let old = self.asm.label();
-        self.asm.bind(cold.start);
+        let Some(lane) = plan.lanes.get(at) else { return };
+        let table = at as i32;
+        let (old, miss) = (self.asm.label(), self.asm.label());
+        self.asm.bind(start);
         self.marked(old);
-        self.second(lane, (table, 0), cold.hit, old);
+        self.second(lane, (table, 0), hit, old);
         self.asm.bind(old);
         self.asm.load(Size::B8, Gpr::RDX, reference(table, OLD));
         self.asm.test_rr(W64, Gpr::RDX, Gpr::RDX);
-        self.asm.jcc(Cc::E, cold.next);
-        let miss = self.asm.label();
+        self.asm.jcc(Cc::E, next);
         self.asm.mov_rr(W64, Gpr::RAX, HASH);
         self.bucket(table, OLD);
-        self.found(lane, cold.hit, miss);
+        self.found(lane, hit, miss);
         self.asm.bind(miss);
-        self.marked(cold.next);
-        self.second(lane, (table, OLD), cold.hit, cold.next);
-        self.asm.jmp(cold.next);
+        self.marked(next);
+        self.second(lane, (table, OLD), hit, next);
+        self.asm.jmp(next);
     }
 
     /// Away unless the bucket at `rax` is marked.
     fn marked(&mut self, not: Label) {
         self.asm.load(Size::B8, Gpr::RDX, Mem::new(Gpr::RAX, 8));
-        self.asm.test_ri(W32, Gpr::RDX, MARK as i32);
+        self.asm.shift_ri(Shift::Shr, W64, Gpr::RDX, MARK.trailing_zeros() as u8);
+        self.asm.test_ri(W32, Gpr::RDX, 1);
         self.asm.jcc(Cc::E, not);
     }
 
@@ -259,16 +271,24 @@ impl Emitter<'_> {
         }
     }
 
-    /// The value in `rdx` is pending if odd, else a candidate for the best.
-    pub(super) fn note(&mut self, next: Label) {
-        let exact = self.asm.label();
-        self.asm.test_ri(W32, Gpr::RDX, 1);
-        self.asm.jcc(Cc::E, exact);
+    /// The value in `rdx` is pending if negative, else a candidate for the best. Flags know that,
+    /// unless a long key was compared since.
+    pub(super) fn note(&mut self, lane: &Lane, next: Label) {
+        let start = self.asm.label();
+        if matches!(lane.layout, Layout::Wide { .. }) {
+            self.asm.test_rr(W64, Gpr::RDX, Gpr::RDX);
+        }
+        self.asm.jcc(Cc::L, start);
+        self.asm.alu_rr(Alu::Cmp, W64, BEST, Gpr::RDX);
+        self.asm.cmov(Cc::B, W64, BEST, Gpr::RDX);
+        self.cold.push(Cold::Pending { start, next });
+    }
+
+    /// A pending value is noted.
+    pub(super) fn pending(&mut self, start: Label, next: Label) {
+        self.asm.bind(start);
         self.asm.store_r(Size::B8, Mem::new(PENDING, 0), Gpr::RDX);
         self.asm.alu_ri(Alu::Add, W64, PENDING, 8);
         self.asm.jmp(next);
-        self.asm.bind(exact);
-        self.asm.alu_rr(Alu::Cmp, W64, BEST, Gpr::RDX);
-        self.asm.cmov(Cc::B, W64, BEST, Gpr::RDX);
     }
 }

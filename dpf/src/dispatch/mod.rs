@@ -77,12 +77,14 @@ struct Emitter<'a> {
     prefetch: usize,
 }
 
-/// The search that goes on when the first bucket has not got the key.
-struct Cold {
-    lane: usize,
-    start: Label,
-    hit: Label,
-    next: Label,
+/// What is seldom needed of a lane.
+enum Cold {
+    /// The search that goes on when the first bucket has not got the key.
+    Search { lane: usize, start: Label, hit: Label, next: Label },
+    /// The window that numbers come from.
+    Window { table: i32, start: Label, hit: Label, next: Label },
+    /// A value that says that somebody must be asked.
+    Pending { start: Label, next: Label },
 }
 
 /// The registers that a plan's code must save.
@@ -100,7 +102,7 @@ impl Emitter<'_> {
             self.asm.push(*reg);
         }
         self.asm.mov_rr(W64, TABLES, Gpr::RDX);
-        self.asm.mov_ri(BEST, 0);
+        self.zero(BEST);
         let end = self.asm.label();
         let plan = self.plan;
         self.block(&plan.graph, end);
@@ -112,8 +114,19 @@ impl Emitter<'_> {
         }
         self.asm.ret();
         for cold in core::mem::take(&mut self.cold) {
-            self.search_on(&cold);
+            match cold {
+                Cold::Search { lane, start, hit, next } => self.search_on(lane, start, hit, next),
+                Cold::Window { table, start, hit, next } => {
+                    self.old_window(table, start, hit, next)
+                }
+                Cold::Pending { start, next } => self.pending(start, next),
+            }
         }
+    }
+
+    /// `reg` = 0
+    fn zero(&mut self, reg: Gpr) {
+        self.asm.alu_rr(Alu::Xor, W32, reg, reg);
     }
 
     /// The steps of a block; who fails goes to `leave`.
@@ -150,8 +163,16 @@ impl Emitter<'_> {
 
     /// Bytes behind a base register must have a value.
     fn test(&mut self, window: &Window, base: Gpr, add: i32, leave: Label) {
-        self.masked(window, base, add);
-        self.compare(window.value, window.size);
+        match u32::try_from(window.value) {
+            Ok(value) if window.size == Size::B4 && window.is_full() => {
+                let at = Mem::new(base, add + i32::from(window.offset));
+                self.asm.cmp_mi(at, value.cast_signed());
+            }
+            _ => {
+                self.masked(window, base, add);
+                self.compare(window.value, window.size);
+            }
+        }
         self.asm.jcc(Cc::Ne, leave);
     }
 
@@ -214,17 +235,12 @@ impl Emitter<'_> {
         let table = at as i32;
         match lane.layout {
             Layout::Single => self.single(table),
-            Layout::Direct => self.direct(table, next),
-            Layout::Plain | Layout::Wide { .. } => {
-                let cold = Cold { lane: at, start: self.asm.label(), hit, next };
-                self.hashed(lane, table, cold);
-            }
+            Layout::Direct => self.direct(table, hit, next),
+            Layout::Plain | Layout::Wide { .. } => self.hashed(lane, at, hit, next),
         }
+        self.asm.bind(hit);
         if !self.fetch {
-            self.asm.bind(hit);
-            self.note(next);
-        } else {
-            self.asm.bind(hit);
+            self.note(lane, next);
         }
         self.asm.bind(next);
     }

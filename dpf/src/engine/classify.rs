@@ -24,10 +24,10 @@ impl Engine {
             return Verdict::Unbound(None);
         }
         let Some(dispatcher) = &self.merged.dispatcher else { return value::verdict(0) };
-        let best = dispatcher.run(frame, |best, pending| {
+        let (best, settled) = dispatcher.run(frame, |best, pending| {
             self.resolve(best, pending, |holder| holder.confirms(frame))
         });
-        self.answer(best)
+        if settled { value::verdict(best) } else { self.answer(best) }
     }
 
     /// To whom each of some frames belongs; the same verdicts as one by one. Frames without a place
@@ -56,7 +56,7 @@ impl Engine {
             if value::index(found).is_some() {
                 self.resolve(best, found, confirm)
             } else {
-                best.max(found)
+                value::greater(best, found)
             }
         });
         self.answer(best)
@@ -82,11 +82,11 @@ impl Engine {
         });
         winner.map_or(best, |winner| {
             let by_holder = || value::pending(winner.rank, winner.holder);
-            best.max(winner.settled.unwrap_or_else(by_holder))
+            value::greater(best, winner.settled.unwrap_or_else(by_holder))
         })
     }
 
-    /// A value as a verdict. An odd one names the holder, whose handle has too many bits.
+    /// A value as a verdict. A pending one names the holder, whose handle has too many bits.
     #[inline]
     fn answer(&self, best: u64) -> Verdict {
         match value::index(best) {
@@ -121,6 +121,7 @@ fn value_in(lane: &Lane, bank: &Bank, key: &Key, hash: u64) -> u64 {
     }
 }
 
+#[inline]
 pub(super) fn is_frame(frame: &[u8]) -> bool {
     (usize::from(FRAME_MIN)..=usize::from(FRAME_MAX)).contains(&frame.len())
 }

@@ -180,8 +180,12 @@ impl Drawing<'_> {
                 Step::Look(lane) => {
                     let merged = &self.engine.merged;
                     let keys = merged.rooms.get(*lane).map_or(0, |room| room.entries);
-                    let layout = merged.plan.lanes.get(*lane).map(|lane| lane.layout);
-                    alloc::format!("lane {lane}\\n{layout:?}\\n{keys} keys")
+                    let layout = merged
+                        .plan
+                        .lanes
+                        .get(*lane)
+                        .map_or(String::new(), |lane| alloc::format!("{:?}", lane.layout));
+                    alloc::format!("lane {lane}\\n{layout}\\n{keys} keys")
                 }
             };
             from = self.node(&label, &from, &edge)?;

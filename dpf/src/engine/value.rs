@@ -1,8 +1,8 @@
 //! What is in a table's value word.
 //!
 //! The idea: dispatch code only compares these words, and what comes out says to whom the frame
-//! belongs without another look-up: `rank << 57 | payload << 2`. Bit 0 says that the frame's owner
-//! must be asked for first ("pending"), the payload is then an entry's index. Bit 1 is the bucket's
+//! belongs without another look-up: `rank << 56 | handle`. Bit 63 says that the frame's owner must
+//! be asked for first ("pending"), the handle is then an entry's index. Bit 55 is the bucket's
 //! ([`runtime::native::dispatch::MARK`]).
 //!
 //! Rank: a grant at depth d has 2d, its bindings 2d + 1. So a binding beats its own grant, and both
@@ -15,15 +15,13 @@ use super::Verdict;
 use crate::error::EngineError;
 use crate::limits::DEPTH_MAX;
 
-const RANK_SHIFT: u32 = 57;
-const PAYLOAD_SHIFT: u32 = 2;
-const PAYLOAD_BITS: u32 = RANK_SHIFT - PAYLOAD_SHIFT;
-/// Bits of a handle's index and of its generation.
-const INDEX_BITS: u32 = 28;
-const GENERATION_BITS: u32 = PAYLOAD_BITS - INDEX_BITS;
+const RANK_SHIFT: u32 = 56;
+/// Bits of a handle: the index has 32 of them.
+const HANDLE_BITS: u32 = 55;
+const HANDLE: u64 = (1 << HANDLE_BITS) - 1;
 
 /// The owner must be asked for.
-const PENDING: u64 = 1;
+const PENDING: u64 = 1 << 63;
 
 /// Where a holder stands; greater wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,29 +51,29 @@ pub(super) fn settled(rank: Rank, verdict: Verdict) -> Option<u64> {
         Verdict::Bound(id) => id.to_raw(),
         Verdict::Unbound(id) => id?.to_raw(),
     };
-    let (index, generation) = (raw & 0xffff_ffff, raw >> 32);
-    let fits = index >> INDEX_BITS == 0 && generation >> GENERATION_BITS == 0;
-    fits.then_some(rank.bits() | (index | generation << INDEX_BITS) << PAYLOAD_SHIFT)
+    (raw <= HANDLE).then_some(rank.bits() | raw)
 }
 
 /// The value of an entry whose claimants must be asked, or in an answer: of a holder.
 pub(super) fn pending(rank: Rank, index: u32) -> u64 {
-    rank.bits() | u64::from(index) << PAYLOAD_SHIFT | PENDING
+    PENDING | rank.bits() | u64::from(index)
 }
 
 /// The index in a pending value.
+#[inline]
 pub(super) fn index(value: u64) -> Option<u32> {
-    let payload = value << (64 - RANK_SHIFT) >> (64 - PAYLOAD_BITS);
-    if value & PENDING == 0 { None } else { u32::try_from(payload).ok() }
+    (value & PENDING != 0).then_some(value as u32)
+}
+
+/// The one with the greater rank, whether pending or not.
+pub(super) fn greater(a: u64, b: u64) -> u64 {
+    if a & !PENDING >= b & !PENDING { a } else { b }
 }
 
 /// The verdict of a value that is not pending; nobody's frames are the root's.
 #[inline]
 pub(super) fn verdict(value: u64) -> Verdict {
-    let rank = value >> RANK_SHIFT;
-    let index = value >> PAYLOAD_SHIFT & ((1 << INDEX_BITS) - 1);
-    let generation = value >> (PAYLOAD_SHIFT + INDEX_BITS) & ((1 << GENERATION_BITS) - 1);
-    let raw = index | generation << 32;
+    let (rank, raw) = (value >> RANK_SHIFT, value & HANDLE);
     match rank {
         0 => Verdict::Unbound(Some(GrantId::ROOT)),
         _ if rank & 1 == 1 => Verdict::Bound(BindingId::from_raw(raw)),
@@ -83,18 +81,20 @@ pub(super) fn verdict(value: u64) -> Verdict {
     }
 }
 
-// The greatest rank fits in the bits above the payload.
-const _: () = assert!(DEPTH_MAX * 2 + 1 < 1 << (64 - RANK_SHIFT));
+// The greatest rank fits in the bits between handle and flag, the mark in the bit below.
+const _: () = assert!(DEPTH_MAX * 2 + 1 < 1 << (63 - RANK_SHIFT));
+const _: () = assert!(runtime::native::dispatch::MARK == 1 << HANDLE_BITS);
 
 #[cfg(test)]
 mod tests {
-    use super::{Rank, index, pending, settled, verdict};
+    use super::{Rank, greater, index, pending, settled, verdict};
     use crate::engine::Verdict;
     use verifier::{BindingId, GrantId};
 
     #[test]
     fn verdicts_come_out_as_they_went_in() {
-        let raws = [1 << 32, 5 | 7 << 32, ((1 << 28) - 1) | ((1 << 27) - 1) << 32];
+        let mark = runtime::native::dispatch::MARK;
+        let raws = [1 << 32, 5 | 7 << 32, (1 << 55) - 1];
         for raw in raws {
             for depth in [1, 2, 62] {
                 let bound = Verdict::Bound(BindingId::from_raw(raw));
@@ -102,8 +102,9 @@ mod tests {
                 let high = settled(Rank::binding(depth).unwrap(), bound).unwrap();
                 let low = settled(Rank::grant(depth).unwrap(), grant).unwrap();
                 assert_eq!((verdict(high), verdict(low)), (bound, grant));
-                assert_eq!((verdict(high | 2), index(high)), (bound, None));
-                assert!(high > low && low > pending(Rank::binding(depth - 1).unwrap(), u32::MAX));
+                assert_eq!((verdict(high | mark), index(high)), (bound, None));
+                let above = pending(Rank::binding(depth - 1).unwrap(), u32::MAX);
+                assert!(high > low && greater(low, above) == low && greater(above, low) == low);
             }
         }
         assert_eq!(verdict(0), Verdict::Unbound(Some(GrantId::ROOT)));
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn a_handle_with_too_many_bits_is_not_cut() {
         let rank = Rank::binding(1).unwrap();
-        for raw in [1 << 28, 1 << (32 + 27), u64::MAX] {
+        for raw in [1 << 55, 1 << 63, u64::MAX] {
             assert_eq!(settled(rank, Verdict::Bound(BindingId::from_raw(raw))), None);
         }
         assert_eq!(settled(rank, Verdict::Unbound(None)), None);

@@ -1,8 +1,9 @@
 //! The keyed hash of look-up keys.
 //!
-//! Tenants choose the keys, so the hash is keyed by secrets drawn at boot. The first two words are
-//! masked with two secrets and multiplied, 64x64 -> 128 bit, and the halves of the product
-//! combined; each further word goes in the same way with a secret of its own. Whether two keys fall
+//! Tenants choose the keys, so the hash is keyed by secrets drawn at boot. One word is multiplied
+//! with a secret, 64x64 -> 128 bit, and the halves of the product combined. Of several words the
+//! first two are masked with two secrets and multiplied with each other; each further word goes in
+//! in the same way with a secret of its own. Whether two keys fall
 //! together depends on the secrets (with a plain `CRC32`, or a product cut to 64 bits, it does not).
 
 use core::fmt;
@@ -41,6 +42,9 @@ impl HashKey {
     pub(crate) fn hash(&self, words: &[u64]) -> u64 {
         let word = |at: usize| words.get(at).copied().unwrap_or(0);
         let [first, second, ..] = self.secrets;
+        if words.len() <= 1 {
+            return fold(word(0), first);
+        }
         let hash = fold(word(0) ^ first, word(1) ^ second);
         let more = words.iter().zip(&self.secrets).skip(2);
         more.fold(hash, |hash, (word, secret)| fold(hash ^ word, *secret))

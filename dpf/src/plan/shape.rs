@@ -76,7 +76,7 @@ impl SplitRule {
                 exact = false;
                 continue;
             }
-            match set.as_masked() {
+            match masked(set) {
                 Some((value, mask)) if mask == 0 || keyed < TESTS_MAX || is_class(cell) => {
                     keyed += usize::from(mask != 0 && !is_class(cell));
                     tests.push((Test { cell, mask }, value & mask));
@@ -96,6 +96,14 @@ impl SplitRule {
         shape_tests.extend(tests.iter().map(|(test, _)| *test));
         values.extend(tests.iter().map(|(_, value)| *value));
         Ok(Self { shape: Shape { min_length, ranges, tests: shape_tests }, values, exact })
+    }
+}
+
+/// The set as a masked comparison; nearly all are of one value.
+fn masked(set: ByteSet) -> Option<(u8, u8)> {
+    match (set.min(), set.max()) {
+        (Some(value), Some(last)) if value == last => Some((value, 0xff)),
+        _ => set.as_masked(),
     }
 }
 

@@ -64,6 +64,12 @@ impl Assembler {
         self.modrm(Op::new(width, (op as u8) << 3 | 0x03), dst, Rm::Mem(mem));
     }
 
+    /// `cmp dword [mem], imm`
+    pub fn cmp_mi(&mut self, mem: Mem, imm: i32) {
+        self.extended(Op::new(Width::W32, 0x81), Alu::Cmp as u8, Rm::Mem(mem));
+        self.raw(&imm.to_le_bytes());
+    }
+
     /// `test a, b`
     pub fn test_rr(&mut self, width: Width, a: Gpr, b: Gpr) {
         self.modrm(Op::new(width, 0x85), b, Rm::Reg(a));

@@ -21,15 +21,16 @@ const LINE: i32 = 64;
 const REFERENCE: i32 = 48;
 const OLD: i32 = 24;
 /// Bit of a value that says "look into the second bucket too".
-const MARK: i32 = 2;
+const MARK: u8 = 55;
 
-/// A lane whose search goes on behind the end.
-pub(super) struct Searching {
-    lane: usize,
-    /// Jumps that must land where it goes on.
-    starts: Vec<usize>,
-    hit: usize,
-    next: usize,
+/// What must stand behind the end: jumps that must land where it begins, and where it goes.
+pub(super) enum Later {
+    /// A lane's search goes on.
+    Search { lane: usize, starts: Vec<usize>, hit: usize, next: usize },
+    /// A lane's old window.
+    Window { table: i32, starts: Vec<usize>, hit: usize, next: usize },
+    /// A pending value is noted.
+    Pending { start: usize, next: usize },
 }
 
 fn reference(table: i32, offset: i32) -> At {
@@ -59,23 +60,39 @@ impl Matcher<'_> {
         }
         let mut exits = self.key(lane, least)?;
         let table = index as i32;
-        let mut searching = None;
+        let mut starts = Vec::new();
         match lane.layout {
             Layout::Single => self.single(table)?,
-            Layout::Direct => exits.extend(self.direct(table)?),
-            Layout::Plain | Layout::Wide { .. } => searching = self.hashed(lane, table)?,
+            Layout::Direct => (starts, exits) = self.direct(table, exits)?,
+            Layout::Plain | Layout::Wide { .. } => starts = self.hashed(lane, table)?,
         }
         let hit = self.code.at();
-        if !self.fetch {
-            exits.push(self.note()?);
-        }
+        let pending = if self.fetch { None } else { Some(self.note(lane)?) };
         for exit in exits {
             self.code.lands(exit, "what follows the lane")?;
         }
         let next = self.code.at();
-        let more = searching.map(|starts| Searching { lane: index, starts, hit, next });
-        self.searching.extend(more);
+        if !self.fetch {
+            match lane.layout {
+                Layout::Single => {}
+                Layout::Direct => self.later.push(Later::Window { table, starts, hit, next }),
+                _ => self.later.push(Later::Search { lane: index, starts, hit, next }),
+            }
+        }
+        self.later.extend(pending.map(|start| Later::Pending { start, next }));
         Ok(())
+    }
+
+    pub(super) fn later(&mut self, later: &Later) -> Result<(), CheckError> {
+        match later {
+            Later::Search { lane, starts, hit, next } => {
+                self.search_on(*lane, starts, (*hit, *next))
+            }
+            Later::Window { table, starts, hit, next } => {
+                self.old_window(*table, starts, (*hit, *next))
+            }
+            Later::Pending { start, next } => self.pending(*start, *next),
+        }
     }
 
     /// Tests behind headers and the key's words: jumps to what follows the lane.
@@ -180,37 +197,63 @@ impl Matcher<'_> {
             return Ok(());
         }
         let what = "the only value";
-        let (size, dst) = (Size::B8, RDX);
-        self.code.expect(Native::Load { size, dst, from: reference(table, 0) }, what)?;
-        self.code.expect(Native::Load { size, dst, from: at(RDX, 0) }, what)
+        let from = reference(table, 0);
+        self.code.expect(Native::Load { size: Size::B8, dst: RDX, from }, what)?;
+        self.value()
     }
 
-    /// A number's value, in the current window or the old one.
-    fn direct(&mut self, table: i32) -> Result<Vec<usize>, CheckError> {
+    /// A value, and flags that say what it is.
+    fn value(&mut self) -> Result<(), CheckError> {
+        let what = "a value";
+        let load = Native::Load { size: Size::B8, dst: RDX, from: at(RDX, 0) };
+        self.code.expect(load, what)?;
+        self.code.expect(Native::Test { width: W64, left: RDX, right: RDX }, what)
+    }
+
+    /// A number's value: jumps to the old window, and out of the lane.
+    fn direct(
+        &mut self,
+        table: i32,
+        mut exits: Vec<usize>,
+    ) -> Result<(Vec<usize>, Vec<usize>), CheckError> {
         let what = "a number's value";
         let [number, ..] = KEY;
         self.code.expect(Native::SwapLowBytes { dst: number }, what)?;
         let outside = self.window(table, 0)?;
         if self.fetch {
-            self.code.expect(Native::Prefetch { at: at(RAX, 0) }, what)?;
-            return Ok(alloc::vec![outside]);
+            self.code.expect(Native::Prefetch { at: at(RDX, 0) }, what)?;
+            exits.push(outside);
+            return Ok((Vec::new(), exits));
         }
-        let value = Native::Load { size: Size::B8, dst: RDX, from: at(RAX, 0) };
-        self.code.expect(value, what)?;
-        self.code.expect(Native::Test { width: W64, left: RDX, right: RDX }, what)?;
-        let found = self.code.jump_if(If::NotEqual, what)?;
-        self.code.lands(outside, "the old window")?;
-        let nowhere = self.window(table, OLD)?;
-        self.code.expect(value, what)?;
-        self.code.lands(found, "a value found")?;
-        Ok(alloc::vec![nowhere])
+        self.value()?;
+        let missing = self.code.jump_if(If::Equal, what)?;
+        Ok((alloc::vec![outside, missing], exits))
+    }
+
+    fn old_window(
+        &mut self,
+        table: i32,
+        starts: &[usize],
+        (hit, next): (usize, usize),
+    ) -> Result<(), CheckError> {
+        for start in starts {
+            self.code.lands(*start, "the old window")?;
+        }
+        let outside = self.window(table, OLD)?;
+        self.value()?;
+        let found = self.code.jump("a jump to the hit")?;
+        if found == hit && outside == next {
+            Ok(())
+        } else {
+            self.code.refuse("jumps into the lane")
+        }
     }
 
     /// Numbers below the window's first wrap, and are above its length then.
     fn window(&mut self, table: i32, bank: i32) -> Result<usize, CheckError> {
         let what = "a number's place in its window";
         let [number, ..] = KEY;
-        let (width, dst) = (W64, RAX);
+        let (width, dst) = (W64, RDX);
         self.code.expect(Native::Move { width, dst, src: number }, what)?;
         let from = reference(table, bank + 8);
         self.code.expect(Native::ArithMemory { op: Arith::Sub, width, dst, from }, what)?;
@@ -225,7 +268,7 @@ impl Matcher<'_> {
     }
 
     /// The first bucket: jumps to where the search goes on.
-    fn hashed(&mut self, lane: &Lane, table: i32) -> Result<Option<Vec<usize>>, CheckError> {
+    fn hashed(&mut self, lane: &Lane, table: i32) -> Result<Vec<usize>, CheckError> {
         self.hash(lane)?;
         self.bucket(table, 0)?;
         if self.fetch {
@@ -234,35 +277,35 @@ impl Matcher<'_> {
             if wide(lane) {
                 self.code.expect(Native::Prefetch { at: at(RAX, LINE) }, what)?;
             }
-            return Ok(None);
+            return Ok(Vec::new());
         }
         self.search(lane)?;
         let mut starts = alloc::vec![self.code.jump_if(If::Equal, "a miss")?];
         starts.extend(self.verify(lane)?);
-        Ok(Some(starts))
+        Ok(starts)
     }
 
     fn hash(&mut self, lane: &Lane) -> Result<(), CheckError> {
         let what = "the key's hash";
         let xor = |dst, src| Native::Arith { op: Arith::Xor, width: W64, dst, src };
-        let multiply = Native::One { op: One::Multiply, width: W64, reg: RDX };
+        let multiply = |reg| Native::One { op: One::Multiply, width: W64, reg };
         let secrets = *self.plan.key.secrets();
-        let mut keys = KEY.iter().zip(secrets).take(lane.words());
-        let [_, second, ..] = secrets;
-        if let Some((word, value)) = keys.next() {
-            self.code.expect(Native::Const { dst: RAX, value }, what)?;
-            self.code.expect(xor(RAX, *word), what)?;
+        let [first, second, ..] = secrets;
+        let [one, two, ..] = KEY;
+        self.code.expect(Native::Const { dst: RAX, value: first }, what)?;
+        if lane.words() == 1 {
+            self.code.expect(multiply(one), what)?;
+        } else {
+            self.code.expect(xor(RAX, one), what)?;
+            self.code.expect(Native::Const { dst: RDX, value: second }, what)?;
+            self.code.expect(xor(RDX, two), what)?;
+            self.code.expect(multiply(RDX), what)?;
         }
-        self.code.expect(Native::Const { dst: RDX, value: second }, what)?;
-        if let Some((word, _)) = keys.next() {
-            self.code.expect(xor(RDX, *word), what)?;
-        }
-        self.code.expect(multiply, what)?;
         self.code.expect(xor(RAX, RDX), what)?;
-        for (word, value) in keys {
+        for (word, value) in KEY.iter().zip(secrets).take(lane.words()).skip(2) {
             self.code.expect(xor(RAX, *word), what)?;
             self.code.expect(Native::Const { dst: RDX, value }, what)?;
-            self.code.expect(multiply, what)?;
+            self.code.expect(multiply(RDX), what)?;
             self.code.expect(xor(RAX, RDX), what)?;
         }
         if wide(lane) {
@@ -287,7 +330,7 @@ impl Matcher<'_> {
         let what = "a bucket's slots";
         let [one, ..] = KEY;
         let (width, dst) = (W64, if wide(lane) { HASH } else { one });
-        self.code.expect(Native::Const { dst: RDX, value: 0 }, what)?;
+        self.zero(RDX, what)?;
         for slot in 0..SLOTS {
             let from = at(RAX, slot * SLOT_BYTES);
             let compare = Native::ArithMemory { op: Arith::Compare, width, dst, from };
@@ -320,33 +363,37 @@ impl Matcher<'_> {
     }
 
     /// Second bucket, then the old bank's two.
-    pub(super) fn search_on(&mut self, searching: &Searching) -> Result<(), CheckError> {
+    fn search_on(
+        &mut self,
+        index: usize,
+        starts: &[usize],
+        (hit, next): (usize, usize),
+    ) -> Result<(), CheckError> {
         let what = "the rest of a search";
         let plan = self.plan;
-        let Searching { lane, starts, hit, next } = searching;
-        let table = *lane as i32;
-        let Some(lane) = plan.lanes.get(*lane) else { return self.code.refuse("a lane") };
+        let table = index as i32;
+        let Some(lane) = plan.lanes.get(index) else { return self.code.refuse("a lane") };
         for start in starts {
             self.code.lands(*start, what)?;
         }
         let mut olds = alloc::vec![self.marked()?];
-        olds.extend(self.second(lane, (table, 0), *hit)?);
+        olds.extend(self.second(lane, (table, 0), hit)?);
         for old in olds {
             self.code.lands(old, "the old bank")?;
         }
         let from = reference(table, OLD);
         self.code.expect(Native::Load { size: Size::B8, dst: RDX, from }, what)?;
         self.code.expect(Native::Test { width: W64, left: RDX, right: RDX }, what)?;
-        self.to(If::Equal, *next)?;
+        self.to(If::Equal, next)?;
         self.code.expect(Native::Move { width: W64, dst: RAX, src: HASH }, what)?;
         self.bucket(table, OLD)?;
-        for miss in self.found(lane, *hit)? {
+        for miss in self.found(lane, hit)? {
             self.code.lands(miss, "the old bank's second bucket")?;
         }
         let unmarked = self.marked()?;
-        let misses = self.second(lane, (table, OLD), *hit)?;
+        let misses = self.second(lane, (table, OLD), hit)?;
         let end = self.code.jump("a jump to what follows the lane")?;
-        if misses.iter().chain([&unmarked, &end]).any(|target| target != next) {
+        if misses.iter().chain([&unmarked, &end]).any(|target| *target != next) {
             return self.code.refuse("jumps to what follows the lane");
         }
         Ok(())
@@ -362,7 +409,9 @@ impl Matcher<'_> {
         let what = "a bucket's mark";
         let from = at(RAX, 8);
         self.code.expect(Native::Load { size: Size::B8, dst: RDX, from }, what)?;
-        self.code.expect(Native::TestConst { width: W32, left: RDX, value: MARK }, what)?;
+        let (op, count) = (Direction::Right, MARK);
+        self.code.expect(Native::ShiftConst { op, width: W64, dst: RDX, count }, what)?;
+        self.code.expect(Native::TestConst { width: W32, left: RDX, value: 1 }, what)?;
         self.code.jump_if(If::Equal, what)
     }
 
@@ -394,21 +443,28 @@ impl Matcher<'_> {
         if target == hit { Ok(misses) } else { self.code.refuse("a jump to the hit") }
     }
 
-    /// A pending value is stored; where the code goes then.
-    fn note(&mut self) -> Result<usize, CheckError> {
+    /// Where the code goes with a pending value.
+    fn note(&mut self, lane: &Lane) -> Result<usize, CheckError> {
         let what = "a hit to be noted";
-        self.code.expect(Native::TestConst { width: W32, left: RDX, value: 1 }, what)?;
-        let exact = self.code.jump_if(If::Equal, what)?;
-        let store = Native::Store { size: Size::B8, to: at(PENDING, 0), src: RDX };
-        self.code.expect(store, what)?;
-        let next = Native::ArithConst { op: Arith::Add, width: W64, dst: PENDING, value: 8 };
-        self.code.expect(next, what)?;
-        let exit = self.code.jump(what)?;
-        self.code.lands(exact, what)?;
+        if wide(lane) {
+            self.code.expect(Native::Test { width: W64, left: RDX, right: RDX }, what)?;
+        }
+        let pending = self.code.jump_if(If::Less, what)?;
         let compare = Native::Arith { op: Arith::Compare, width: W64, dst: BEST, src: RDX };
         self.code.expect(compare, what)?;
         let raise = Native::MoveIf { cond: If::Below, width: W64, dst: BEST, src: RDX };
         self.code.expect(raise, what)?;
-        Ok(exit)
+        Ok(pending)
+    }
+
+    fn pending(&mut self, start: usize, next: usize) -> Result<(), CheckError> {
+        let what = "a pending value to be stored";
+        self.code.lands(start, what)?;
+        let store = Native::Store { size: Size::B8, to: at(PENDING, 0), src: RDX };
+        self.code.expect(store, what)?;
+        let further = Native::ArithConst { op: Arith::Add, width: W64, dst: PENDING, value: 8 };
+        self.code.expect(further, what)?;
+        let end = self.code.jump(what)?;
+        if end == next { Ok(()) } else { self.code.refuse("a jump to what follows the lane") }
     }
 }

@@ -16,7 +16,7 @@ use super::CheckError;
 use super::cursor::Cursor;
 use super::native::{Arith, If, Native, R, RAX, RCX, RDX, at};
 use crate::plan::{Block, ByteRange, Plan, Step, Window};
-use lane::Searching;
+use lane::Later;
 
 const FRAME: R = R(7);
 const LENGTH: R = R(6);
@@ -38,7 +38,7 @@ pub(super) fn implements(plan: &Plan, code: &[u8], prefetch: usize) -> Result<()
         code: Cursor::new(code),
         plan,
         fetch: false,
-        searching: Vec::new(),
+        later: Vec::new(),
         looked: alloc::vec![false; plan.lanes.len()],
     };
     matcher.entry()?;
@@ -54,8 +54,8 @@ struct Matcher<'a> {
     plan: &'a Plan,
     /// Which entry it is.
     fetch: bool,
-    /// Lanes whose search goes on behind the end.
-    searching: Vec<Searching>,
+    /// What must stand behind the end.
+    later: Vec<Later>,
     /// Lanes that were looked into: none twice, or there were too many pending values.
     looked: Vec<bool>,
 }
@@ -76,7 +76,7 @@ impl Matcher<'_> {
             self.code.expect(Native::Push(*reg), "a register to be saved")?;
         }
         self.code.expect(Native::Move { width: W64, dst: TABLES, src: RDX }, "the tables")?;
-        self.code.expect(Native::Const { dst: BEST, value: 0 }, "no best value yet")?;
+        self.zero(BEST, "no best value yet")?;
         let plan = self.plan;
         for exit in self.block(&plan.graph, 0)? {
             self.code.lands(exit, "the end of the graph")?;
@@ -88,10 +88,15 @@ impl Matcher<'_> {
             self.code.expect(Native::Pop(*reg), "a register to be restored")?;
         }
         self.code.expect(Native::Return, "a return")?;
-        for searching in core::mem::take(&mut self.searching) {
-            self.search_on(&searching)?;
+        for later in core::mem::take(&mut self.later) {
+            self.later(&later)?;
         }
         Ok(())
+    }
+
+    fn zero(&mut self, reg: R, what: &'static str) -> Result<(), CheckError> {
+        let zero = Native::Arith { op: Arith::Xor, width: W32, dst: reg, src: reg };
+        self.code.expect(zero, what)
     }
 
     /// A block that begins where the frame is known to have `least` bytes.
@@ -152,8 +157,15 @@ impl Matcher<'_> {
 
     /// Bytes behind a base must have a value: where the code goes if not.
     fn test(&mut self, window: &Window, base: R, add: i32) -> Result<usize, CheckError> {
-        self.bits(window, base, add)?;
-        self.compare(window)?;
+        if window.size == Size::B4 && window.mask == u64::from(u32::MAX) {
+            let value = window.value as u32 as i32;
+            let compare =
+                Native::CompareConst { at: at(base, add + i32::from(window.offset)), value };
+            self.code.expect(compare, "a comparison of bytes")?;
+        } else {
+            self.bits(window, base, add)?;
+            self.compare(window)?;
+        }
         self.code.jump_if(If::NotEqual, "a jump out of the block")
     }
 

@@ -196,17 +196,20 @@ impl Dispatcher {
         bank
     }
 
-    /// Classifies a frame: the greatest even value among the hits. Each odd one ("pending") is then
-    /// passed to `resolve` with the best so far, in table order; what that returns is the new best.
+    /// Classifies a frame: the greatest among the hits without bit 63, and whether that is all.
+    /// If not, each hit with bit 63 ("pending") was passed to `resolve` with the best so far, in
+    /// table order; what that returned is the new best.
     #[inline]
     #[must_use]
-    pub fn run(&self, frame: &[u8], resolve: impl FnMut(u64, u64) -> u64) -> u64 {
+    pub fn run(&self, frame: &[u8], resolve: impl FnMut(u64, u64) -> u64) -> (u64, bool) {
         let mut pending: Pending = [MaybeUninit::uninit(); TABLES_MAX];
-        let (best, count) = self.enter(0, frame, &mut pending);
-        if count == 0 {
-            return best;
+        let (best, end) = self.enter(0, frame, &mut pending);
+        let start = pending.as_ptr().addr() as u64;
+        if end == start {
+            return (best, true);
         }
-        settle(best, pending.get(..count).unwrap_or(&[]), resolve)
+        let count = end.wrapping_sub(start) as usize / size_of::<u64>();
+        (settle(best, pending.get(..count).unwrap_or(&[]), resolve), false)
     }
 
     /// Fetches into the cache what [`Dispatcher::run`] will look at first.
@@ -216,9 +219,9 @@ impl Dispatcher {
         let _nothing = self.enter(self.code.geometry().prefetch, frame, &mut pending);
     }
 
-    /// Best value and number of pending ones.
+    /// Best value, and the end of the pending ones.
     #[inline]
-    fn enter(&self, offset: usize, frame: &[u8], pending: &mut Pending) -> (u64, usize) {
+    fn enter(&self, offset: usize, frame: &[u8], pending: &mut Pending) -> (u64, u64) {
         let entry = self.code.entry().cast::<u8>().wrapping_add(offset).cast::<()>();
         // SAFETY: the code was vouched for under `Dispatch` with the geometry of `self.tables`
         // (compared in `new` and `exchange`, kept by `grow`), with entries at 0 and at
@@ -228,8 +231,7 @@ impl Dispatcher {
         let entry = unsafe { transmute::<*const (), DispatchEntry>(entry) };
         let start = pending.as_mut_ptr().cast::<u64>();
         let answer = entry(frame.as_ptr(), frame.len() as u64, self.refs.as_ptr(), start);
-        let bytes = answer.pending_end.wrapping_sub(start.addr() as u64) as usize;
-        (answer.best, bytes / size_of::<u64>())
+        (answer.best, answer.pending_end)
     }
 }
 

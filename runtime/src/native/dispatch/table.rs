@@ -12,7 +12,7 @@
 //! | [`Layout::Wide`] | the same with the keys' digests, and lines with the keys behind |
 //! | [`Layout::Direct`] | one value for each 16-bit number in a window |
 //!
-//! In a bucket, bit 1 ([`MARK`]) of slot 0's value says that keys whose first bucket this is are
+//! In a bucket, bit 55 ([`MARK`]) of slot 0's value says that keys whose first bucket this is are
 //! in their second one. Everything else in a value is the engine's business.
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +28,7 @@ pub const BUCKETS_MAX: usize = 1 << 24;
 /// Numbers in a window at most: all that 16 bits can name.
 pub const WINDOW_MAX: usize = 1 << 16;
 /// In the value of a bucket's slot 0: look into the second bucket too.
-pub const MARK: u64 = 2;
+pub const MARK: u64 = 1 << 55;
 
 const LINE_WORDS: usize = LINE_BYTES / 8;
 /// Words from one slot of a bucket to the next.

@@ -37,7 +37,7 @@ fn a_dispatcher_only_joins_code_and_tables_of_one_geometry() {
     dispatcher.tables()[0].current().set_value(0, 0x75);
     let run = |dispatcher: &Dispatcher| {
         let mut hits = vec![];
-        let best = dispatcher.run(&[0; 14], |best, hit| {
+        let (best, _) = dispatcher.run(&[0; 14], |best, hit| {
             hits.push(hit);
             best + 1
         });
