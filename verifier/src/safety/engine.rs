@@ -305,7 +305,7 @@ impl Engine {
         &mut self,
         shape: &Shape,
         (frame, slot): (usize, u32),
-        state: Box<State>,
+        mut state: Box<State>,
         fuel: &mut Fuel,
     ) -> Result<(), Refusal> {
         let rank = shape.rank(slot);
@@ -318,6 +318,7 @@ impl Engine {
         }
         match frame.runs.iter_mut().find(|run| run.shape.start == rank) {
             Some(run) => {
+                state.keep(shape.live(slot));
                 let (names, pending) = (&mut self.names, &mut self.pending);
                 fuel.spend(MEET_UNITS * (1 + run.back.len() as u32));
                 run.comes_back(state, names, pending, meeting)
