@@ -28,9 +28,9 @@ pub struct MapRequest {
     pub name: [u8; 16],
 }
 
-/// What the calls below take as their fifth argument: how many bytes the caller has at the addresses
-/// of a key and of a value (0 where the call has none). They must be the map's, so that nobody who
-/// was wrong about a map has more read or written than was there.
+/// What the calls on maps take as their fifth argument: how many bytes the caller has at the
+/// addresses of a key and of a value (0 where the call has none). They must be the map's, so that
+/// nobody who was wrong about a map has more read or written than was there.
 #[must_use]
 pub const fn sizes(key: u32, value: u32) -> u64 {
     key as u64 | (value as u64) << 32

@@ -1,7 +1,7 @@
 //! The Internet checksum, as `csum_diff` computes it.
 //!
-//! Sums are one's-complement sums of 32-bit words in the machine's byte order (RFC 1071 §2), folded
-//! to 16 bits at the end, as Linux has done on every architecture since 6.13.
+//! Sums are one's-complement sums of 32-bit words in the machine's byte order (RFC 1071 §2),
+//! folded to 16 bits at the end, as Linux has done on every architecture since 6.13.
 
 use crate::map::Errno;
 

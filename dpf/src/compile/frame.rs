@@ -8,7 +8,8 @@
 //! The entry calls slot 0 as the first function; a call site saves `r6..r10`, makes a frame of 512
 //! bytes and calls. Depth is bounded before anything is emitted, recursion refused.
 //!
-//! Where a helper wants the run's context, `r12` is saved first and keeps it; no function changes it.
+//! Where a helper wants the run's context, `r12` is saved first and keeps it; no function changes
+//! it.
 
 use alloc::vec::Vec;
 

@@ -1,8 +1,8 @@
 //! Which machine register holds which eBPF register.
 //!
 //! `r0` is the System V result, `r1..r5` its first five arguments, `r6..r9` and `r10` registers
-//! that a callee saves. Free for sequences: `r9`, `r10`, `r11` (caller-saved). `r12` is unused, or keeps
-//! the context of the run for helpers that are given it.
+//! that a callee saves. Free for sequences: `r9`, `r10`, `r11` (caller-saved). `r12` is unused, or
+//! keeps the context of the run for helpers that are given it.
 
 use ebpf::Reg;
 

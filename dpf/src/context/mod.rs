@@ -1,9 +1,9 @@
 //! What compiler and checker take for granted of a program: what the verifier found, and its maps.
 //!
 //! eBPF programs load 32 bits at the offsets of `struct xdp_md`; the native context has pointers of
-//! 64 bits at other offsets, so those loads must be rewritten, and only those. A look-up in an array
-//! is a comparison and an address, if it is the same array on every path. The verifier knows both.
-//! Compiler and checker use the same premises: they speak about eBPF, not emitted code.
+//! 64 bits at other offsets, so those loads must be rewritten, and only those. A look-up in an
+//! array is a comparison and an address, if it is the same array on every path. The verifier knows
+//! both. Compiler and checker use the same premises: they speak about eBPF, not emitted code.
 
 #[cfg(test)]
 mod analysis;

@@ -2,7 +2,9 @@
 
 use super::memory::Frame;
 use super::script::raise_nic;
-use crate::limits::{FRAME_MAX, HEADROOM, NET_HEADER, NIC_QUEUE, TRANSMIT_HEADER_MAX, TRANSMIT_SLOTS};
+use crate::limits::{
+    FRAME_MAX, HEADROOM, NET_HEADER, NIC_QUEUE, TRANSMIT_HEADER_MAX, TRANSMIT_SLOTS,
+};
 use crate::memory::PAGE;
 use crate::wire::{InFlight, NicError, TransmitId};
 use runtime::PacketBuffer;
@@ -146,6 +148,9 @@ impl Nic {
         let mut queues = self.wire.queues();
         if queues.stalled { None } else { queues.transmitting.pop_front() }
     }
+
+    /// Tells the card about what there is to send: it is sent at once here.
+    pub fn kick_transmit(&mut self) {}
 
     /// Tells the card about everything queued since the last kick.
     pub fn kick(&mut self) {
