@@ -42,7 +42,7 @@ pub use fuel::{Fuel, Step};
 pub use hash::HashKey;
 pub use index::Work;
 pub use limits::Limits;
-pub use placement::{Derivation, Placed, PlacedGrant, Placement, Transmit};
+pub use placement::{Derivation, HandedOver, Handover, Placed, PlacedGrant, Placement, Transmit};
 pub use refusal::{Limit, Part, Party, Refusal, RefusalCode, UndecidedReason, UnsafeReason};
 pub use registry::{Binding, BindingId, Grant, GrantId, Owned, Ownership, Registry, Revoked};
 pub use safety::{SafetyProof, Verified};

@@ -13,6 +13,7 @@
 
 mod apart;
 mod derivation;
+mod handover;
 pub mod scan;
 mod within;
 
@@ -21,6 +22,7 @@ use alloc::vec::Vec;
 use core::task::Poll;
 
 pub use derivation::{Derivation, PlacedGrant, Transmit};
+pub use handover::{HandedOver, Handover};
 
 use crate::claim::Claim;
 use crate::fuel::{Fuel, Step};

@@ -17,6 +17,7 @@ mod lists;
 mod owned;
 mod slots;
 mod tables;
+mod why;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -26,12 +27,13 @@ use flow::Space;
 
 pub use ids::{BindingId, GrantId};
 pub use owned::Owned;
+pub use why::{Asked, Tested, Why};
 
 use crate::claim::Claim;
 use crate::hash::HashKey;
 use crate::index::{Index, Work};
 use crate::limits::{DEPTH_MAX, Limits};
-use crate::placement::{Placed, PlacedGrant};
+use crate::placement::{HandedOver, Placed, PlacedGrant};
 use crate::refusal::{Party, Refusal, RefusalCode};
 pub(crate) use lists::TooMany;
 use lists::{Held, Links};
@@ -284,6 +286,38 @@ impl Registry {
         }
         self.leave_binding(id, binding.grant, &binding.claim);
         Some(binding.claim)
+    }
+
+    /// Exchanges a binding for the two that were proven to be exactly it: all at once, or not at
+    /// all.
+    ///
+    /// # Errors
+    /// [`RefusalCode::Stale`] if the binding is gone or is another registry's;
+    /// [`RefusalCode::Limit`].
+    pub fn hand_over(&mut self, handed: HandedOver) -> Result<[BindingId; 2], Refusal> {
+        handed.recheck(self)?;
+        if self.bindings.len() >= self.limits.bindings {
+            return Err(Refusal::limit("BINDINGS_MAX", self.limits.bindings as u64));
+        }
+        let (old, grant, claims, forms) = handed.into_parts();
+        let holder = self.grants.get(grant.0).ok_or(Refusal::new(RefusalCode::Stale))?;
+        if holder.held.count >= self.limits.neighbours {
+            return Err(Refusal::limit("NEIGHBOURS_MAX", self.limits.neighbours as u64));
+        }
+        tables::room(&holder.bound, &forms.concat(), self.limits)?;
+        self.release(old);
+        let [first, second] = claims;
+        let [of_first, of_second] = forms;
+        Ok([(first, of_first), (second, of_second)].map(|(claim, forms)| {
+            self.sequence += 1;
+            let (born, links) = (self.sequence, Links::default());
+            let id = BindingId(self.bindings.insert(Binding { claim, grant, born, links }));
+            if let Some(holder) = self.grants.get_mut(grant.0) {
+                holder.held.push(&mut self.bindings, id);
+            }
+            self.enter_binding(id, grant, &forms);
+            id
+        }))
     }
 
     /// Takes a grant out with everything below it. The root itself stays; revoking it takes all
