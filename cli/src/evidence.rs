@@ -6,6 +6,7 @@ use crate::build::{self, BuildError, Image};
 use crate::demo;
 use crate::lifecycle;
 use crate::machine::{Machine, MachineError, Options};
+use crate::oracles::{self, Oracle};
 use crate::progress::Progress;
 use crate::roundtrip::{self, Measured, Stage};
 use crate::soundness::Campaign;
@@ -44,6 +45,12 @@ pub enum Name {
     Refusals,
     /// Changed verifiers against the tests; `docs/evidence/mutants.md`.
     Mutants,
+    /// Insertion into the proof index at up to a million filters; `docs/evidence/ownership.md`.
+    Ownership,
+    /// Disjointness and containment against Z3; `docs/evidence/disjoint.md`.
+    Disjoint,
+    /// Expressions against tcpdump's own programs; `docs/evidence/tcpdump.md`.
+    Tcpdump,
 }
 
 /// Why there is no table.
@@ -83,11 +90,26 @@ impl Name {
     }
 }
 
+impl Name {
+    /// The oracle of one crate that this is, if it is one.
+    pub const fn oracle(self) -> Option<Oracle> {
+        match self {
+            Name::Ownership => Some(oracles::OWNERSHIP),
+            Name::Disjoint => Some(oracles::DISJOINT),
+            Name::Tcpdump => Some(oracles::TCPDUMP),
+            _ => None,
+        }
+    }
+}
+
 /// Measures and prints.
 ///
 /// # Errors
 /// [`EvidenceError`].
 pub fn run(name: Name, machine: &Options, log: &str) -> Result<(), EvidenceError> {
+    if let Some(oracle) = name.oracle() {
+        return oracle.run();
+    }
     let image = build::image()?;
     match name {
         Name::Instructions => {
@@ -111,6 +133,7 @@ pub fn run(name: Name, machine: &Options, log: &str) -> Result<(), EvidenceError
         Name::Lifecycle => lives(&Machine::boot(&image, machine)?, machine),
         // Those that need no machine: `Name::campaign`, and the command itself.
         Name::Fuzz | Name::Refusals | Name::Mutants | Name::Objects => Ok(()),
+        Name::Ownership | Name::Disjoint | Name::Tcpdump => Ok(()),
     }
 }
 

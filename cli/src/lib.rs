@@ -21,6 +21,7 @@ pub mod limits;
 pub mod linux;
 pub mod machine;
 pub mod objects;
+pub mod oracles;
 pub mod papers;
 pub mod progress;
 pub mod refusal;

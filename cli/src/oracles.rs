@@ -1,0 +1,110 @@
+//! Evidence that needs no machine: a test or a bench of one crate, at its full extent.
+//!
+//! Each oracle is a program that cargo builds and runs; it prints its table as Markdown, which goes
+//! to `docs/evidence/` under the commit that it was made from. Where a run leaves its counts the
+//! next goes on from them.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::attacks;
+use crate::build;
+use crate::evidence::EvidenceError;
+
+/// What is asked, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Oracle {
+    name: &'static str,
+    title: &'static str,
+    cargo: &'static [&'static str],
+    /// Of its environment: name and value.
+    extent: &'static [(&'static str, &'static str)],
+    /// Whether the counts stay in `target/evidence/` for the next run.
+    resumes: bool,
+}
+
+/// The proof index: insertion and removal at up to a million filters.
+pub const OWNERSHIP: Oracle = Oracle {
+    name: "ownership",
+    title: "Proving a filter inside its grant and apart from all others, times in microseconds",
+    cargo: &["bench", "-p", "sluice-benches", "--bench", "ownership"],
+    extent: &[],
+    resumes: false,
+};
+
+/// Disjointness and containment against Z3.
+pub const DISJOINT: Oracle = Oracle {
+    name: "disjoint",
+    title: "Disjointness and containment against Z3, encoded from RFC 9669 alone",
+    cargo: &["test", "-p", "sluice-verifier", "--test", "disjoint", "--", "--nocapture"],
+    extent: &[("SLUICE_PAIRS", "120000")],
+    resumes: true,
+};
+
+/// Expressions against tcpdump's own programs.
+pub const TCPDUMP: Oracle = Oracle {
+    name: "tcpdump",
+    title: "Expressions against tcpdump's own programs, its optimiser off",
+    cargo: &["test", "-p", "sluice-flow", "--test", "tcpdump", "--", "--nocapture"],
+    extent: &[("SLUICE_FRAMES", "10000")],
+    resumes: false,
+};
+
+impl Oracle {
+    /// Asks and writes the table.
+    ///
+    /// # Errors
+    /// [`EvidenceError::Failed`] if the oracle disagrees (its words are on standard error), or
+    /// there is nobody to ask.
+    pub fn run(&self) -> Result<(), EvidenceError> {
+        let mut command = Command::new("cargo");
+        command.args(self.cargo).envs(self.extent.iter().copied());
+        command.current_dir(build::workspace());
+        if self.resumes {
+            let state = self.state();
+            if let Some(folder) = state.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            command.env("SLUICE_STATE", state);
+        }
+        let output = command.stderr(std::process::Stdio::inherit()).output()?;
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let table = table(&printed);
+        if !output.status.success() || table.is_empty() {
+            println!("{printed}");
+            return Err(EvidenceError::Failed { count: 1, what: "oracles" });
+        }
+        println!("{table}");
+        let text = report(self, &table, &attacks::commit());
+        println!("{}", attacks::write(&format!("{}.md", self.name), &text)?.display());
+        Ok(())
+    }
+
+    fn state(&self) -> PathBuf {
+        build::workspace().join(format!("target/evidence/{}.txt", self.name))
+    }
+}
+
+/// The lines that are rows of a table.
+fn table(printed: &str) -> String {
+    printed.lines().filter(|line| line.starts_with('|')).map(|line| format!("{line}\n")).collect()
+}
+
+fn report(oracle: &Oracle, table: &str, commit: &str) -> String {
+    let Oracle { name, title, .. } = oracle;
+    format!("# {title}\n\nMade by `cargo run -- evidence {name}`, commit {commit}.\n\n{table}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DISJOINT, report, table};
+
+    #[test]
+    fn rows_are_taken_from_what_is_printed() {
+        let printed = "running 1 test\n| a | b |\n|---|---|\n| 1 | 2 |\ntest it ... ok\n";
+        let rows = table(printed);
+        assert_eq!(rows, "| a | b |\n|---|---|\n| 1 | 2 |\n");
+        let text = report(&DISJOINT, &rows, "0123");
+        assert!(text.starts_with("# Disjointness") && text.ends_with("| 1 | 2 |\n"));
+    }
+}
