@@ -61,7 +61,8 @@ pub const OFFSET_MIN: i64 = -0xf_ffff;
 /// room for.
 pub const MOVED_PACKET_MAX: i64 = 0xffff;
 
-/// Longest memory that may be passed to a helper, in bytes: no key, value, line or packet is longer.
+/// Longest memory that may be passed to a helper, in bytes: no key, value, line or packet is
+/// longer.
 pub const MEMORY_ARGUMENT_MAX: u64 = 0xffff;
 
 /// Longest header whose length a filter may add to a pointer, in bytes.

@@ -81,7 +81,8 @@ fn loops_that_may_not_end_are_refused() {
         "mov %r0, 0\n mov %r1, 0\n a: mov %r2, 0\n b: mov %r1, 0\n add %r2, 1\n jlt %r2, 5, b\n
          add %r1, 1\n jlt %r1, 10, a\n exit",
         // Up on one way, down on the other.
-        "mov %r0, 10\n a: mul %r2, 5\n add %r2, 1\n jset %r2, 4, b\n add %r0, 1\n ja c\n b: sub %r0, 1\n
+        "mov %r0, 10\n a: mul %r2, 5\n add %r2, 1\n jset %r2, 4, b\n add %r0, 1\n ja c\n
+         b: sub %r0, 1\n
          c: mov %r3, %r0\n jgt %r3, 100, out\n jgt %r0, 0, a\n out: exit",
     ] {
         assert_eq!(refused(Kind::Memory, text), UNBOUNDED, "{text}");
@@ -188,7 +189,8 @@ fn hard_programs_are_refused_within_their_budget() {
     let mut text = String::from("mov %r6, %r1\n call helper 7\n mov %r7, %r0\n again:\n");
     for at in 0..40 {
         text += &format!(
-            "mov %r5, %r7\n rsh %r5, {at}\n and %r5, 1\n jeq %r5, 0, l{at}\n xor %r7, {at}\n l{at}:\n"
+            "mov %r5, %r7\n rsh %r5, {at}\n and %r5, 1\n jeq %r5, 0, l{at}\n
+             xor %r7, {at}\n l{at}:\n"
         );
     }
     text += "jne %r7, 0, again\n mov %r0, 0\n exit";

@@ -134,7 +134,7 @@ impl UnsafeReason {
             ),
             Self::UnboundedOffset(reg) => (
                 reg,
-                "is added to a pointer and not bounded, to 0..=65535 where that points into the packet; \
+                "is added to a pointer and not bounded, to 0..=65535 in the packet; \
                  mask or compare it first",
             ),
             Self::PointerComparison(reg) => (

@@ -145,7 +145,7 @@ impl Engine {
             && frame.at == run.shape.end
         {
             fuel.spend(PASS_UNITS);
-            return self.end_of_pass(ground.shape).map(|()| None);
+            return self.end_of_pass(ground).map(|()| None);
         }
         if frame.at == frame.function.end {
             self.frames.pop();
@@ -191,7 +191,7 @@ impl Engine {
         let checking = self.is_checking();
         if let Err(reason) = met(ground.program, &state, insn) {
             return match checking {
-                true => Err(scene::refusal(ground.program, pc, insn, &state, reason)),
+                true => Err(scene::refusal(ground.program, (pc, insn), &state, reason)),
                 false => Ok(()),
             };
         }
@@ -407,6 +407,13 @@ fn met(program: &Program, state: &State, insn: &Insn) -> entail::Verdict {
 
 /// The registers that an instruction reads: what a refusal tells of.
 pub(super) fn involved(insn: &Insn) -> impl Iterator<Item = Reg> {
-    let reads = super::shape::reads(insn);
+    let reads = match *insn {
+        // No more arguments than the helper takes.
+        Insn::Call { target: CallTarget::Helper(id) } => {
+            let taken = ebpf::helper::by_id(id).map_or(0, |helper| helper.args.len());
+            ((1 << taken) - 1) << 1
+        }
+        _ => super::shape::reads(insn),
+    };
     Reg::ALL.into_iter().filter(move |reg| reads & 1 << reg.index() != 0)
 }

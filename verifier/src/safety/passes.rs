@@ -1,17 +1,18 @@
 //! Loops in the walk: a run begins at the head, a pass ends behind the last instruction.
 //!
-//! What a pass comes to is decided in [`super::rounds`]; here the states are brought to the head and
-//! away from it, and their memory is counted.
+//! What a pass comes to is decided in [`super::rounds`]; here the states are brought to the head
+//! and away from it, and their memory is counted.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::engine::Engine;
+use super::engine::{Engine, Ground};
 use super::join::{includes, join};
 use super::name::Name;
 use super::pending::States;
 use super::rounds::{After, Run, Sum, Way};
-use super::shape::{Loop, Shape};
+use super::scene;
+use super::shape::Loop;
 use super::state::State;
 use crate::limits::EXPLORED_ROUNDS_MAX;
 use crate::refusal::{Refusal, UnsafeReason};
@@ -51,7 +52,7 @@ impl Engine {
     }
 
     /// The innermost loop's last instruction is done.
-    pub(super) fn end_of_pass(&mut self, shape: &Shape) -> Result<(), Refusal> {
+    pub(super) fn end_of_pass(&mut self, ground: Ground<'_>) -> Result<(), Refusal> {
         let Some(mut run) = self.frames.last_mut().and_then(|frame| frame.runs.pop()) else {
             return Ok(());
         };
@@ -83,16 +84,12 @@ impl Engine {
                 // While a loop around this one is being summed up, its last pass will tell.
                 let told = self.is_checking();
                 self.leave(&run)?;
-                match (told, shape.loop_number(run.index)) {
-                    (true, Some(it)) => Err(self.unbounded(it)),
-                    _ => Ok(()),
+                match told {
+                    true => Err(unbounded(ground, &run)),
+                    false => Ok(()),
                 }
             }
         }
-    }
-
-    fn unbounded(&self, it: &Loop) -> Refusal {
-        Refusal::unsafety(it.back, UnsafeReason::UnboundedLoop)
     }
 
     fn leave(&mut self, run: &Run) -> Result<(), Refusal> {
@@ -135,5 +132,16 @@ impl Engine {
             }
         }
         Ok(After::Again(back))
+    }
+}
+
+/// The refusal of a loop: an edge back, and what holds in every round of the registers there.
+fn unbounded(ground: Ground<'_>, run: &Run) -> Refusal {
+    let (back, reason) = (run.shape.back, UnsafeReason::UnboundedLoop);
+    match (&run.way, ground.program.get(back)) {
+        (Way::Sum(sum), Some(insn)) => {
+            scene::refusal(ground.program, (back, insn), &sum.head, reason)
+        }
+        _ => Refusal::unsafety(back, reason),
     }
 }

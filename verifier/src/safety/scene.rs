@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use ebpf::{Insn, Program};
+use ebpf::{Insn, Program, Reg};
 
 use super::engine::involved;
 use super::number::Num;
@@ -13,12 +13,15 @@ use crate::refusal::{Fact, Known, Numbers, Refusal, Scene, UnsafeReason};
 /// The refusal of an instruction in a state.
 pub(super) fn refusal(
     program: &Program,
-    pc: u32,
-    insn: &Insn,
+    (pc, insn): (u32, &Insn),
     state: &State,
     reason: UnsafeReason,
 ) -> Refusal {
+    // Of a loop as a whole nothing is said where a register is not the same in all of it.
+    let told =
+        |reg: &Reg| reason != UnsafeReason::UnboundedLoop || state.get(*reg) != Value::Uninit;
     let facts: Vec<Fact> = involved(insn)
+        .filter(told)
         .map(|reg| Fact { reg, known: known(program, state, state.get(reg)) })
         .collect();
     Refusal::unsafety(pc, reason).with_scene(Scene { facts, path: Vec::new() })

@@ -1,7 +1,7 @@
 //! Arithmetic on what is known of numbers.
 //!
-//! One function for each operation of RFC 9669 §4.1 and §4.2, pure and on values only. Each answers
-//! for 64-bit operands; 32-bit operations cut both operands to 32 bits first and the result
+//! One function for each operation of RFC 9669 §4.1 and §4.2, pure and on values only. Each
+//! answers for 64-bit operands; 32-bit operations cut both operands to 32 bits first and the result
 //! afterwards, so a function need only be right for the numbers that it is given. Where a function
 //! knows nothing better it answers [`Num::UNKNOWN`].
 

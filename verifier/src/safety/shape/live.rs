@@ -55,7 +55,7 @@ impl Live {
             Insn::Call { .. } => ARGUMENTS | bit(Reg::R0),
             _ => insn.written().map_or(0, bit),
         };
-        let live = after & !written | reads(insn);
+        let live = after & !written | reads(insn) | bit(Reg::R10);
         if let Some(before) = self.before.get_mut(pc as usize)
             && *before != live
         {
@@ -77,24 +77,23 @@ const fn source(operand: Operand) -> u16 {
     }
 }
 
-/// The registers that an instruction reads; `r10` always counts as read.
+/// The registers that an instruction reads.
 pub(in crate::safety) fn reads(insn: &Insn) -> u16 {
-    bit(Reg::R10)
-        | match *insn {
-            Insn::Alu { op: AluOp::Mov, src, .. } => source(src),
-            Insn::Alu { dst, src, .. } | Insn::Branch { dst, src, .. } => bit(dst) | source(src),
-            Insn::Neg { dst, .. } | Insn::Endian { dst, .. } => bit(dst),
-            Insn::MovSx { src, .. } => bit(src),
-            Insn::LoadImm64 { .. } | Insn::LoadImm64High | Insn::Jump { .. } => 0,
-            Insn::Load { base, .. } => bit(base),
-            Insn::Store { base, src, .. } => bit(base) | source(src),
-            Insn::Atomic { op: AtomicOp::Cmpxchg, base, src, .. } => {
-                bit(base) | bit(src) | bit(Reg::R0)
-            }
-            Insn::Atomic { base, src, .. } => bit(base) | bit(src),
-            Insn::Call { target: CallTarget::Register(reg) } => ARGUMENTS | bit(reg),
-            // What the caller keeps in `r6` to `r9` it reads behind the call, if at all.
-            Insn::Call { .. } => ARGUMENTS,
-            Insn::Exit => bit(Reg::R0),
+    match *insn {
+        Insn::Alu { op: AluOp::Mov, src, .. } => source(src),
+        Insn::Alu { dst, src, .. } | Insn::Branch { dst, src, .. } => bit(dst) | source(src),
+        Insn::Neg { dst, .. } | Insn::Endian { dst, .. } => bit(dst),
+        Insn::MovSx { src, .. } => bit(src),
+        Insn::LoadImm64 { .. } | Insn::LoadImm64High | Insn::Jump { .. } => 0,
+        Insn::Load { base, .. } => bit(base),
+        Insn::Store { base, src, .. } => bit(base) | source(src),
+        Insn::Atomic { op: AtomicOp::Cmpxchg, base, src, .. } => {
+            bit(base) | bit(src) | bit(Reg::R0)
         }
+        Insn::Atomic { base, src, .. } => bit(base) | bit(src),
+        Insn::Call { target: CallTarget::Register(reg) } => ARGUMENTS | bit(reg),
+        // What the caller keeps in `r6` to `r9` it reads behind the call, if at all.
+        Insn::Call { .. } => ARGUMENTS,
+        Insn::Exit => bit(Reg::R0),
+    }
 }

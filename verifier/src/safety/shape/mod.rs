@@ -209,11 +209,6 @@ impl Shape {
         Some((at, self.loops.get(at)?))
     }
 
-    /// The loop with an index.
-    pub(super) fn loop_number(&self, index: usize) -> Option<&Loop> {
-        self.loops.get(index)
-    }
-
     /// Number of loops.
     pub(super) fn loops(&self) -> usize {
         self.loops.len()
