@@ -113,8 +113,9 @@ calls! {
 
     /// `(buffer, length)` → bytes written: a `postcard` [`crate::books::Books`].
     Books = 50,
-    /// `()` → 0 if the books add up, otherwise the failing check's number
-    /// ([`crate::books::Check`]).
+    /// `(debug)` → 0 if the books add up, otherwise the failing check's number
+    /// ([`crate::books::Check`]). Needs `Rights::WRITE` on the debug channel: it looks at every
+    /// page.
     Audit = 51,
     /// `(debug, code)`: stops the machine. Needs `Rights::CONTROL` on the debug channel.
     Halt = 52,

@@ -149,6 +149,15 @@ pub enum Record {
         /// The line, ASCII.
         line: Vec<u8>,
     },
+    /// Time-stamp cycles of each stage of a packet's way that was answered in the kernel and came
+    /// alone: driver (from the receive interrupt), classification, handler, reply (until the
+    /// transmit kick).
+    Stages {
+        /// The binding that answered.
+        binding: u64,
+        /// Cycles of each stage; guest instructions when the machine counts those.
+        cycles: [u64; 4],
+    },
 }
 
 impl Record {

@@ -117,8 +117,9 @@ pub fn run(name: Name, machine: &Options, log: &str) -> Result<(), EvidenceError
             let machine = Machine::boot(&image, &demo::counting_options(machine, log))?;
             machine.wait_ready()?;
             let rows = demo::table(&machine, &image.manifest, |row| progress.now(row))?;
+            let stages = demo::stages(&machine)?;
             progress.done("done");
-            for line in demo::print(&rows) {
+            for line in demo::print(&rows).into_iter().chain(demo::print_stages(&stages)) {
                 println!("{line}");
             }
             machine.halt(0)?;

@@ -4,9 +4,12 @@
 //! themselves. The audit recounts both.
 
 use abi::books::{Books, Check, Reason, ReceiveBooks, TransmitBooks};
+use abi::limits::ENVIRONMENTS_MAX;
 
 use crate::Kernel;
 use crate::environment::{Environment, EnvironmentId};
+use crate::limits::AUDIT_BATCH;
+use crate::pages::Page;
 
 /// What moved since boot.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,9 +57,9 @@ impl Kernel {
         }
     }
 
-    /// The first check that fails, if any: see [`Check`].
+    /// The first check that fails, if any: see [`Check`]. The card is polled on the way.
     #[must_use]
-    pub fn audit(&self) -> Option<Check> {
+    pub fn audit(&mut self) -> Option<Check> {
         let failing = self.books().failing();
         let failing = failing.or_else(|| (!self.bindings_agree()).then_some(Check::Bindings));
         let failing = failing.or_else(|| (!self.owners_agree()).then_some(Check::Owners));
@@ -86,20 +89,42 @@ impl Kernel {
     }
 
     /// Every page has a live owner, and each account holds what the tables say.
-    fn owners_agree(&self) -> bool {
-        let every_page = self.memory.pages().all(|page| {
-            let owner = self.environments.get(page.owner);
-            owner.is_some_and(|it| it.pages.contains(&page.frame.number().0))
-                && page.mappings.iter().all(|&(place, address)| {
-                    self.environments.get(place).is_some_and(|it| it.mapped.contains(&address))
-                })
-        });
-        every_page && self.environments.iter().all(|(id, it)| self.account_agrees(id, it))
+    fn owners_agree(&mut self) -> bool {
+        let mut owned = [0_u64; ENVIRONMENTS_MAX];
+        let (mut from, mut work) = (0, 0);
+        while let Some(page) = self.memory.next_page(from) {
+            if !self.page_agrees(page) {
+                return false;
+            }
+            from = page.frame.number().0 + 1;
+            work += 1 + page.mappings.len();
+            // Numbers of those that live differ by their place.
+            if let Some(count) = owned.get_mut(page.owner.0 as usize % ENVIRONMENTS_MAX) {
+                *count += 1;
+            }
+            if work >= AUDIT_BATCH {
+                // It neither makes pages nor gives them away.
+                self.poll_card();
+                work = 0;
+            }
+        }
+        self.environments.iter().all(|(id, it)| {
+            let owned = owned.get(id.0 as usize % ENVIRONMENTS_MAX).copied();
+            owned.is_some_and(|owned| self.account_agrees(id, it, owned))
+        })
     }
 
-    fn account_agrees(&self, id: EnvironmentId, environment: &Environment) -> bool {
+    /// Its owner lives and knows of it, and so does everybody in whose tables it is.
+    fn page_agrees(&self, page: &Page) -> bool {
+        let owner = self.environments.get(page.owner);
+        owner.is_some_and(|it| it.pages.contains(&page.frame.number().0))
+            && page.mappings.iter().all(|&(place, address)| {
+                self.environments.get(place).is_some_and(|it| it.mapped.contains(&address))
+            })
+    }
+
+    fn account_agrees(&self, id: EnvironmentId, environment: &Environment, owned: u64) -> bool {
         let account = &environment.account;
-        let owned = self.memory.pages().filter(|page| page.owner == id).count() as u64;
         let frames = account.tables == environment.space.table_frames() as u64
             && account.chunks == environment.table.chunks() as u64
             && account.pages == owned

@@ -160,7 +160,10 @@ impl Kernel {
 
     fn interrupt(&mut self, event: Event) {
         match event {
-            Event::Nic => self.network.interrupted(machine::time::cycles()),
+            Event::Nic => {
+                self.network.interrupted(machine::time::cycles());
+                self.poll_card();
+            }
             Event::Timer => self.scheduler.disarmed(),
             Event::Spurious(vector) => log::debug!("interrupt {vector} that nobody asked for"),
             Event::Syscall | Event::Answered | Event::Fault(_) => {}

@@ -48,6 +48,8 @@ mod ring;
 mod scheduler;
 mod short;
 mod slices;
+mod slots;
+mod stages;
 mod transfer;
 mod transmit;
 mod upcall;

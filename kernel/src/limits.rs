@@ -87,6 +87,10 @@ pub const TRANSMIT_BATCH_MAX: usize = 32;
 /// Pages that are given back between two polls of the card.
 pub const REAP_BATCH: usize = 32;
 
+/// Pages and mappings that an audit looks at between two polls of the card: about 10,000 guest
+/// instructions.
+pub const AUDIT_BATCH: usize = 128;
+
 /// Pages that are taken by force at one serving.
 pub const REPOSSESS_BATCH: usize = 16;
 

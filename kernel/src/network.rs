@@ -2,7 +2,6 @@
 
 use abi::limits::FRAME_BYTES_MAX;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use dpf::{Engine, HashKey};
 use machine::{CodeWindow, Nic, TransmitId};
@@ -11,6 +10,7 @@ use verifier::{BindingId, GrantId, Limits, Registry};
 use crate::binding::Binding;
 use crate::grant::GrantRecord;
 use crate::initiate::Staging;
+use crate::slots::Slots;
 
 /// The network side of the kernel.
 pub(crate) struct Network {
@@ -19,8 +19,8 @@ pub(crate) struct Network {
     pub(crate) code: CodeWindow,
     pub(crate) registry: Registry,
     pub(crate) engine: Engine,
-    pub(crate) bindings: BTreeMap<BindingId, Binding>,
-    pub(crate) grants: BTreeMap<GrantId, GrantRecord>,
+    pub(crate) bindings: Slots<BindingId, Binding>,
+    pub(crate) grants: Slots<GrantId, GrantRecord>,
     /// Copies that handlers sent.
     pub(crate) staging: Staging,
     /// Transmissions with the card; never more than it has room for.
@@ -53,14 +53,16 @@ impl Network {
     ) -> Network {
         let [key, _, first, second] = entropy;
         let root = GrantRecord { guard: None, holders: 0, payer: None, cost: 0 };
+        let mut grants = Slots::new();
+        grants.insert(GrantId::ROOT, root);
         Network {
             mac: nic.as_ref().map(Nic::mac),
             nic,
             code,
             registry: Registry::with(Limits::KERNEL, verifier::HashKey::new(first, second)),
             engine: Engine::new(HashKey::new(key)),
-            bindings: BTreeMap::new(),
-            grants: BTreeMap::from([(GrantId::ROOT, root)]),
+            bindings: Slots::new(),
+            grants,
             staging,
             sending: Vec::with_capacity(machine::limits::TRANSMIT_SLOTS),
             interrupted: None,

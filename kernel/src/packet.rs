@@ -18,6 +18,7 @@ use crate::fragment::{self, Fragment};
 use crate::initiate::{Done, Outbox};
 use crate::limits::{BATCH_MAX, HEAP_HEADROOM};
 use crate::ring::{Rings, is_frame_length};
+use crate::stages::{Marks, Stage, Stages};
 
 /// What a binding's ASH, or its absence, says about a packet.
 enum Action {
@@ -35,35 +36,53 @@ impl Kernel {
             return self.network.quiet();
         }
         let picked_up = self.network.pick_up();
-        self.network.period = charge::period_of(machine::time::now_ns());
-        let mut answered = [None; BATCH_MAX];
-        for slot in &mut answered {
-            let Some(packet) = self.network.nic.as_mut().and_then(|nic| nic.receive()) else {
-                break;
-            };
-            if let Verdict::Answered(binding) = self.packet(packet, picked_up) {
-                *slot = Some(binding);
-            }
+        if self.options.latency {
+            let mut stages = Stages::new(picked_up);
+            self.take_batch(&mut stages);
+            self.report_stages(&stages);
+        } else {
+            self.take_batch(&mut ());
         }
+    }
+
+    fn take_batch(&mut self, marks: &mut impl Marks) {
+        self.network.period = charge::period_of(machine::time::now_ns());
+        for _ in 0..BATCH_MAX {
+            let received = self.network.nic.as_mut().and_then(|nic| nic.receive());
+            let Some(packet) = received else { break };
+            marks.mark(Stage::Driver);
+            let verdict = self.packet(packet, marks);
+            marks.ended(verdict);
+        }
+        // Answers first; what was sent before and which buffers the card can have is for later.
+        if let Some(nic) = &mut self.network.nic {
+            nic.kick_transmit();
+        }
+        marks.mark(Stage::Reply);
         self.complete_transmissions();
         // Dropped and delivered packets gave buffers back as well: a card that ran out of them
         // waits to be told, and would wait for ever.
         self.kick();
-        answered.into_iter().flatten().for_each(|it| self.latency(it, true, picked_up));
     }
 
     /// One packet's way, and its place in the books.
-    fn packet(&mut self, mut packet: Received, picked_up: u64) -> Verdict {
+    fn packet(&mut self, mut packet: Received, marks: &mut impl Marks) -> Verdict {
         self.counters.rx.received += 1;
         let trace = self.copy_for_trace(packet.frame());
-        let verdict = match self.classify(packet.frame()) {
+        let owner = self.classify(packet.frame());
+        marks.mark(Stage::Classify);
+        let verdict = match owner {
             Err(reason) => self.drop_packet(packet, None, reason),
-            Ok(owner) => match self.run_ash(owner, &mut packet) {
-                Action::Reply => self.reply(owner, packet),
-                Action::Deliver => self.deliver(owner, packet, picked_up),
-                Action::FallBack => self.fall_back(owner, packet, picked_up),
-                Action::Drop(reason) => self.drop_packet(packet, Some(owner), reason),
-            },
+            Ok(owner) => {
+                let action = self.run_ash(owner, &mut packet);
+                marks.mark(Stage::Handler);
+                match action {
+                    Action::Reply => self.reply(owner, packet),
+                    Action::Deliver => self.deliver(owner, packet, marks.picked_up()),
+                    Action::FallBack => self.fall_back(owner, packet, marks.picked_up()),
+                    Action::Drop(reason) => self.drop_packet(packet, Some(owner), reason),
+                }
+            }
         };
         match verdict {
             Verdict::Answered(_) => self.counters.rx.answered += 1,
@@ -152,7 +171,7 @@ impl Kernel {
     }
 
     /// Copies the packet into the owner's ring and tells it.
-    fn deliver(&mut self, id: BindingId, packet: Received, picked_up: u64) -> Verdict {
+    fn deliver(&mut self, id: BindingId, packet: Received, picked_up: Option<u64>) -> Verdict {
         let delivered = match self.network.bindings.get_mut(&id) {
             Some(binding) => match &mut binding.rings {
                 Some(rings) => {
@@ -174,7 +193,7 @@ impl Kernel {
             Err(reason) => return self.drop_packet(packet, Some(id), reason),
             Ok(binding) => {
                 binding.stats.delivered += 1;
-                binding.picked_up = Some(picked_up);
+                binding.picked_up = picked_up;
                 binding.owner
             }
         };
@@ -184,7 +203,7 @@ impl Kernel {
     }
 
     /// The owner is broke: its ring takes the packet, as if there were no ASH.
-    fn fall_back(&mut self, id: BindingId, packet: Received, picked_up: u64) -> Verdict {
+    fn fall_back(&mut self, id: BindingId, packet: Received, picked_up: Option<u64>) -> Verdict {
         self.counters.rx.fell_back += 1;
         let ring = self.network.bindings.get_mut(&id).is_some_and(|binding| {
             binding.stats.fell_back += 1;
@@ -246,26 +265,17 @@ impl Kernel {
         }
     }
 
-    /// Cycles from the pick-up of a request to the kick of its answer, which was just now.
-    pub(crate) fn latency(&mut self, binding: u64, in_kernel: bool, picked_up: u64) {
-        let cycles = machine::time::cycles().saturating_sub(picked_up);
-        let runnable = self.scheduler.runnable();
-        if self.options.latency {
-            self.channel.emit(32, || Record::Latency { binding, in_kernel, cycles, runnable });
-        }
-    }
-
     /// A copy of a frame for the channel, if it is asked for and there is room.
     pub(crate) fn copy_for_trace(&self, frame: &[u8]) -> Option<Vec<u8>> {
-        let room = machine::heap::free_bytes() > HEAP_HEADROOM;
-        (self.options.trace && room).then(|| frame.to_vec())
+        let keep = self.options.trace && machine::heap::free_bytes() > HEAP_HEADROOM;
+        keep.then(|| frame.to_vec())
     }
 
     /// Says what became of a frame, if that is asked for.
     pub(crate) fn trace(&mut self, verdict: Verdict, frame: Option<Vec<u8>>) {
-        let at_ns = machine::time::now_ns();
         match frame {
             Some(frame) => {
+                let at_ns = machine::time::now_ns();
                 self.channel.emit(frame.len() + 32, || Record::Packet { at_ns, verdict, frame });
             }
             None if self.options.trace => self.channel.lose(),

@@ -170,9 +170,9 @@ impl Memory {
         self.pages.get(&frame).map(|page| &page.frame)
     }
 
-    /// Every page.
-    pub(crate) fn pages(&self) -> impl Iterator<Item = &Page> {
-        self.pages.values()
+    /// The page in this frame or, if that is none, in the next one that is a page.
+    pub(crate) fn next_page(&self, frame: u64) -> Option<&Page> {
+        self.pages.range(frame..).next().map(|(_, page)| page)
     }
 }
 

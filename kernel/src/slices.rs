@@ -164,9 +164,10 @@ impl Kernel {
         handle: u64,
     ) -> Option<EnvironmentId> {
         let runner = runner(&self.environments, heir)?;
-        let at_once = self.environments.get(runner).is_some_and(|it| {
-            it.state == State::Runnable && !it.upcalls.pending()
-        });
+        let at_once = self
+            .environments
+            .get(runner)
+            .is_some_and(|it| it.state == State::Runnable && !it.upcalls.pending());
         let told = self.scheduler.current?.told;
         if !at_once {
             return None;

@@ -55,7 +55,7 @@ impl Kernel {
             let picked_up =
                 self.network.bindings.get_mut(&id).and_then(|binding| binding.picked_up.take());
             if let Some(at) = picked_up {
-                self.latency(id.to_raw(), false, at);
+                self.latency(id.to_raw(), at);
             }
         }
         if taken == 0 && waiting > 0 { Err(Status::Busy) } else { Ok(taken) }

@@ -338,7 +338,7 @@ pub fn books() -> Result<abi::books::Books, Status> {
 /// # Errors
 /// What the kernel said.
 pub fn audit() -> Result<u64, Status> {
-    plain(Call::Audit, &[])
+    plain(Call::Audit, &[sys::debug().0])
 }
 
 /// Stops the machine.

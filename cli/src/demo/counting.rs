@@ -77,6 +77,37 @@ pub fn table_of(
     Ok(rows)
 }
 
+/// What each stage of an echo by the ASH costs, medians: driver, classification, handler, reply.
+///
+/// # Errors
+/// As [`table`].
+pub fn stages(machine: &Machine) -> Result<[u64; 4], MachineError> {
+    let mark = machine.journal().mark();
+    for number in 0..limits::COUNTED_REQUESTS as u32 {
+        echo(machine, ECHO_PORT, number)?;
+    }
+    let during = "waiting for the kernel's figures by stage";
+    let all: Vec<[u64; 4]> = machine.wait(during, limits::RECORD, || {
+        let all = machine.journal().collect(mark, |record| match record {
+            Record::Stages { cycles, .. } => Some(*cycles),
+            _ => None,
+        });
+        (all.len() >= limits::COUNTED_REQUESTS).then_some(all)
+    })?;
+    Ok(std::array::from_fn(|stage| {
+        median(all.iter().map(|cycles| cycles[stage]).collect()).unwrap_or(0)
+    }))
+}
+
+/// The stages as lines of text.
+pub fn print_stages(stages: &[u64; 4]) -> Vec<String> {
+    let names = ["driver", "classify", "ASH", "reply"];
+    let line = |(name, cycles)| format!("{name:>8} {cycles:>14}");
+    let mut lines: Vec<String> = names.into_iter().zip(stages).map(line).collect();
+    lines.push(format!("{:>8} {:>14}", "together", stages.iter().sum::<u64>()));
+    lines
+}
+
 fn row(wanted: u32, ash: Vec<(u64, u32)>, library: Vec<(u64, u32)>) -> Row {
     let samples = ash.len().min(library.len());
     let (ash, ash_counts): (Vec<u64>, Vec<u32>) = ash.into_iter().unzip();

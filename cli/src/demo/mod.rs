@@ -24,7 +24,7 @@ use crate::report::Report;
 use crate::roster::Roster;
 
 pub use answers::Times;
-pub use counting::{Row, print, spread_per_mille, table, table_of};
+pub use counting::{Row, print, print_stages, spread_per_mille, stages, table, table_of};
 pub use filters::wait_bound;
 
 /// What the demo varies in, beside the machine.

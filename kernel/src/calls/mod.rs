@@ -130,7 +130,7 @@ impl Kernel {
             Call::PredicateSet => self.predicate_set(a),
             Call::WaitUntil => self.wait_until_call(a),
             Call::Books => self.books_call(a),
-            Call::Audit => Ok(Done::Value(self.audit().map_or(0, |check| check as u64))),
+            Call::Audit => self.audit_call(a),
             Call::Halt => self.halt(a),
             Call::SliceAllocate => self.slice_allocate(a),
             Call::SliceFree => self.slice_free(a),

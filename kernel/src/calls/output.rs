@@ -53,6 +53,12 @@ impl Kernel {
         Ok(Done::Value(written))
     }
 
+    /// `(debug)` → 0, or the number of the first check of the books that fails.
+    pub(super) fn audit_call(&mut self, a: &Arguments) -> Answer {
+        self.debug_of(a, Rights::WRITE)?;
+        Ok(Done::Value(self.audit().map_or(0, |check| check as u64)))
+    }
+
     /// `(debug, code)`: stops the machine.
     pub(super) fn halt(&mut self, a: &Arguments) -> Answer {
         let [_, code, ..] = a.words;

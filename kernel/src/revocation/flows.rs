@@ -122,9 +122,9 @@ impl Kernel {
         owner: EnvironmentId,
         fits: impl Fn(&Kernel, BindingId) -> bool,
     ) -> bool {
-        let theirs = self.network.bindings.iter().rev().filter(|(_, it)| it.owner == owner);
-        let found = theirs.map(|(&id, _)| id).find(|&id| fits(self, id));
-        let Some(id) = found else { return false };
+        let theirs = self.network.bindings.iter().filter(|(_, it)| it.owner == owner);
+        let fitting = theirs.map(|(&id, _)| id).filter(|&id| fits(self, id));
+        let Some(id) = fitting.max_by_key(|id| id.to_raw()) else { return false };
         self.note_binding(id);
         self.remove_binding(id);
         true
@@ -174,12 +174,21 @@ impl Kernel {
         });
         let registry = &self.network.registry;
         let mut rules = Vec::new();
-        for claim in theirs.filter_map(|(&id, _)| registry.binding(id)).map(|it| it.claim()) {
-            let more = claim.space().rules();
-            if rules.len() + more.len() > RESIDUAL_RULES_MAX {
+        for binding in theirs.filter_map(|(&id, _)| registry.binding(id)) {
+            let mut space = binding.claim().space().clone();
+            // What was carved out of its grant since is not its any more.
+            let children = registry.grant(binding.grant()).map_or(&[][..], |it| it.children());
+            if children.len() > RESIDUAL_RULES_MAX {
                 return Err(Status::Limit);
             }
-            rules.extend(more.iter().cloned());
+            for child in children.iter().filter_map(|&child| registry.grant(child)) {
+                let rest = space.subtract(child.receive(), RESIDUAL_RULES_MAX);
+                space = rest.map_err(|_| Status::Limit)?;
+            }
+            if rules.len() + space.rules().len() > RESIDUAL_RULES_MAX {
+                return Err(Status::Limit);
+            }
+            rules.extend(space.rules().iter().cloned());
         }
         if rules.is_empty() {
             return Ok(Vec::new());

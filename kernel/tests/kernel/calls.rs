@@ -281,7 +281,9 @@ fn books_and_reports_come_out() {
     machine.ok(Call::Print, &[debug, SCRATCH, 6]);
     assert_eq!(machine.call(Call::Print, &[debug, SCRATCH, 513]).0, Status::BadArgument);
     assert_eq!(machine.call(Call::Report, &[debug, SCRATCH, 4097]).0, Status::BadArgument);
-    assert_eq!(machine.ok(Call::Audit, &[]), 0);
+    let debug = machine.handle("debug");
+    assert_eq!(machine.ok(Call::Audit, &[debug]), 0);
+    assert_eq!(machine.call(Call::Audit, &[]).0, Status::BadHandle);
     let records = machine.records();
     assert!(records.iter().any(|r| matches!(r, Record::Books(_))));
     assert!(records.iter().any(|r| matches!(r, Record::User { bytes, .. } if bytes == b"report")));

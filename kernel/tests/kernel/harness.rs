@@ -219,7 +219,7 @@ impl Machine {
     }
 
     #[track_caller]
-    pub(crate) fn audit(&self) {
+    pub(crate) fn audit(&mut self) {
         assert_eq!(self.kernel.audit(), None, "{:?}", self.kernel.books());
     }
 

@@ -29,16 +29,19 @@ impl Nic {
     }
 
     /// Whether `receive` or `completed` would find something.
+    #[inline]
     pub fn pending(&self) -> bool {
         self.net.pending()
     }
 
     /// Takes one received frame.
+    #[inline]
     pub fn receive(&mut self) -> Option<Received> {
         self.net.receive().map(Received)
     }
 
     /// Sends a received frame back in its own buffer. It is given back when the queue is full.
+    #[inline]
     pub fn reply(&mut self, received: Received) -> Result<(), Received> {
         self.net.reply(received.0).map_err(Received)
     }
@@ -68,16 +71,25 @@ impl Nic {
     }
 
     /// The next transmission that is done, if any.
+    #[inline]
     pub fn completed(&mut self) -> Option<TransmitId> {
         self.net.completed()
     }
 
-    /// Tells the card about everything queued since the last kick.
+    /// Tells the card about what there is to send, before anything that can wait.
+    #[inline]
+    pub fn kick_transmit(&mut self) {
+        self.net.kick_transmit();
+    }
+
+    /// Gives the card the buffers that it has room for, and tells it about everything queued since
+    /// the last kick.
     pub fn kick(&mut self) {
         self.net.kick();
     }
 
     /// Acknowledges the card's interrupt. Look at [`Nic::pending`] after, not before.
+    #[inline]
     pub fn acknowledge(&mut self) {
         if self.acknowledge {
             self.net.acknowledge();
@@ -106,6 +118,7 @@ pub struct Received(net::Received);
 
 impl Received {
     /// The frame's bytes.
+    #[inline]
     pub fn frame(&self) -> &[u8] {
         self.0.frame()
     }
@@ -116,17 +129,20 @@ impl Received {
     }
 
     /// The frame in its buffer, as programs want it.
+    #[inline]
     pub fn buffer(&mut self) -> PacketBuffer<'_> {
         self.0.buffer()
     }
 
     /// The frame lies elsewhere in its buffer now: a program moved its ends. A place with no room
     /// for it changes nothing.
+    #[inline]
     pub fn adopt(&mut self, start: usize, len: usize) {
         self.0.adopt(start, len);
     }
 
     /// The frame's length in bytes.
+    #[inline]
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -11,9 +11,9 @@
 
 use super::cpu::{CPU, Cpu, this_cpu};
 use super::transfer::transfer_entry;
-use super::yields::yield_entry;
 use super::user::{CONTEXT, FLAGS_ALLOWED, FLAGS_FORCED, KERNEL_STACK, USER_STACK};
 use super::user::{UserContext, syscall_store};
+use super::yields::yield_entry;
 use crate::event::Event;
 use crate::short::{Answer, Short};
 use core::arch::global_asm;

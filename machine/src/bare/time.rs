@@ -22,12 +22,14 @@ static SCALE: AtomicU64 = AtomicU64::new(0);
 static TIMER_SCALE: AtomicU64 = AtomicU64::new(0);
 
 /// Monotonic nanoseconds since boot.
+#[inline]
 pub fn now_ns() -> u64 {
     let elapsed = cycles().wrapping_sub(BASE.load(Ordering::Relaxed));
     ((u128::from(elapsed) * u128::from(SCALE.load(Ordering::Relaxed))) >> 32) as u64
 }
 
 /// The cycle counter.
+#[inline]
 pub fn cycles() -> u64 {
     // SAFETY: every x86-64 processor has it.
     unsafe { _rdtsc() }

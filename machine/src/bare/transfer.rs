@@ -196,12 +196,14 @@ impl Drop for UserContext {
 
 impl Cpu {
     /// Synchronous transfers that the entry code made by itself.
+    #[inline]
     pub fn transfers(&self) -> u64 {
         self.transfers.load(Ordering::Relaxed)
     }
 
     /// Number of the environment whose context ran last. A transfer may have put another one in
     /// the place of the one that was entered.
+    #[inline]
     pub fn running(&self) -> u64 {
         self.running.load(Ordering::Relaxed)
     }

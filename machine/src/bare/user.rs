@@ -13,10 +13,10 @@
 use super::cpu::{CPU, Cpu, USER_CODE, USER_DATA, current_root, load_root, this_cpu};
 use super::frame;
 use super::space::AddressSpace;
+use super::syscall::NOBODY;
 use super::transfer::Link;
 use super::vector::Vectors;
 use super::yields::Yields;
-use super::syscall::NOBODY;
 use super::{apic, idle};
 use crate::event::{Event, Fault, FaultUpcall, Registers};
 use crate::memory::FrameNumber;

@@ -9,8 +9,8 @@
 //! with those of transfers; what is said there about pointers holds here.
 
 use super::cpu::{CPU, Cpu, this_cpu};
-use super::user::{CONTEXT, FLAGS_ALLOWED, FLAGS_FORCED, RETURNS_TO, UPCALL_AREA, USER_STACK};
 use super::user::UserContext;
+use super::user::{CONTEXT, FLAGS_ALLOWED, FLAGS_FORCED, RETURNS_TO, UPCALL_AREA, USER_STACK};
 use crate::event::Registers;
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -67,6 +67,7 @@ impl UserContext {
 impl Cpu {
     /// Number of the environment that the current slice was given to through a gate, if it was
     /// since this was asked last.
+    #[inline]
     pub fn heir(&self) -> Option<u64> {
         match self.heir.load(Relaxed) {
             0 => None,

@@ -176,7 +176,6 @@ impl<H: Hal, T: Transport> Net<H, T> {
             match len {
                 Some(len) => {
                     self.held += 1;
-                    self.refill();
                     return Some(Received { block, start: HEADROOM, len });
                 }
                 None => {
@@ -190,7 +189,9 @@ impl<H: Hal, T: Transport> Net<H, T> {
 
     /// Sends a received frame back in its own buffer. It is given back when the queue is full.
     pub(crate) fn reply(&mut self, mut received: Received) -> Result<(), Received> {
-        self.reap();
+        if !self.transmit.has_room() {
+            self.reap();
+        }
         let start = received.start;
         received.block.bytes_mut()[start - NET_HEADER..start].fill(0);
         match self.transmit.add(Outgoing::Reply(received)) {
@@ -247,9 +248,15 @@ impl<H: Hal, T: Transport> Net<H, T> {
         self.done.pop_front()
     }
 
-    /// Tells the card about everything queued since the last kick.
+    /// Tells the card about what there is to send: before anything that can wait.
+    pub(crate) fn kick_transmit(&mut self) {
+        self.transmit.kick(&mut self.transport);
+    }
+
+    /// Gives the card the buffers that it has room for, and tells it about everything queued since
+    /// the last kick. Nothing that [`Net::receive`] took out is replaced before.
     pub(crate) fn kick(&mut self) {
-        self.reap();
+        self.refill();
         self.receive.kick(&mut self.transport);
         self.transmit.kick(&mut self.transport);
     }
@@ -298,15 +305,14 @@ impl<H: Hal, T: Transport> Net<H, T> {
 
     /// Gives a buffer to the device, or keeps it for when the queue has room.
     fn post(&mut self, block: Block) {
-        if let Err(Empty(block)) = self.receive.add(Empty(block)) {
-            self.spare.push(block);
-        }
+        self.spare.push(block);
         self.refill();
     }
 
     /// Gives the device spare buffers while there are any and it has room.
     fn refill(&mut self) {
-        while let Some(block) = self.spare.pop() {
+        while self.receive.has_room() {
+            let Some(block) = self.spare.pop() else { return };
             if let Err(Empty(block)) = self.receive.add(Empty(block)) {
                 self.spare.push(block);
                 return;

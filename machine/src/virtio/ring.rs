@@ -87,6 +87,11 @@ impl<H: Hal, C: Chain, const SIZE: usize> Ring<H, C, SIZE> {
         self.malformed += 1;
     }
 
+    /// Whether a chain of one part would be taken.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.broken && self.queue.available_desc() > 0
+    }
+
     /// Gives the device a chain; hands it back when there is no room.
     pub(crate) fn add(&mut self, mut chain: C) -> Result<(), C> {
         if self.broken {

@@ -148,6 +148,24 @@ fn a_grant_that_is_not_given_back_is_taken_and_what_is_left_can_be_read() {
 }
 
 #[test]
+fn what_is_carved_out_of_a_grant_is_not_left() {
+    let mut machine = Machine::new();
+    let (public, child, handles) = tenant(&mut machine, &[]);
+    let carved = filter("udp and dst host 10.0.2.15 and dst port 4001");
+    let (status, _) = derive(&mut machine, public, &carved, &[]);
+    assert_eq!(status, Status::Ok, "{:?}", machine.last_refusal());
+    let filter = &filter("udp and dst host 10.0.2.15 and dst portrange 4000-4010")[..];
+    let (who, own, grant) = (child.id, child.own, handles[0]);
+    let plan = BindPlan { who, own, grant, filter, ash: &[], pages: 0 };
+    assert_eq!(bind(&mut machine, &plan).0, Status::Ok, "{:?}", machine.last_refusal());
+    let bytes = machine.ok_as(child.id, Call::FlowResidual, &[0, SCRATCH, 4096]);
+    let program = machine.read(child.id, SCRATCH, bytes as usize);
+    let program = ebpf::decode(&program, ebpf::Kind::Filter, 4096).unwrap();
+    let accepts = |port| ebpf::interp::accepts(&program, &udp(9, port, b"x")) == Ok(true);
+    assert!(accepts(4000) && accepts(4010) && !accepts(4001));
+}
+
+#[test]
 fn a_grant_taken_back_without_asking_is_in_the_vector_as_well() {
     let mut machine = Machine::new();
     let (public, child, _) = tenant(&mut machine, &[4000]);

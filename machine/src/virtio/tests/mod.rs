@@ -71,7 +71,7 @@ fn a_frame_is_answered_in_its_own_buffer() {
         device.collect(1).unwrap(),
         [&[0; 12][..], b"A frame that wants an answer"].concat()
     );
-    net.kick();
+    assert!(net.completed().is_none());
     assert_eq!(net.in_flight(), InFlight { receive: NIC_QUEUE, ..InFlight::default() });
     assert!(net.receive().is_none());
 }
@@ -215,6 +215,7 @@ fn replies_that_find_no_room_come_back() {
             Some(Err(back)) => break back,
             None => panic!("nothing received"),
         }
+        net.kick();
     };
     assert_eq!(sent, NIC_QUEUE);
     assert_eq!(back.frame(), b"frame");
