@@ -114,7 +114,7 @@ const FILTERS: &[(&str, &str, Code)] = &[
         "ldxw %r2, [%r1+0]\nldxw %r3, [%r1+4]\nmov %r4, %r2\nadd %r4, 42\nmov %r0, 0\n\
          jgt %r4, %r3, out\nldxb %r5, [%r2+20]\nldxb %r6, [%r2+21]\njne %r5, %r6, out\n\
          mov %r0, 1\nout: exit",
-        Code::Undecided,
+        Code::OutsideGrant,
     ),
 ];
 
