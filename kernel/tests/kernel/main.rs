@@ -26,6 +26,7 @@ mod harness;
 mod initiate;
 #[cfg(test)]
 mod maps;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod packets;
