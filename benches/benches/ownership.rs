@@ -2,10 +2,11 @@
 //! take it in, when a thousand, a hundred thousand, a million are installed?
 //!
 //! Prints the table of `docs/evidence/ownership.md` (`cargo run -- evidence ownership`). Sizes may
-//! be given, and worlds by name: `cargo bench --bench ownership -- 1000 100000 mixed`. Each timed operation is one filter's:
-//! placement (containment and disjointness), `own`, commit; the claim itself is proven before.
-//! Times are processor times of the thread. Beside each stands an empty operation that is timed in
-//! the same way: what it shows is the clock, a system call, and the machine. The linear scan and Open vSwitch's way are asked the same in the same run.
+//! be given, and worlds by name: `cargo bench --bench ownership -- 1000 100000 mixed`. Each timed
+//! operation is one filter's: placement (containment and disjointness), `own`, commit; the claim
+//! itself is proven before. Times are processor times of the thread. Beside each stands an empty
+//! operation that is timed in the same way: what it shows is the clock, a system call, and the
+//! machine. The linear scan and Open vSwitch's way are asked the same in the same run.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -29,8 +30,8 @@ fn main() {
     let asked: Vec<u32> = std::env::args().filter_map(|word| word.parse().ok()).collect();
     let sizes = if asked.is_empty() { vec![1_000, 100_000, 1_000_000] } else { asked };
     println!(
-        "| world | installed | shapes | insert p50 | p99 | max | no-op p50 | p99 | max | remove p50 \
-         | p99 | max | index B/filter | moved at once | moved | probes | scan / insert \
+        "| world | installed | shapes | insert p50 | p99 | max | no-op p50 | p99 | max \
+         | remove p50 | p99 | max | index B/filter | moved at once | moved | probes | scan / insert \
          | OVS / insert |"
     );
     println!("|---|{}", "---:|".repeat(17));

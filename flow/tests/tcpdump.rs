@@ -4,7 +4,8 @@
 //! `flow::classic` and run on frames; beside it our own compiler's space, the filter that the space
 //! lowers to, and the filter that the classic program is translated to. All four must agree on
 //! every frame whose headers are what they say they are; where the languages differ on purpose is
-//! in `flow::expr` (on frames that libpcap's program runs off only the last must agree with it). Without tcpdump the test says so and is skipped.
+//! in `flow::expr` (on frames that libpcap's program runs off only the last must agree with it).
+//! Without tcpdump the test says so and is skipped.
 //!
 //! `SLUICE_FRAMES` says how many frames each expression sees (`evidence tcpdump`: 10,000).
 

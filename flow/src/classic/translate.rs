@@ -92,9 +92,9 @@ struct Translation {
 }
 
 fn set_target(insns: &mut [Target], place: usize, there: u32) {
-    match insns.get_mut(place) {
-        Some(Target::Branch { target, .. } | Target::Jump { target }) => *target = there,
-        _ => {}
+    let insn = insns.get_mut(place);
+    if let Some(Target::Branch { target, .. } | Target::Jump { target }) = insn {
+        *target = there;
     }
 }
 

@@ -74,7 +74,8 @@ impl Counts {
         let Some(path) = path else { return };
         let words: Vec<String> =
             self.fields().into_iter().map(|(_, field)| field.to_string()).collect();
-        std::fs::write(path, words.join(" ")).unwrap();
+        let written = std::fs::write(path, words.join(" "));
+        assert!(written.is_ok(), "{path}: {written:?}");
     }
 }
 
@@ -138,15 +139,16 @@ fn judge(number: usize, counts: &mut Counts) -> Option<Question> {
         counts.unclaimed += 1;
         return None;
     };
-    let is_grant = number % GRANT_EVERY == 0;
+    let is_grant = number.is_multiple_of(GRANT_EVERY);
     let mut registry = Registry::new();
-    let refusal = if is_grant {
-        let grant = derive(&mut registry, GrantId::ROOT, first.clone()).unwrap();
-        bind(&mut registry, grant, second.clone()).err()
+    let answer = if is_grant {
+        derive(&mut registry, GrantId::ROOT, first.clone())
+            .and_then(|grant| bind(&mut registry, grant, second.clone()))
     } else {
-        bind(&mut registry, GrantId::ROOT, first.clone()).unwrap();
-        bind(&mut registry, GrantId::ROOT, second.clone()).err()
+        bind(&mut registry, GrantId::ROOT, first.clone())
+            .and_then(|_| bind(&mut registry, GrantId::ROOT, second.clone()))
     };
+    let refusal = answer.err();
     let counter = match refusal.as_ref().map(|refusal| refusal.code) {
         None if is_grant => &mut counts.inside,
         None => &mut counts.disjoint,
@@ -198,7 +200,7 @@ fn ask(questions: &[Question]) -> Option<Vec<String>> {
     let mut input = z3.stdin.take()?;
     let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
     let output = z3.wait_with_output().ok()?;
-    writer.join().unwrap().unwrap();
+    assert!(matches!(writer.join(), Ok(Ok(()))), "z3 takes no questions");
     let answers = String::from_utf8_lossy(&output.stdout).into_owned();
     let answers: Vec<String> = answers.lines().map(str::to_owned).collect();
     assert_eq!(answers.len(), questions.len(), "{answers:?}");
