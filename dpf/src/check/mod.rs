@@ -99,9 +99,9 @@ pub(crate) fn dispatcher(
     plan: &Plan,
     emitted: crate::dispatch::Emitted,
 ) -> Result<Checked<Dispatch>, CheckError> {
-    let prefetch = emitted.prefetch;
-    dispatch::implements(plan, &emitted.bytes, prefetch)?;
-    Ok(Checked::vouch(emitted.bytes, Geometry { tables: plan.layouts(), prefetch }))
+    let crate::dispatch::Emitted { bytes, full, prefetch, .. } = emitted;
+    dispatch::implements(plan, &bytes, (full, prefetch))?;
+    Ok(Checked::vouch(bytes, Geometry { tables: plan.layouts(), full, prefetch }))
 }
 
 /// Checks a pipe's loop against its passes.

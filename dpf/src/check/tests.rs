@@ -157,7 +157,7 @@ fn classifier(texts: &[&str]) -> (Plan, Emitted) {
 }
 
 fn implements(plan: &Plan, code: &Emitted) -> bool {
-    super::dispatch::implements(plan, &code.bytes, code.prefetch).is_ok()
+    super::dispatch::implements(plan, &code.bytes, (code.full, code.prefetch)).is_ok()
 }
 
 const MIXED: [&str; 10] = [
@@ -179,12 +179,13 @@ fn a_wrong_byte_in_the_classifier_is_refused_or_means_the_same() {
     let layouts = plan.layouts();
     assert!(layouts.contains(&Layout::Single) && layouts.contains(&Layout::Direct));
     assert!(layouts.contains(&Layout::Plain) && plan.has_wide(), "{layouts:?}");
-    let prefetch = code.prefetch;
-    let accepts = |code: &[u8]| super::dispatch::implements(&plan, code, prefetch).is_ok();
+    let (full, prefetch) = (code.full, code.prefetch);
+    let accepts = |code: &[u8]| super::dispatch::implements(&plan, code, (full, prefetch)).is_ok();
     let count = mutate(&code.bytes, accepts);
     assert!(count.refused > 5_000 && count.accepted * 50 < count.refused, "{count:?}");
     for wrong in [0, prefetch - 1, prefetch + 1, code.bytes.len()] {
-        assert!(super::dispatch::implements(&plan, &code.bytes, wrong).is_err());
+        assert!(super::dispatch::implements(&plan, &code.bytes, (full, wrong)).is_err());
+        assert!(super::dispatch::implements(&plan, &code.bytes, (wrong, prefetch)).is_err());
     }
 }
 

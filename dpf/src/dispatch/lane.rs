@@ -9,7 +9,8 @@ use flow::Base;
 use runtime::native::dispatch::{BUCKET_SLOTS, Layout, MARK};
 
 use super::{
-    BEST, Cold, Emitter, FRAME, HASH, HEADER, KEY, LENGTH, NEAR, PENDING, SLOT, TABLES, W32, W64,
+    BEST, Cold, Emitter, FRAME, HASH, HEADER, KEY, LENGTH, Mode, NEAR, PENDING, SLOT, TABLES, W32,
+    W64,
 };
 use crate::plan::{Group, Lane, Load};
 use crate::x86::{Alu, Cc, Gpr, Label, Mem, Shift, Unary};
@@ -85,15 +86,15 @@ impl Emitter<'_> {
         }
     }
 
-    /// `rdx` = the lane's only value, and flags say what it is.
+    /// `rdx` = the lane's only value.
     pub(super) fn single(&mut self, table: i32) {
-        if !self.fetch {
+        if self.mode != Mode::Fetch {
             self.asm.load(Size::B8, Gpr::RDX, reference(table, 0));
-            self.value();
+            self.asm.load(Size::B8, Gpr::RDX, Mem::new(Gpr::RDX, 0));
         }
     }
 
-    /// `rdx` = the value at `[rdx]`, and flags.
+    /// `rdx` = the value at `[rdx]`, and flags say whether there is one.
     fn value(&mut self) {
         self.asm.load(Size::B8, Gpr::RDX, Mem::new(Gpr::RDX, 0));
         self.asm.test_rr(W64, Gpr::RDX, Gpr::RDX);
@@ -103,7 +104,7 @@ impl Emitter<'_> {
     pub(super) fn direct(&mut self, table: i32, hit: Label, next: Label) {
         let [number, ..] = KEY;
         self.asm.swap_low_bytes(number);
-        if self.fetch {
+        if self.mode == Mode::Fetch {
             self.window(table, 0, next);
             self.asm.prefetch(Mem::new(Gpr::RDX, 0));
             return;
@@ -119,7 +120,7 @@ impl Emitter<'_> {
     pub(super) fn old_window(&mut self, table: i32, start: Label, hit: Label, next: Label) {
         self.asm.bind(start);
         self.window(table, OLD, next);
-        self.value();
+        self.asm.load(Size::B8, Gpr::RDX, Mem::new(Gpr::RDX, 0));
         self.asm.jmp(hit);
     }
 
@@ -138,7 +139,7 @@ impl Emitter<'_> {
     pub(super) fn hashed(&mut self, lane: &Lane, at: usize, hit: Label, next: Label) {
         self.hash(lane);
         self.bucket(at as i32, 0);
-        if self.fetch {
+        if self.mode == Mode::Fetch {
             self.asm.prefetch(Mem::new(Gpr::RAX, 0));
             if lane.layout != Layout::Plain {
                 self.asm.prefetch(Mem::new(Gpr::RAX, LINE));
@@ -271,16 +272,18 @@ impl Emitter<'_> {
         }
     }
 
-    /// The value in `rdx` is pending if negative, else a candidate for the best. Flags know that,
-    /// unless a long key was compared since.
-    pub(super) fn note(&mut self, lane: &Lane, next: Label) {
-        let start = self.asm.label();
-        if matches!(lane.layout, Layout::Wide { .. }) {
-            self.asm.test_rr(W64, Gpr::RDX, Gpr::RDX);
-        }
-        self.asm.jcc(Cc::L, start);
+    /// The value in `rdx` is a candidate for the best.
+    pub(super) fn raise(&mut self) {
         self.asm.alu_rr(Alu::Cmp, W64, BEST, Gpr::RDX);
         self.asm.cmov(Cc::B, W64, BEST, Gpr::RDX);
+    }
+
+    /// The same, unless it is pending, which is: negative.
+    pub(super) fn note(&mut self, next: Label) {
+        let start = self.asm.label();
+        self.asm.test_rr(W64, Gpr::RDX, Gpr::RDX);
+        self.asm.jcc(Cc::L, start);
+        self.raise();
         self.cold.push(Cold::Pending { start, next });
     }
 

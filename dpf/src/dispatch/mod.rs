@@ -3,8 +3,11 @@
 //! The idea: the plan's graph, step by step. A step that fails jumps to the end of its block, so
 //! the code only goes forward and ends after at most one pass. Everything that varies with the
 //! *number* of filters is in the tables, so that insertion is a data write and the code changes
-//! only with the set of lanes. Behind it stands the same graph once more, which does not look into
-//! the tables but fetches what the first will look at.
+//! only with the set of lanes.
+//!
+//! There are three entries of one form ([`Mode`]). The first only keeps the greatest value; a value
+//! that says "somebody must be asked" is greater than all others, and then the second is called,
+//! which notes each of them. The third looks into no table but fetches what the others will look at.
 //!
 //! Registers: `rdi` frame, `rsi` length, `r11` table references, `rcx` next pending word, `r10`
 //! best value; key words in `r8` and callee-saved registers; `rax rdx r9 r14 r15` scratch.
@@ -39,42 +42,54 @@ const W32: Width = Width::W32;
 /// The code of a plan.
 pub(crate) struct Emitted {
     pub(crate) bytes: Vec<u8>,
+    /// Offset of the entry that notes what is pending.
+    pub(crate) full: usize,
     /// Offset of the entry that fetches.
     pub(crate) prefetch: usize,
     /// Offset at which each lane's part begins, in the order emitted, for reading only.
     pub(crate) parts: Vec<(usize, usize)>,
 }
 
-/// Generates the code of a plan.
-pub(crate) fn emit(plan: &Plan) -> Result<Emitted, CompileError> {
-    let (long, ..) = pass(plan, Vec::new())?;
-    let (code, prefetch, parts) = pass(plan, long.fits_short)?;
-    Ok(Emitted { bytes: code.bytes, prefetch, parts })
+/// What an entry is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// The greatest value, whatever it says.
+    Greatest,
+    /// The greatest value of those that are settled; the others are noted.
+    Full,
+    /// Nothing but to fetch.
+    Fetch,
 }
 
-type Pass = (Assembled, usize, Vec<(usize, usize)>);
+/// Generates the code of a plan.
+pub(crate) fn emit(plan: &Plan) -> Result<Emitted, CompileError> {
+    let (long, _) = pass(plan, Vec::new())?;
+    let (code, emitted) = pass(plan, long.fits_short)?;
+    Ok(Emitted { bytes: code.bytes, ..emitted })
+}
 
-fn pass(plan: &Plan, short: Vec<bool>) -> Result<Pass, CompileError> {
+fn pass(plan: &Plan, short: Vec<bool>) -> Result<(Assembled, Emitted), CompileError> {
     let asm = Assembler::new(short);
-    let mut emitter =
-        Emitter { asm, plan, fetch: false, cold: Vec::new(), parts: Vec::new(), prefetch: 0 };
-    emitter.entry();
-    emitter.prefetch = emitter.asm.len();
-    emitter.fetch = true;
-    emitter.entry();
-    let (prefetch, parts) = (emitter.prefetch, emitter.parts);
-    Ok((emitter.asm.finish().ok_or(CompileError::Internal)?, prefetch, parts))
+    let (mode, cold, parts) = (Mode::Greatest, Vec::new(), Vec::new());
+    let mut emitter = Emitter { asm, plan, mode, cold, parts };
+    emitter.entry(Mode::Greatest);
+    let full = emitter.asm.len();
+    emitter.entry(Mode::Full);
+    let prefetch = emitter.asm.len();
+    emitter.entry(Mode::Fetch);
+    let parts = emitter.parts;
+    let code = emitter.asm.finish().ok_or(CompileError::Internal)?;
+    Ok((code, Emitted { bytes: Vec::new(), full, prefetch, parts }))
 }
 
 struct Emitter<'a> {
     asm: Assembler,
     plan: &'a Plan,
-    /// Which of the two entries is being made.
-    fetch: bool,
+    /// Which entry is being made.
+    mode: Mode,
     /// What is seldom needed, to be emitted behind the end.
     cold: Vec<Cold>,
     parts: Vec<(usize, usize)>,
-    prefetch: usize,
 }
 
 /// What is seldom needed of a lane.
@@ -95,8 +110,9 @@ fn saved(plan: &Plan) -> Vec<Gpr> {
 }
 
 impl Emitter<'_> {
-    /// One of the two entries, from the first instruction to the last.
-    fn entry(&mut self) {
+    /// One of the entries, from the first instruction to the last.
+    fn entry(&mut self, mode: Mode) {
+        self.mode = mode;
         let saved = saved(self.plan);
         for reg in &saved {
             self.asm.push(*reg);
@@ -108,7 +124,9 @@ impl Emitter<'_> {
         self.block(&plan.graph, end);
         self.asm.bind(end);
         self.asm.mov_rr(W64, Gpr::RAX, BEST);
-        self.asm.mov_rr(W64, Gpr::RDX, PENDING);
+        if self.mode == Mode::Full {
+            self.asm.mov_rr(W64, Gpr::RDX, PENDING);
+        }
         for reg in saved.iter().rev() {
             self.asm.pop(*reg);
         }
@@ -239,8 +257,10 @@ impl Emitter<'_> {
             Layout::Plain | Layout::Wide { .. } => self.hashed(lane, at, hit, next),
         }
         self.asm.bind(hit);
-        if !self.fetch {
-            self.note(lane, next);
+        match self.mode {
+            Mode::Greatest => self.raise(),
+            Mode::Full => self.note(next),
+            Mode::Fetch => {}
         }
         self.asm.bind(next);
     }

@@ -24,10 +24,18 @@ impl Engine {
             return Verdict::Unbound(None);
         }
         let Some(dispatcher) = &self.merged.dispatcher else { return value::verdict(0) };
-        let (best, settled) = dispatcher.run(frame, |best, pending| {
+        let best = dispatcher.run(frame);
+        if value::index(best).is_none() { value::verdict(best) } else { self.ask(frame) }
+    }
+
+    /// The same where somebody must be asked.
+    #[cold]
+    fn ask(&self, frame: &[u8]) -> Verdict {
+        let Some(dispatcher) = &self.merged.dispatcher else { return value::verdict(0) };
+        let best = dispatcher.run_full(frame, |best, pending| {
             self.resolve(best, pending, |holder| holder.confirms(frame))
         });
-        if settled { value::verdict(best) } else { self.answer(best) }
+        self.answer(best)
     }
 
     /// To whom each of some frames belongs; the same verdicts as one by one. Frames without a place

@@ -8,7 +8,7 @@ use runtime::native::dispatch::Layout;
 
 use super::super::CheckError;
 use super::super::native::{Arith, At, Direction, If, Native, One, R, RAX, RDX, at};
-use super::{BEST, FRAME, HASH, HEADER, KEY, LENGTH, Matcher, NEAR, PENDING, SLOT, TABLES};
+use super::{BEST, Entry, FRAME, HASH, HEADER, KEY, LENGTH, Matcher, NEAR, PENDING, SLOT, TABLES};
 use super::{W32, W64};
 use crate::plan::{Group, Lane, Load};
 
@@ -67,12 +67,16 @@ impl Matcher<'_> {
             Layout::Plain | Layout::Wide { .. } => starts = self.hashed(lane, table)?,
         }
         let hit = self.code.at();
-        let pending = if self.fetch { None } else { Some(self.note(lane)?) };
+        let pending = match self.entry {
+            Entry::Greatest => self.raise().map(|()| None)?,
+            Entry::Full => Some(self.note()?),
+            Entry::Fetch => None,
+        };
         for exit in exits {
             self.code.lands(exit, "what follows the lane")?;
         }
         let next = self.code.at();
-        if !self.fetch {
+        if self.entry != Entry::Fetch {
             match lane.layout {
                 Layout::Single => {}
                 Layout::Direct => self.later.push(Later::Window { table, starts, hit, next }),
@@ -193,16 +197,16 @@ impl Matcher<'_> {
     }
 
     fn single(&mut self, table: i32) -> Result<(), CheckError> {
-        if self.fetch {
+        if self.entry == Entry::Fetch {
             return Ok(());
         }
         let what = "the only value";
-        let from = reference(table, 0);
-        self.code.expect(Native::Load { size: Size::B8, dst: RDX, from }, what)?;
-        self.value()
+        let (size, dst) = (Size::B8, RDX);
+        self.code.expect(Native::Load { size, dst, from: reference(table, 0) }, what)?;
+        self.code.expect(Native::Load { size, dst, from: at(RDX, 0) }, what)
     }
 
-    /// A value, and flags that say what it is.
+    /// A value, and flags that say whether there is one.
     fn value(&mut self) -> Result<(), CheckError> {
         let what = "a value";
         let load = Native::Load { size: Size::B8, dst: RDX, from: at(RDX, 0) };
@@ -220,7 +224,7 @@ impl Matcher<'_> {
         let [number, ..] = KEY;
         self.code.expect(Native::SwapLowBytes { dst: number }, what)?;
         let outside = self.window(table, 0)?;
-        if self.fetch {
+        if self.entry == Entry::Fetch {
             self.code.expect(Native::Prefetch { at: at(RDX, 0) }, what)?;
             exits.push(outside);
             return Ok((Vec::new(), exits));
@@ -240,7 +244,8 @@ impl Matcher<'_> {
             self.code.lands(*start, "the old window")?;
         }
         let outside = self.window(table, OLD)?;
-        self.value()?;
+        let load = Native::Load { size: Size::B8, dst: RDX, from: at(RDX, 0) };
+        self.code.expect(load, "a value")?;
         let found = self.code.jump("a jump to the hit")?;
         if found == hit && outside == next {
             Ok(())
@@ -271,7 +276,7 @@ impl Matcher<'_> {
     fn hashed(&mut self, lane: &Lane, table: i32) -> Result<Vec<usize>, CheckError> {
         self.hash(lane)?;
         self.bucket(table, 0)?;
-        if self.fetch {
+        if self.entry == Entry::Fetch {
             let what = "a bucket to be fetched";
             self.code.expect(Native::Prefetch { at: at(RAX, 0) }, what)?;
             if wide(lane) {
@@ -443,17 +448,21 @@ impl Matcher<'_> {
         if target == hit { Ok(misses) } else { self.code.refuse("a jump to the hit") }
     }
 
-    /// Where the code goes with a pending value.
-    fn note(&mut self, lane: &Lane) -> Result<usize, CheckError> {
-        let what = "a hit to be noted";
-        if wide(lane) {
-            self.code.expect(Native::Test { width: W64, left: RDX, right: RDX }, what)?;
-        }
-        let pending = self.code.jump_if(If::Less, what)?;
+    /// A candidate for the best value.
+    fn raise(&mut self) -> Result<(), CheckError> {
+        let what = "the greater value to be kept";
         let compare = Native::Arith { op: Arith::Compare, width: W64, dst: BEST, src: RDX };
         self.code.expect(compare, what)?;
         let raise = Native::MoveIf { cond: If::Below, width: W64, dst: BEST, src: RDX };
-        self.code.expect(raise, what)?;
+        self.code.expect(raise, what)
+    }
+
+    /// The same; where the code goes with a pending value.
+    fn note(&mut self) -> Result<usize, CheckError> {
+        let what = "a hit to be noted";
+        self.code.expect(Native::Test { width: W64, left: RDX, right: RDX }, what)?;
+        let pending = self.code.jump_if(If::Less, what)?;
+        self.raise()?;
         Ok(pending)
     }
 

@@ -32,28 +32,43 @@ const KEY: [R; 5] = [R(8), R(3), R(5), R(12), R(13)];
 const W64: Width = Width::W64;
 const W32: Width = Width::W32;
 
-/// Refuses code that is not the plan's; the second entry must be at `prefetch`.
-pub(super) fn implements(plan: &Plan, code: &[u8], prefetch: usize) -> Result<(), CheckError> {
+/// What an entry must do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    /// Keep the greatest value.
+    Greatest,
+    /// Keep the greatest that is not pending, and store the others.
+    Full,
+    /// Fetch.
+    Fetch,
+}
+
+/// Refuses code that is not the plan's; the second and third entry must be at `full` and
+/// `prefetch`.
+pub(super) fn implements(
+    plan: &Plan,
+    code: &[u8],
+    (full, prefetch): (usize, usize),
+) -> Result<(), CheckError> {
     let mut matcher = Matcher {
         code: Cursor::new(code),
         plan,
-        fetch: false,
+        entry: Entry::Greatest,
         later: Vec::new(),
         looked: alloc::vec![false; plan.lanes.len()],
     };
-    matcher.entry()?;
+    matcher.entry(Entry::Greatest)?;
+    matcher.code.lands(full, "the entry that notes")?;
+    matcher.entry(Entry::Full)?;
     matcher.code.lands(prefetch, "the entry that fetches")?;
-    matcher.fetch = true;
-    matcher.looked.fill(false);
-    matcher.entry()?;
+    matcher.entry(Entry::Fetch)?;
     matcher.code.ends()
 }
 
 struct Matcher<'a> {
     code: Cursor<'a>,
     plan: &'a Plan,
-    /// Which entry it is.
-    fetch: bool,
+    entry: Entry,
     /// What must stand behind the end.
     later: Vec<Later>,
     /// Lanes that were looked into: none twice, or there were too many pending values.
@@ -65,7 +80,9 @@ type Exits = Vec<usize>;
 
 impl Matcher<'_> {
     /// One entry, from the saved registers to what stands behind its return.
-    fn entry(&mut self) -> Result<(), CheckError> {
+    fn entry(&mut self, entry: Entry) -> Result<(), CheckError> {
+        self.entry = entry;
+        self.looked.fill(false);
         let words = self.plan.words_max();
         let Some(keys) = KEY.get(1..words.max(1)) else {
             return self.code.refuse("keys of five words at most");
@@ -82,8 +99,10 @@ impl Matcher<'_> {
             self.code.lands(exit, "the end of the graph")?;
         }
         self.code.expect(Native::Move { width: W64, dst: RAX, src: BEST }, "the result")?;
-        let end = Native::Move { width: W64, dst: RDX, src: PENDING };
-        self.code.expect(end, "the end of the pending values")?;
+        if entry == Entry::Full {
+            let end = Native::Move { width: W64, dst: RDX, src: PENDING };
+            self.code.expect(end, "the end of the pending values")?;
+        }
         for reg in saved.iter().rev() {
             self.code.expect(Native::Pop(*reg), "a register to be restored")?;
         }

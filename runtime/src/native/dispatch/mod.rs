@@ -31,8 +31,9 @@ pub const BATCH_MAX: usize = 64;
 
 /// Dispatch code: `(frame, length, table references, pending) -> (best, end of pending)`.
 ///
-/// It writes at most one word per table to `pending`. At the offset that the geometry names is a
-/// second entry of the same convention, which only fetches what the first will look at.
+/// The entry at 0 writes nothing: if its best has bit 63, somebody must be asked, and the entry at
+/// `full` says who. That one writes at most one word per table to `pending`. The entry at
+/// `prefetch` only fetches what the others will look at. All are called alike.
 #[derive(Debug)]
 pub enum Dispatch {}
 
@@ -41,6 +42,8 @@ pub enum Dispatch {}
 pub struct Geometry {
     /// Layout of each table, in order.
     pub tables: Vec<Layout>,
+    /// Offset of the entry that notes what is pending.
+    pub full: usize,
     /// Offset of the entry that fetches.
     pub prefetch: usize,
 }
@@ -196,42 +199,45 @@ impl Dispatcher {
         bank
     }
 
-    /// Classifies a frame: the greatest among the hits without bit 63, and whether that is all.
-    /// If not, each hit with bit 63 ("pending") was passed to `resolve` with the best so far, in
-    /// table order; what that returned is the new best.
+    /// Classifies a frame: the greatest value among the hits. If it has bit 63, one or more hits
+    /// are "pending", and [`Dispatcher::run_full`] must be asked.
     #[inline]
     #[must_use]
-    pub fn run(&self, frame: &[u8], resolve: impl FnMut(u64, u64) -> u64) -> (u64, bool) {
+    pub fn run(&self, frame: &[u8]) -> u64 {
+        // The first entry does not write: the pointer is only there to be passed.
+        self.enter(0, frame, core::ptr::null_mut()).best
+    }
+
+    /// Classifies a frame: the greatest among the hits without bit 63. Each hit with it ("pending")
+    /// is then passed to `resolve` with the best so far, in table order; what that returns is the
+    /// new best.
+    #[must_use]
+    pub fn run_full(&self, frame: &[u8], resolve: impl FnMut(u64, u64) -> u64) -> u64 {
         let mut pending: Pending = [MaybeUninit::uninit(); TABLES_MAX];
-        let (best, end) = self.enter(0, frame, &mut pending);
-        let start = pending.as_ptr().addr() as u64;
-        if end == start {
-            return (best, true);
-        }
-        let count = end.wrapping_sub(start) as usize / size_of::<u64>();
-        (settle(best, pending.get(..count).unwrap_or(&[]), resolve), false)
+        let start = pending.as_mut_ptr().cast::<u64>();
+        let answer = self.enter(self.code.geometry().full, frame, start);
+        let bytes = answer.pending_end.wrapping_sub(start.addr() as u64) as usize;
+        let count = bytes / size_of::<u64>();
+        settle(answer.best, pending.get(..count).unwrap_or(&[]), resolve)
     }
 
     /// Fetches into the cache what [`Dispatcher::run`] will look at first.
     #[inline]
     pub fn prefetch(&self, frame: &[u8]) {
-        let mut pending: Pending = [MaybeUninit::uninit(); TABLES_MAX];
-        let _nothing = self.enter(self.code.geometry().prefetch, frame, &mut pending);
+        let _nothing = self.enter(self.code.geometry().prefetch, frame, core::ptr::null_mut());
     }
 
-    /// Best value, and the end of the pending ones.
     #[inline]
-    fn enter(&self, offset: usize, frame: &[u8], pending: &mut Pending) -> (u64, u64) {
+    fn enter(&self, offset: usize, frame: &[u8], pending: *mut u64) -> Answer {
         let entry = self.code.entry().cast::<u8>().wrapping_add(offset).cast::<()>();
         // SAFETY: the code was vouched for under `Dispatch` with the geometry of `self.tables`
-        // (compared in `new` and `exchange`, kept by `grow`), with entries at 0 and at
-        // `geometry.prefetch`. It reads `frame`, the table references and, in each bank that a
-        // reference names, only places below its mask or length (all borrowed from `self` for the
-        // call), and writes at most one word per table (`TABLES_MAX` at most) to `pending`.
+        // (compared in `new` and `exchange`, kept by `grow`), with entries at 0, `geometry.full` and
+        // `geometry.prefetch`; callers here name no other offset. It reads `frame`, the table
+        // references and, in each bank that a reference names, only places below its mask or length
+        // (all borrowed from `self` for the call). Only the entry at `full` writes: at most one word
+        // per table to `pending`, which `run_full` makes `TABLES_MAX` words long.
         let entry = unsafe { transmute::<*const (), DispatchEntry>(entry) };
-        let start = pending.as_mut_ptr().cast::<u64>();
-        let answer = entry(frame.as_ptr(), frame.len() as u64, self.refs.as_ptr(), start);
-        (answer.best, answer.pending_end)
+        entry(frame.as_ptr(), frame.len() as u64, self.refs.as_ptr(), pending)
     }
 }
 

@@ -13,7 +13,7 @@ const FIRST_VALUE: [u8; 20] = [
 ];
 
 fn code(tables: &[Layout], pages: &mut HostPages) -> Code<Dispatch> {
-    let geometry = Geometry { tables: tables.to_vec(), prefetch: 0 };
+    let geometry = Geometry { tables: tables.to_vec(), full: 0, prefetch: 0 };
     let checked: Checked<Dispatch> = Checked::vouch(FIRST_VALUE.to_vec(), geometry);
     Code::seal(checked, pages).unwrap()
 }
@@ -37,7 +37,7 @@ fn a_dispatcher_only_joins_code_and_tables_of_one_geometry() {
     dispatcher.tables()[0].current().set_value(0, 0x75);
     let run = |dispatcher: &Dispatcher| {
         let mut hits = vec![];
-        let (best, _) = dispatcher.run(&[0; 14], |best, hit| {
+        let best = dispatcher.run_full(&[0; 14], |best, hit| {
             hits.push(hit);
             best + 1
         });
