@@ -103,3 +103,22 @@ fn why_names_owner_chain_rule_and_tests() {
     let why = registry.why(&[0; 20]);
     assert_eq!((why.ownership, why.binding), (Ownership::Unbound(GrantId::ROOT), None));
 }
+
+#[test]
+fn a_refusal_says_both_claims_and_both_programs() {
+    let mut registry = Registry::new();
+    let grant = derive(&mut registry, GrantId::ROOT, claim_expr("ip and udp")).unwrap();
+    bind(&mut registry, grant, claim_expr(LOW)).unwrap();
+    let claim = claim_expr(WHOLE);
+    let refusal = bind(&mut registry, grant, claim.clone()).unwrap_err();
+    let told = registry.accusation(grant, &claim, &refusal);
+    let space = |text: &str| common::space(text);
+    assert!(space(&told.ours).subset_of(claim.space()).is_ok());
+    assert!(space(told.theirs.as_deref().unwrap()).subset_of(&space(LOW)).is_ok());
+    let (frame, ours, theirs) = told.frame.clone().unwrap();
+    assert!(frame.contains("UDP") && ours && theirs == Some(true), "{told}");
+    let tcp = claim_expr("ip and tcp and dst port 7");
+    let refusal = bind(&mut registry, grant, tcp.clone()).unwrap_err();
+    let told = registry.accusation(grant, &tcp, &refusal).to_string();
+    assert!(told.contains("this program accepts it, the other rejects it"), "{told}");
+}

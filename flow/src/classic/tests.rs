@@ -1,3 +1,5 @@
+//! A classic program, its filter, and text that is neither.
+
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;

@@ -27,7 +27,7 @@ use flow::Space;
 
 pub use ids::{BindingId, GrantId};
 pub use owned::Owned;
-pub use why::{Asked, Tested, Why};
+pub use why::{Accusation, Asked, Tested, Why};
 
 use crate::claim::Claim;
 use crate::hash::HashKey;

@@ -5,6 +5,7 @@
 //! byte it looked at. Where nobody owns the frame, the binding that came closest, and the tests
 //! that it failed. For people: it asks the original programs one after the other.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -12,7 +13,7 @@ use flow::{ByteSet, Cell, LengthRange, Rule, Space};
 
 use super::{GrantId, Ownership, Registry};
 use crate::claim::Claim;
-use crate::refusal::Party;
+use crate::refusal::{Party, Refusal, RefusalCode};
 
 /// Whose a frame is, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub struct Asked {
     /// The rule's number in the claim's space.
     pub rule: usize,
     /// The rule, as an expression.
-    pub expression: alloc::string::String,
+    pub expression: String,
     /// The lengths that the rule allows, and whether the frame's is one.
     pub length: (LengthRange, bool),
     /// The rule's tests, in order of cells.
@@ -85,6 +86,58 @@ impl Registry {
     }
 }
 
+/// A refusal for people: both claims in words, and the frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accusation {
+    /// The refused claim, as an expression.
+    pub ours: String,
+    /// The claim that it meets, or the space of the grant that it leaves; `None` if the refusal
+    /// names nobody who is still there.
+    pub theirs: Option<String>,
+    /// The witness, decoded, and what both original programs say of it: ours, then theirs.
+    pub frame: Option<(String, bool, Option<bool>)>,
+}
+
+impl Registry {
+    /// What a refusal of `claim` under `grant` says, in words. Only for whoever may see the other
+    /// party's claim: the holder of a grant that covers it.
+    #[must_use]
+    pub fn accusation(&self, grant: GrantId, claim: &Claim, refusal: &Refusal) -> Accusation {
+        let theirs = match (refusal.other, refusal.code) {
+            (Some(Party::Binding(id)), _) => self.binding(id).map(|it| it.claim()),
+            (Some(Party::Grant(id)), _) => self.grant(id).and_then(|it| it.claim()),
+            (None, RefusalCode::OutsideGrant) => self.grant(grant).and_then(|it| it.claim()),
+            (None, _) => None,
+        };
+        let frame = refusal.witness.as_ref().map(|frame| {
+            let other = theirs.map(|theirs| theirs.program_accepts(frame));
+            (flow::witness::render(frame), claim.program_accepts(frame), other)
+        });
+        let describe = |claim: &Claim| flow::expr::describe(claim.space());
+        Accusation { ours: describe(claim), theirs: theirs.map(describe), frame }
+    }
+}
+
+impl fmt::Display for Accusation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "claimed: {}", self.ours)?;
+        if let Some(theirs) = &self.theirs {
+            writeln!(f, "held:    {theirs}")?;
+        }
+        match &self.frame {
+            Some((frame, ours, theirs)) => {
+                let says = |accepts: bool| if accepts { "accepts" } else { "rejects" };
+                write!(f, "frame:   {frame}; this program {} it", says(*ours))?;
+                match theirs {
+                    Some(theirs) => write!(f, ", the other {} it", says(*theirs)),
+                    None => Ok(()),
+                }
+            }
+            None => f.write_str("no frame"),
+        }
+    }
+}
+
 /// The best rule of a claim; `None` if it has none.
 fn asked(party: Party, claim: &Claim, frame: &[u8]) -> Option<Asked> {
     let judged = |(number, rule): (usize, &Rule)| {
@@ -93,7 +146,7 @@ fn asked(party: Party, claim: &Claim, frame: &[u8]) -> Option<Asked> {
             party,
             accepted: false,
             rule: number,
-            expression: alloc::string::String::new(),
+            expression: String::new(),
             length: (rule.length(), rule.length().contains(frame.len())),
             tests,
         }
