@@ -9,6 +9,8 @@ pub mod corpus;
 pub mod linux;
 pub mod prevail;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::task::Poll;
