@@ -2,8 +2,8 @@
 //! otherwise, in one run?
 //!
 //! `cargo bench -p sluice-benches --bench demux` prints tables (lowest / middle over rounds, and
-//! Sluice relative to each peer), and writes `docs/evidence/demux.md`, `.csv` and `.svg`. `-- quick`
-//! takes fewer rounds and stops at 10,000 filters. Who cannot take part is named.
+//! Sluice relative to each peer), and writes `docs/evidence/demux.md`, `.csv` and `.svg`. With
+//! `-- quick` it takes fewer rounds and stops at 10,000 filters. Who cannot take part is named.
 
 use std::time::Instant;
 
@@ -45,6 +45,7 @@ fn main() {
          middle to middle (below 1 Sluice is faster). `throughput`: frames independent of each \
          other; `latency`: each waits for the verdict before.\n",
     );
+    text.push_str(&format!("\n{rounds} rounds; workloads from fixed seeds; {}.\n", machine()));
     text.push_str(&report.tables());
     text.push_str(&changes(most));
     let miss = cache_miss(1 << 28);
@@ -61,6 +62,19 @@ fn main() {
             eprintln!("{path}: {error}");
         }
     }
+}
+
+/// Which processor, and how busy it is.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or_default().to_owned();
+    format!(
+        "{}, load {load}",
+        model.unwrap_or("processor unknown").trim_start_matches(['\t', ':', ' '])
+    )
 }
 
 /// The engine with all filters of a workload.
@@ -212,8 +226,9 @@ fn changes(filters: u32) -> String {
     };
     let worst = bare.engine().stats().moved_worst;
     format!(
-        "\n### Changes with {filters} connections, nanoseconds of wall time\n\n| | p50 | p99 | worst |\n\
-         |---|---|---|---|\n{}{}{}\nBytes of table moved by one operation at most: {worst}.\n",
+        "\n### Changes with {filters} connections, nanoseconds of wall time\n\n\
+         | | p50 | p99 | worst |\n|---|---|---|---|\n{}{}{}\n\
+         Bytes of table moved by one operation at most: {worst}.\n",
         row("insert", &mut insert),
         row("remove", &mut remove),
         row("first filter of a new shape", &mut fresh),

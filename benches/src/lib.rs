@@ -8,7 +8,7 @@
 //! | bench | asks |
 //! |---|---|
 //! | `classify` | what does it cost to find a frame's owner among N filters |
-//! | `demux` | the same beside every peer, four workloads, up to a million filters; tables, CSV, plot |
+//! | `demux` | the same beside the peers, on four workloads, up to a million filters |
 //! | `admit` | what does it cost to prove, place and publish the N-th filter, or to refuse it |
 //! | `verify` | what does it cost to prove a program safe |
 //! | `native` | what does a handler cost in native code, interpreted, and elsewhere |

@@ -1,8 +1,8 @@
 //! One lane's code: key, table, value.
 //!
 //! A hash bucket is searched without branching: its four digests are compared one by one, and each
-//! comparison may move its slot's value into `rdx`. No two slots of a bucket have one digest, and an
-//! empty slot's digest is that of no key.
+//! comparison may move its slot's value into `rdx`. No two slots of a bucket have one digest, and
+//! an empty slot's digest is that of no key.
 
 use ebpf::Size;
 use flow::Base;

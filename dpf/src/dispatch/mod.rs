@@ -7,7 +7,8 @@
 //!
 //! There are three entries of one form ([`Mode`]). The first only keeps the greatest value; a value
 //! that says "somebody must be asked" is greater than all others, and then the second is called,
-//! which notes each of them. The third looks into no table but fetches what the others will look at.
+//! which notes each of them. The third looks into no table but fetches what the others will look
+//! at.
 //!
 //! Registers: `rdi` frame, `rsi` length, `r11` table references, `rcx` next pending word, `r10`
 //! best value; key words in `r8` and callee-saved registers; `rax rdx r9 r14 r15` scratch.

@@ -4,7 +4,7 @@
 //! with a secret, 64x64 -> 128 bit, and the halves of the product combined. Of several words the
 //! first two are masked with two secrets and multiplied with each other; each further word goes in
 //! in the same way with a secret of its own. Whether two keys fall
-//! together depends on the secrets (with a plain `CRC32`, or a product cut to 64 bits, it does not).
+//! together depends on the secrets (with `CRC32`, or a product cut to 64 bits, it does not).
 
 use core::fmt;
 

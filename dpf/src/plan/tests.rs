@@ -1,4 +1,4 @@
-//! Lanes over-approximate their rules, and are exact where they say so; graphs lead where they must.
+//! Lanes over-approximate their rules, exactly where they say so; graphs lead where they must.
 
 use alloc::vec::Vec;
 

@@ -231,11 +231,11 @@ impl Dispatcher {
     fn enter(&self, offset: usize, frame: &[u8], pending: *mut u64) -> Answer {
         let entry = self.code.entry().cast::<u8>().wrapping_add(offset).cast::<()>();
         // SAFETY: the code was vouched for under `Dispatch` with the geometry of `self.tables`
-        // (compared in `new` and `exchange`, kept by `grow`), with entries at 0, `geometry.full` and
-        // `geometry.prefetch`; callers here name no other offset. It reads `frame`, the table
+        // (compared in `new` and `exchange`, kept by `grow`), with entries at 0, `geometry.full`
+        // and `geometry.prefetch`; callers here name no other offset. It reads `frame`, the table
         // references and, in each bank that a reference names, only places below its mask or length
-        // (all borrowed from `self` for the call). Only the entry at `full` writes: at most one word
-        // per table to `pending`, which `run_full` makes `TABLES_MAX` words long.
+        // (all borrowed from `self` for the call). Only the entry at `full` writes: at most one
+        // word per table to `pending`, which `run_full` makes `TABLES_MAX` words long.
         let entry = unsafe { transmute::<*const (), DispatchEntry>(entry) };
         entry(frame.as_ptr(), frame.len() as u64, self.refs.as_ptr(), pending)
     }
