@@ -31,6 +31,7 @@ fn run(mut boot: Boot) -> ! {
     let free = boot.frames.free();
     checks::boot::facts(&boot);
     checks::ring3::system_calls(&mut boot.frames);
+    checks::ring3::short_calls(&mut boot.frames);
     checks::ring3::addresses_that_are_not(&mut boot.frames);
     checks::ring3::faults(&mut boot.frames);
     checks::ring3::tricks_with_flags(&mut boot.frames);

@@ -2,7 +2,9 @@
 
 use crate::raw;
 use alloc::vec::Vec;
-use machine::{AddressSpace, Event, Fault, Frame, FramePool, Rights, UserContext, time};
+use machine::{
+    AddressSpace, Answer, Event, Fault, Frame, FramePool, Rights, Short, UserContext, time,
+};
 
 /// Where a program's code and stack pages are.
 pub(crate) const CODE: u64 = 0x40_0000;
@@ -65,6 +67,67 @@ pub(crate) fn system_calls(pool: &mut FramePool) {
     (0..1000).for_each(|_| assert_eq!(program.enter(), Event::Syscall));
     log::info!("null system call: {} cycles", (time::cycles() - before) / 1000);
     program.end(pool);
+}
+
+/// Two programs, and every way to answer a call on the spot.
+struct Answering {
+    programs: Vec<Program>,
+    /// What each asks next.
+    next: [u64; 2],
+    answered: u32,
+}
+
+impl Short for Answering {
+    fn calls(&self) -> u64 {
+        1 << 1 | 1 << 2
+    }
+
+    fn place(&mut self, number: u64) -> Option<(&mut UserContext, &AddressSpace)> {
+        let program = self.programs.get_mut(number as usize)?;
+        Some((&mut program.context, &program.space))
+    }
+
+    fn short(&mut self, who: u64, call: u64, arguments: &[u64; 6]) -> Answer {
+        let next = &mut self.next[who as usize];
+        if call == 1 {
+            // After a round trip `rdx` is set anew, the others must be as they were.
+            assert_eq!(*arguments, [*next, 2, 3, 4, 5, 6]);
+            *next += 1;
+            return Answer::Go(111, *next);
+        }
+        assert_eq!((call, *arguments), (2, [*next, 2, *next, 4, 5, 6]));
+        self.answered += 1;
+        match self.answered % 4 {
+            0 => Answer::Go(1, 1),
+            1 => Answer::Stop(7, 8),
+            2 => Answer::Switch(7, 8, 1 - who),
+            _ => Answer::Long,
+        }
+    }
+}
+
+/// Short calls come back with their answers and change nothing else, however they end.
+pub(crate) fn short_calls(pool: &mut FramePool) {
+    let programs = (0..2).map(|_| Program::new(pool, raw::CALLS, 1)).collect();
+    let mut kernel = Answering { programs, next: [1; 2], answered: 0 };
+    for (program, number) in kernel.programs.iter_mut().zip(0..) {
+        program.context.settle(number, &program.space);
+    }
+    let mut who = 0;
+    for _ in 0..1000 {
+        let event = machine::stay(&mut kernel, who);
+        who = machine::this_cpu().running();
+        let r = &mut kernel.programs[who as usize].context.registers;
+        assert_eq!([r.r12, r.rbx, r.rbp, r.rsi, r.r9], [0x1212, 0xbb, 0xbeef, 2, 6]);
+        match event {
+            Some(Event::Answered) => assert_eq!([r.rax, r.rdx], [7, 8]),
+            Some(Event::Syscall) => assert_eq!(r.rax, 2),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(kernel.next.iter().all(|&next| next > 500), "{:?}", kernel.next);
+    assert_eq!(machine::stay(&mut kernel, 2), None);
+    kernel.programs.into_iter().for_each(|program| program.end(pool));
 }
 
 /// An instruction or stack pointer that is none is a fault of ring 3's, never of ring 0's.
