@@ -79,7 +79,7 @@ impl Report {
         let mut text = String::from("variant,figure,who,filters,best_ns,median_ns\n");
         for Cell { variant, what, who, filters, figures } in &self.cells {
             let Figures { best, median } = figures;
-            let _ = writeln!(text, "{variant},{what},{who},{filters},{best:.3},{median:.3}");
+            let _ = writeln!(text, "{variant},{what},\"{who}\",{filters},{best:.3},{median:.3}");
         }
         text
     }
