@@ -52,7 +52,7 @@ pub(crate) struct Index {
 }
 
 /// A population of up to so many rules has one table only.
-const SMALL: u64 = 64;
+const SMALL: u64 = 16;
 
 /// Parts of dropped trees given back with each operation.
 const SHED_AT_ONCE: usize = 4;
