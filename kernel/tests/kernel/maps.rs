@@ -2,6 +2,7 @@
 
 use abi::bind::{BindRequest, MapList, WITH_MAPS};
 use abi::map::{EXIST, MAPS_MAX, MapRequest, NO_EXIST, READ_ONLY, sizes};
+use abi::record::Record;
 use abi::{Call, Status};
 use kernel::EnvironmentId;
 use zerocopy::IntoBytes;
@@ -331,5 +332,82 @@ fn a_bound_map_outlives_its_capabilities_and_no_longer() {
     machine.receive(&udp(4242, 7, b"x"));
     machine.ok(Call::Unbind, &[binding]);
     assert_eq!(machine.kernel.books().frames, before);
+    machine.audit();
+}
+
+/// Counts in its map's only entry, prints on the first packet, and drops.
+const COUNT: &str = "
+    lddw %r1, map_value 0 0
+    mov %r2, 1
+    lock fetch add [%r1+0], %r2
+    jne %r2, 0, out
+    stw [%r10-8], 0x20736579
+    stw [%r10-4], 0x00006425
+    mov %r3, 42
+    mov %r1, %r10
+    add %r1, -8
+    mov %r2, 8
+    call helper 6
+    out: mov %r0, 1
+    exit
+";
+
+#[test]
+fn a_handler_and_its_owner_share_a_map() {
+    let mut machine = Machine::new();
+    let map = made(&mut machine, MapRequest { max_entries: 1, ..ARRAY });
+    let (status, binding) = bind(&mut machine, COUNT, &[map]);
+    assert_eq!(status, Status::Ok, "{:?}", machine.last_refusal());
+    for _ in 0..3 {
+        machine.receive(&udp(4242, 7, b"count me"));
+    }
+    assert_eq!(lookup(&mut machine, map, 0), Ok(3));
+    assert_eq!(update(&mut machine, map, 0, 100, EXIST), Status::Ok);
+    machine.receive(&udp(4242, 7, b"count me"));
+    assert_eq!(lookup(&mut machine, map, 0), Ok(101));
+    let lines: Vec<_> = machine
+        .records()
+        .into_iter()
+        .filter_map(|record| match record {
+            Record::Printed { binding: by, environment, line } => Some((by, environment, line)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(lines.len(), 1);
+    assert_eq!((lines[0].1, &lines[0].2[..]), (machine.init.0, &b"yes 42"[..]));
+    machine.ok(Call::Unbind, &[binding]);
+    assert_eq!(lookup(&mut machine, map, 0), Ok(101));
+    machine.audit();
+}
+
+#[test]
+fn a_handler_without_its_maps_is_refused_by_name() {
+    let mut machine = Machine::new();
+    let map = made(&mut machine, ARRAY);
+    // No list; a list that is too short; an array that has no variables.
+    for maps in [&[][..], &[map]] {
+        let (status, _) = bind(&mut machine, COUNT, maps);
+        assert_eq!(status, Status::Refused);
+        let refusal = machine.last_refusal().unwrap();
+        assert_eq!(refusal.code, abi::refusal::Code::Unsafe, "{refusal:?}");
+    }
+    machine.audit();
+}
+
+#[test]
+fn a_reply_leaves_from_where_the_handler_moved_it() {
+    let text = "mov %r6, %r1\nmov %r2, -4\ncall helper 65\nmov %r1, %r6\nmov %r2, -14\n\
+                call helper 44\nmov %r0, 3\nexit";
+    let mut machine = Machine::new();
+    let (status, _) = bind(&mut machine, text, &[]);
+    assert_eq!(status, Status::Ok, "{:?}", machine.last_refusal());
+    let frame = udp(4242, 7, &[9; 30]);
+    machine.receive(&frame);
+    let mut moved = vec![0; 14];
+    moved.extend_from_slice(&frame[..frame.len() - 4]);
+    assert_eq!(machine.wire.sent(), [moved]);
+    // The buffer that it left comes back whole.
+    machine.receive(&frame);
+    assert_eq!(machine.wire.sent().len(), 1);
     machine.audit();
 }
