@@ -92,7 +92,8 @@ fn for_limit(name: &str) -> Option<String> {
             "bound the loops around here so that one run takes fewer instructions in the worst case"
         }
         "VISITS_MAX" | "STATE_BYTES_MAX" => {
-            "fewer values that differ between the paths that meet, or a loop whose rounds look alike"
+            "fewer values that differ between the paths that meet, or a loop whose rounds look \
+            alike"
         }
         "LOOP_DEPTH_MAX" => "fewer loops inside each other",
         _ => return None,

@@ -5,7 +5,8 @@
 //! could lead to the instruction and was not taken that way gives an input in which the compared
 //! bytes, or the length, are such that it is. The search ends when the interpreter refuses an
 //! access after control has passed the instruction that the proof refused, or when its budget is
-//! spent. Nothing is concluded from an empty result. Maps are empty, arrays zero, when a run begins.
+//! spent. Nothing is concluded from an empty result. Maps are empty, arrays zero, when a run
+//! begins.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -11,12 +11,12 @@
 //! | `message` | what is wrong, one line |
 //! | `instruction` | slot of the instruction, from 0; absent if none is to blame |
 //! | `assembly` | that instruction |
-//! | `source` | `file`, `line`, `column` (from 1; 0: unknown) and `text` of the line it was compiled from |
+//! | `source` | `file`, `line`, `column` (from 1; 0: unknown), `text` of the compiled line |
 //! | `limit` | `name` and `value` of the limit that was met |
 //! | `registers` | `register` and `known`: what was known of each register involved |
 //! | `path` | slots from the entry to the instruction |
 //! | `help` | what to change |
-//! | `example` | `packet` (hex), `action` (what the reference interpreter said when it ran the program on it), `results` (what helpers returned) |
+//! | `example` | `packet` (hex), `action` (what the interpreter said), `results` (of helpers) |
 //!
 //! An example is never guessed: the reference interpreter has stopped at that very instruction.
 

@@ -120,15 +120,20 @@ fn report(done: &Done, seed: u64, commit: &str) -> String {
     let mut text = String::from("# Generated programs against the oracles\n\n");
     let _ = writeln!(
         text,
-        "`cargo run --release -- evidence fuzz --seed {seed} --programs N` at {commit}; {:.1} processor \
+        "`cargo run --release -- evidence fuzz --seed {seed} --programs N` at {commit}; {:.1} \
+        processor \
          minutes.\n",
         done.processor_seconds / 60.0
     );
     text.push_str(
-        "Each accepted program ran on up to four packets in the reference interpreter (every access \
-         checked, at most the proven worst case of instructions), with every register held against the proof's \
-         states before each instruction, and natively, with result, packet and map contents compared. *Deep* instructions \
-         are calls, atomics, backward jumps, and accesses through moved pointers and map values.\n\n",
+        "Each accepted program ran on up to four packets in the reference interpreter (every \
+        access \
+         checked, at most the proven worst case of instructions), with every register held \
+         against the proof's \
+         states before each instruction, and natively, with result, packet and map contents \
+         compared. *Deep* instructions \
+         are calls, atomics, backward jumps, and accesses through moved pointers and map \
+         values.\n\n",
     );
     text.push_str(
         "| kind | generated | accepted | share | runs | instructions run | deep instructions |\n\

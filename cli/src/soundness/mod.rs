@@ -8,7 +8,7 @@
 //! | `mutants` | changed verifiers, and whether the tests notice |
 //! | `campaign` | seeds, the file a campaign goes on from |
 //!
-//! Each writes its table to `docs/evidence/`. What a campaign has done is kept in `target/evidence/`
+//! Each writes its table to `docs/evidence/`. What it has done is kept in `target/evidence/`
 //! by seed and commit; another commit begins anew.
 
 mod campaign;

@@ -1,8 +1,8 @@
 //! Changed verifiers: does anything notice?
 //!
-//! `cargo mutants` lists the changes; a seed chooses some; each is made in a copy of the tree, where
-//! the verifier's tests (fuzz bodies included, a second each) run. A change that they do not notice
-//! is a survivor, and stands in the table until a test or a reason deals with it.
+//! `cargo mutants` lists the changes; a seed chooses some; each is made in a copy of the tree,
+//! where the verifier's tests (fuzz bodies included, a second each) run. A change that they let
+//! pass is a survivor, and stands in the table until a test or a reason deals with it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -251,9 +251,12 @@ fn report(done: &Done, seed: u64, commit: &str) -> String {
     let mut text = String::from("# Mutants of the verifier\n\n");
     let _ = writeln!(
         text,
-        "`cargo run --release -- evidence mutants --seed {seed} --programs {}` at {commit}: a sample of \
-         the {} changes that `cargo mutants` lists for `verifier/src` (without `fuzzing`, `refusal`, and what only \
-         tests use), each built and held against the verifier's tests, fuzz bodies and domain checks \
+        "`cargo run --release -- evidence mutants --seed {seed} --programs {}` at {commit}: a \
+        sample of \
+         the {} changes that `cargo mutants` lists for `verifier/src` (without `fuzzing`, \
+         `refusal`, and what only \
+         tests use), each built and held against the verifier's tests, fuzz bodies and domain \
+         checks \
          included.\n",
         done.outcomes.len(),
         done.listed

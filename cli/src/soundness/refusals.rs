@@ -168,7 +168,10 @@ fn repeats(program: &Program) -> bool {
         // One that fails leaves zeroes here, and on Linux what was there.
         helper::LOAD_BYTES,
     ];
-    let differs = |insn: &Insn| matches!(insn, Insn::Call { target: CallTarget::Helper(id) } if OTHER.contains(id));
+    let differs = |insn: &Insn| match insn {
+        Insn::Call { target: CallTarget::Helper(id) } => OTHER.contains(id),
+        _ => false,
+    };
     !program.insns().iter().any(differs)
 }
 
@@ -240,8 +243,10 @@ fn report(done: &Done, seed: u64, commit: &str) -> String {
     let Done { generated, safe, ours, linux, slots, deep, wrong, runs, differ } = done;
     let _ = writeln!(
         text,
-        "`cargo run --release -- evidence refusals --seed {seed} --programs {generated}` at {commit}.\n\n\
-         {} generated ASHs, {} of them safe on {SAMPLES} packets each; {} of their instructions are deep \
+        "`cargo run --release -- evidence refusals --seed {seed} --programs {generated}` at \
+        {commit}.\n\n\
+         {} generated ASHs, {} of them safe on {SAMPLES} packets each; {} of their instructions \
+         are deep \
          (calls, atomics, backward jumps, accesses through moved pointers and map values). \
          PREVAIL takes objects with BTF maps only and was not asked.\n",
         grouped(*generated),

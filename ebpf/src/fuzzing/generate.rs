@@ -1,11 +1,12 @@
 //! Programs that a verifier has a good chance to accept, out of arbitrary bytes.
 //!
-//! Plain programs have forward jumps only; *rich* ones also loops, maps, all helpers, functions and
-//! what else `rich` writes. The generator follows what it has written: which registers hold numbers, how many bytes of the
-//! packet were checked to exist, which stack words were written. It stays inside that, except for
-//! one access in thirty-two, so that most programs are safe and some are not. Registers: for packets `r2` is `data`, `r3` is `data_end`, `r4` a scratch
-//! pointer, and an ASH keeps its context in `r9`; for memory `r1` is the buffer and `r2` its
-//! length. The rest hold numbers.
+//! Plain programs have forward jumps only; *rich* ones also loops, maps, all helpers, functions
+//! and what else `rich` writes. The generator follows what it has written: which registers hold
+//! numbers, how many bytes of the packet were checked to exist, which stack words were written. It
+//! stays inside that, except for one access in thirty-two, so that most programs are safe and some
+//! are not. Registers: for packets `r2` is `data`, `r3` is `data_end`, `r4` a scratch pointer, and
+//! an ASH keeps its context in `r9`; for memory `r1` is the buffer and `r2` its length. The rest
+//! hold numbers.
 
 use alloc::vec::Vec;
 

@@ -37,8 +37,8 @@ pub fn program_from_bytes(kind: Kind, bytes: &[u8]) -> Option<Program> {
     Program::from_insns(kind, generate::generate(kind, bytes, false)).ok()
 }
 
-/// Like [`program_from_bytes`], with bounded loops, maps, all helpers, local functions, pointers kept
-/// on the stack and variable offsets. Filters have none of these and are as there.
+/// Like [`program_from_bytes`], with bounded loops, maps, all helpers, local functions, pointers
+/// kept on the stack and variable offsets. Filters have none of these and are as there.
 #[must_use]
 pub fn rich_program_from_bytes(kind: Kind, bytes: &[u8]) -> Option<Program> {
     if bytes.len() < 8 {
