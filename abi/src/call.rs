@@ -166,8 +166,8 @@ calls! {
     MapUpdate = 92,
     /// `(map, key, 0, 0, sizes)`: takes the key out. Needs `Rights::WRITE`.
     MapDelete = 93,
-    /// `(map, key or 0, next key, 0, sizes)`: copies out the key after that one, or the first. Needs
-    /// `Rights::READ`.
+    /// `(map, key or 0, next key, 0, sizes)`: copies out the key after that one, or the first.
+    /// Needs `Rights::READ`.
     MapNext = 94,
 }
 

@@ -31,8 +31,8 @@ fn main() {
     let sizes = if asked.is_empty() { vec![1_000, 100_000, 1_000_000] } else { asked };
     println!(
         "| world | installed | shapes | insert p50 | p99 | max | no-op p50 | p99 | max \
-         | remove p50 | p99 | max | index B/filter | moved at once | moved | probes | scan / insert \
-         | OVS / insert |"
+         | remove p50 | p99 | max | index B/filter | moved at once | moved | probes \
+         | scan / insert | OVS / insert |"
     );
     println!("|---|{}", "---:|".repeat(17));
     let named = |name: &str| std::env::args().any(|word| word == name);

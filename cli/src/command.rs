@@ -34,8 +34,8 @@ enum Command {
         #[command(flatten)]
         shown: check::Shown,
     },
-    /// Runs one program on one buffer, for conformance suites: the program's bytes in hexadecimal on
-    /// standard input, r0 in hexadecimal on standard output.
+    /// Runs one program on one buffer, for conformance suites: the program's bytes in hexadecimal
+    /// on standard input, r0 in hexadecimal on standard output.
     Exec {
         /// The buffer's bytes in hexadecimal.
         #[arg(value_name = "MEMORY")]

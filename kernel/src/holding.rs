@@ -1,8 +1,8 @@
 //! Who holds what: objects that go when the last capability to them does.
 //!
 //! A page goes when no capability names it, nothing maps it and no ring uses it: nobody could ever
-//! reach it again. A map goes likewise ([`crate::maps`]). A grant goes when nobody holds it and nothing stands under it. Environments and
-//! bindings end by a call, or with their owner.
+//! reach it again. A map goes likewise ([`crate::maps`]). A grant goes when nobody holds it and
+//! nothing stands under it. Environments and bindings end by a call, or with their owner.
 
 use crate::Kernel;
 use crate::capability::Object;

@@ -4,8 +4,8 @@
 
 use crate::memory::PAGE;
 
-/// Bytes before a received frame that belong to its buffer: XDP's headroom, into which a program may
-/// move the frame's start, and room for the virtio header before that.
+/// Bytes before a received frame that belong to its buffer: XDP's headroom, into which a program
+/// may move the frame's start, and room for the virtio header before that.
 pub const HEADROOM: usize = runtime::packet::HEADROOM + 16;
 
 /// Bytes of one receive buffer, headroom included.

@@ -1,10 +1,11 @@
 //! Counts guest instructions inside QEMU: whichever guest it is, and readable while it runs.
 //!
 //! A plugin for the emulator's own translator. Every translated instruction adds one to a counter
-//! in a file that is mapped here and read by whoever asked for it: the first eight bytes count ring 3
-//! (addresses of the lower half), the next eight the kernel. The file's name is the argument `out`.
-//! With `each=on` the file goes on with a counter per address, for a kernel that is linked into the
-//! last two GiB: [`WINDOW`] of them from the first of those GiB on, then as many from the second.
+//! in a file that is mapped here and read by whoever asked for it: the first eight bytes count ring
+//! 3 (addresses of the lower half), the next eight the kernel. The file's name is the argument
+//! `out`. With `each=on` the file goes on with a counter per address, for a kernel that is linked
+//! into the last two GiB: [`WINDOW`] of them from the first of those GiB on, then as many from the
+//! second.
 //!
 //! The interface is QEMU's plugin interface of version 1 (`include/qemu/qemu-plugin.h` in QEMU 4.2
 //! to 8.x), in which an inline addition takes an address; later versions refuse to load it, by

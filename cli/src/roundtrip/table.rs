@@ -88,7 +88,8 @@ fn demand(all: &[Steady], (who, parts, whose): (Who, u64, Who), which: usize) ->
 fn counted(text: &mut String, rows: &[Row]) {
     text.push_str(
         "\n## Guest instructions from receive interrupt to transmit kick, by runnable others\n\n\
-         Sluice under `-icount shift=0,sleep=off`, medians; other environments' slices included.\n\n\
+         Sluice under `-icount shift=0,sleep=off`, medians; other environments' slices \
+         included.\n\n\
          | runnable | ASH | library OS |\n|---|---|---|\n",
     );
     for row in rows {

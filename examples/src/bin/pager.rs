@@ -262,8 +262,8 @@ impl<T: PageTable> Bench<T> {
         let trap = self.trap()?;
         let (appel1, appel2) = (self.appel1()?, self.appel2()?);
         say(&format!(
-            "{} dirty={dirty} dirty100={dirty100} prot1={prot1} prot100={prot100} unprot100={unprot100} trap={trap} \
-             appel1={appel1} appel2={appel2}",
+            "{} dirty={dirty} dirty100={dirty100} prot1={prot1} prot100={prot100} \
+             unprot100={unprot100} trap={trap} appel1={appel1} appel2={appel2}",
             self.name
         ));
         Ok(())

@@ -6,8 +6,8 @@
 //! own. Whatever else comes ([`syscall_store`]) ends the stay.
 //!
 //! What keeps this sound: [`stay`] lends its kernel to the entry code for as long as it waits for
-//! ring 3, and no longer (the set of short calls is empty outside of it); the context that ring 3 left must be
-//! there when the answer has been found ([`UserContext`]'s drop sees to it).
+//! ring 3, and no longer (the set of short calls is empty outside of it); the context that ring 3
+//! left must be there when the answer has been found ([`UserContext`]'s drop sees to it).
 
 use super::cpu::{CPU, Cpu, this_cpu};
 use super::transfer::transfer_entry;

@@ -1,9 +1,10 @@
 //! A slice given to somebody by name: from one ring-3 context straight on with another one.
 //!
-//! As with transfers (`transfer`), the first time is the kernel's: it checks, and opens a *gate* for
-//! the handle. From then on the entry code itself goes on with the heir, in 86 instructions, if the
-//! heir's own last act was to give a slice away, so that it waits for nothing but time. Whoever was
-//! stopped otherwise, or has been given something else to do meanwhile, is the kernel's to enter.
+//! As with transfers (`transfer`), the first time is the kernel's: it checks, and opens a *gate*
+//! for the handle. From then on the entry code itself goes on with the heir, in 86 instructions, if
+//! the heir's own last act was to give a slice away, so that it waits for nothing but time. Whoever
+//! was stopped otherwise, or has been given something else to do meanwhile, is the kernel's to
+//! enter.
 //!
 //! The kernel finds out at its next entry who has the slice ([`Cpu::heir`]). The gates are closed
 //! with those of transfers; what is said there about pointers holds here.

@@ -5,8 +5,9 @@
 //! frames are accepted from there ([`combine`]). What is accepted from an instruction on depends
 //! only on the live registers there, so each pair of instruction and state is worked out once,
 //! however many paths lead to it. What cannot be expressed and matters for the answer is
-//! [`RefusalCode::Undecided`], never guessed; or, if a guard is asked for ([`ClaimProof::guarding`]),
-//! taken as possible either way, so that the space is around what the filter accepts.
+//! [`RefusalCode::Undecided`], never guessed; or, if a guard is asked for
+//! ([`ClaimProof::guarding`]), taken as possible either way, so that the space is around what the
+//! filter accepts.
 //!
 //! | file | is |
 //! |---|---|
