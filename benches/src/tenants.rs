@@ -63,17 +63,17 @@ pub fn filter(kind: Kind, number: u32) -> Filter {
         }
         Kind::Ranges => {
             let low = (number % 64) as u16 * 1000 + (noise % 400) as u16;
-            Filter::Range(0x0a00_0000 | number / 64, low, low + (noise >> 12) as u16 % 600)
+            Filter::Range(0x0a00_0000 | (number / 64), low, low + (noise >> 12) as u16 % 600)
         }
         Kind::Mixed => match number % 10 {
             0 => Filter::Listener(0x0b00_0000 | number, 80),
-            1 => Filter::Network(0x4000_0000 | number / 10 * 1024, 22 + (noise % 10) as u8),
+            1 => Filter::Network(0x4000_0000 | (number / 10 * 1024), 22 + (noise % 10) as u8),
             2 => Filter::Range(0x0d00_0000 | number, (noise % 60_000) as u16, 61_000),
             _ => tuple(number, noise),
         },
         Kind::Adversarial => match number % 20 {
             0 => Filter::Listener(0x0b00_0000 | number, 80),
-            1 => Filter::Network(0x4000_0000 | number / 20 * 1024, 31),
+            1 => Filter::Network(0x4000_0000 | (number / 20 * 1024), 31),
             2 => Filter::Source(0x0c00_0000 | number, 80),
             _ => {
                 Filter::Tuple(0x0e00_0000 | number >> 10, (number & 0x3ff) as u16, 0x0a00_0001, 80)
@@ -83,7 +83,7 @@ pub fn filter(kind: Kind, number: u32) -> Filter {
 }
 
 fn tuple(number: u32, noise: u32) -> Filter {
-    let server = 0x0a00_0000 | number % 1000;
+    let server = 0x0a00_0000 | (number % 1000);
     Filter::Tuple(noise, (number >> 8) as u16, server, 443)
 }
 

@@ -77,6 +77,27 @@ fn a_frame_is_answered_in_its_own_buffer() {
 }
 
 #[test]
+fn a_frame_whose_ends_were_moved_is_sent_from_where_it_is() {
+    let (device, mut net) = card();
+    device.deliver(b"outer frame");
+    let mut received = net.receive().unwrap();
+    let mut buffer = received.buffer();
+    assert!(buffer.move_start(6) && buffer.move_end(-1));
+    let (start, len) = (buffer.start(), buffer.len());
+    // Without room for the virtio header, or beyond the buffer: nothing changes.
+    received.adopt(start, usize::MAX);
+    received.adopt(0, len);
+    assert_eq!(received.frame(), b"outer frame");
+    received.adopt(start, len);
+    assert_eq!(received.frame(), b"fram");
+    assert!(net.reply(received).is_ok());
+    device.notified();
+    net.kick_transmit();
+    assert_eq!(device.notified(), [1]);
+    assert_eq!(device.collect(1).unwrap(), [&[0; 12][..], b"fram"].concat());
+}
+
+#[test]
 fn the_queue_survives_the_wrap_of_its_index() {
     let (device, mut net) = card();
     for round in 0..70_000_u32 {
