@@ -130,9 +130,12 @@ fn keys_and_values_of_helpers_are_written_memory() {
     assert_eq!(run(packet), Ok(-7_i64 as u64));
 }
 
+/// A call: the helper, its arguments, what its input regions held, the output region's length.
+type Call = (u32, [u64; 5], Vec<Vec<u8>>, usize);
+
 /// Notes what it is called with.
 #[derive(Default)]
-struct Noted(Vec<(u32, [u64; 5], Vec<Vec<u8>>, usize)>);
+struct Noted(Vec<Call>);
 
 impl Helpers for Noted {
     fn call(&mut self, _: u32, _: [u64; 5]) -> Option<u64> {

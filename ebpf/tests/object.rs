@@ -13,15 +13,16 @@ const UNSAFE: &[u8] = include_bytes!("../../testdata/objects/unsafe.o");
 const UNSUPPORTED: &[u8] = include_bytes!("../../testdata/objects/unsupported.o");
 
 fn program<'a>(object: &'a Object, name: &str) -> &'a Program {
-    object.program(name).unwrap_or_else(|| panic!("no {name}")).program().unwrap()
+    let found = object.program(name).unwrap_or_else(|| panic!("no {name}"));
+    found.program().unwrap_or_else(|error| panic!("{name}: {error:?}"))
 }
 
 /// The names of the maps of a program, by position.
 fn maps(object: &Object, name: &str) -> Vec<String> {
-    let found = object.program(name).unwrap();
+    let found = object.program(name).unwrap_or_else(|| panic!("no {name}"));
     let names: Vec<String> =
         found.maps().iter().map(|&map| object.maps()[map].name().to_owned()).collect();
-    let specs = found.program().unwrap().maps();
+    let specs = program(object, name).maps();
     assert_eq!(specs.len(), names.len());
     for (spec, name) in specs.iter().zip(&names) {
         assert_eq!(spec.name.as_str(), name);
@@ -117,7 +118,7 @@ fn called_functions_are_pulled_in_once() {
     assert_eq!(flow.function(0), Some("flow"));
     // Wherever it is called from, a function has one copy, which begins where the calls go.
     for (slot, name) in calls.iter().zip(&called) {
-        assert_eq!(flow.function(*slot - 1) == Some(name), false);
+        assert_ne!(flow.function(*slot - 1), Some(*name));
         let first = calls.iter().zip(&called).find(|(_, other)| *other == name).unwrap().0;
         assert_eq!(first, slot);
     }
@@ -225,7 +226,8 @@ fn other_files_are_refused_by_name() {
 
 /// The file with the first occurrence of some bytes replaced.
 fn with(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let at = bytes.windows(from.len()).position(|part| part == from).expect("is there");
+    let found = bytes.windows(from.len()).position(|part| part == from);
+    let at = found.unwrap_or_else(|| panic!("{from:?} is not there"));
     let mut changed = bytes.to_vec();
     changed[at..at + to.len()].copy_from_slice(to);
     changed
