@@ -33,6 +33,7 @@ mod index;
 pub mod limits;
 pub mod placement;
 pub mod refusal;
+mod registers;
 pub mod registry;
 pub mod safety;
 

@@ -5,9 +5,10 @@
 
 use alloc::vec::Vec;
 
-use ebpf::{AluOp, AtomicOp, Insn, Operand, Program, Reg};
+use ebpf::{Program, Reg};
 
 use crate::graph::successors;
+use crate::registers::{bit, reads};
 
 /// For each slot the registers that are live before it; bit n is register n.
 #[derive(Debug)]
@@ -33,40 +34,7 @@ impl Live {
             .fold(0, |live, next| live | self.before(next));
         let written = insn.written().map_or(0, |reg| 1 << reg.index());
         if let Some(before) = self.before.get_mut(pc as usize) {
-            *before = after & !written | reads(insn);
+            *before = after & !written | reads(insn) | bit(Reg::R10);
         }
     }
-}
-
-fn bit(reg: Reg) -> u16 {
-    1 << reg.index()
-}
-
-fn source(operand: Operand) -> u16 {
-    match operand {
-        Operand::Reg(reg) => bit(reg),
-        Operand::Imm(_) => 0,
-    }
-}
-
-/// The registers that an instruction reads; `r10` always counts as read.
-fn reads(insn: &Insn) -> u16 {
-    bit(Reg::R10)
-        | match *insn {
-            Insn::Alu { op: AluOp::Mov, src, .. } => source(src),
-            Insn::Alu { dst, src, .. } => bit(dst) | source(src),
-            Insn::Neg { dst, .. } | Insn::Endian { dst, .. } => bit(dst),
-            Insn::MovSx { src, .. } => bit(src),
-            Insn::LoadImm64 { .. } | Insn::LoadImm64High | Insn::Jump { .. } => 0,
-            Insn::Load { base, .. } => bit(base),
-            Insn::Store { base, src, .. } => bit(base) | source(src),
-            Insn::Atomic { op: AtomicOp::Cmpxchg, base, src, .. } => {
-                bit(base) | bit(src) | bit(Reg::R0)
-            }
-            Insn::Atomic { base, src, .. } => bit(base) | bit(src),
-            Insn::Branch { dst, src, .. } => bit(dst) | source(src),
-            // Arguments, whatever the helper takes of them.
-            Insn::Call { .. } => 0b11_1110,
-            Insn::Exit => bit(Reg::R0),
-        }
 }

@@ -413,7 +413,7 @@ pub(super) fn involved(insn: &Insn) -> impl Iterator<Item = Reg> {
             let taken = ebpf::helper::by_id(id).map_or(0, |helper| helper.args.len());
             ((1 << taken) - 1) << 1
         }
-        _ => super::shape::reads(insn),
+        _ => crate::registers::reads(insn),
     };
     Reg::ALL.into_iter().filter(move |reg| reads & 1 << reg.index() != 0)
 }

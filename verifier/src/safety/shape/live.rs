@@ -5,10 +5,11 @@
 
 use alloc::vec::Vec;
 
-use ebpf::{AluOp, AtomicOp, CallTarget, Insn, Operand, Program, Reg};
+use ebpf::{Insn, Program, Reg};
 
 use super::Shape;
 use crate::graph::successors;
+use crate::registers::{ARGUMENTS, bit, reads};
 
 /// For each slot the registers that are live before it; bit n is register n.
 #[derive(Debug)]
@@ -23,9 +24,6 @@ pub(super) struct Live {
 pub(super) const fn heap_bytes(slots: usize) -> usize {
     slots * size_of::<u16>()
 }
-
-/// Registers that a call reads, whatever it takes of them.
-const ARGUMENTS: u16 = 0b11_1110;
 
 impl Live {
     pub(super) fn new(slots: usize) -> Live {
@@ -63,37 +61,5 @@ impl Live {
             self.changed = true;
         }
         false
-    }
-}
-
-const fn bit(reg: Reg) -> u16 {
-    1 << reg.number()
-}
-
-const fn source(operand: Operand) -> u16 {
-    match operand {
-        Operand::Reg(reg) => bit(reg),
-        Operand::Imm(_) => 0,
-    }
-}
-
-/// The registers that an instruction reads.
-pub(in crate::safety) fn reads(insn: &Insn) -> u16 {
-    match *insn {
-        Insn::Alu { op: AluOp::Mov, src, .. } => source(src),
-        Insn::Alu { dst, src, .. } | Insn::Branch { dst, src, .. } => bit(dst) | source(src),
-        Insn::Neg { dst, .. } | Insn::Endian { dst, .. } => bit(dst),
-        Insn::MovSx { src, .. } => bit(src),
-        Insn::LoadImm64 { .. } | Insn::LoadImm64High | Insn::Jump { .. } => 0,
-        Insn::Load { base, .. } => bit(base),
-        Insn::Store { base, src, .. } => bit(base) | source(src),
-        Insn::Atomic { op: AtomicOp::Cmpxchg, base, src, .. } => {
-            bit(base) | bit(src) | bit(Reg::R0)
-        }
-        Insn::Atomic { base, src, .. } => bit(base) | bit(src),
-        Insn::Call { target: CallTarget::Register(reg) } => ARGUMENTS | bit(reg),
-        // What the caller keeps in `r6` to `r9` it reads behind the call, if at all.
-        Insn::Call { .. } => ARGUMENTS,
-        Insn::Exit => bit(Reg::R0),
     }
 }

@@ -24,7 +24,6 @@ use crate::graph::successors;
 use crate::refusal::{Refusal, UnsafeReason};
 use calls::Partition;
 use live::Live;
-pub(super) use live::reads;
 use order::Ordering;
 
 /// What is known of a program's control flow.
