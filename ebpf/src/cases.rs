@@ -148,7 +148,7 @@ impl Draft<'_> {
         let (key, value) = content.split_once(':').ok_or("a key, a colon and a value")?;
         let value = value.trim();
         match key {
-            "kind" => self.kind = Some(kind(value).ok_or("filter, ash or memory")?),
+            "kind" => self.kind = Some(Kind::from_name(value).ok_or("filter, ash or memory")?),
             "data" => self.data.extend(hex(value).ok_or("bytes in hexadecimal")?),
             "after" => {
                 let bytes = hex(value).ok_or("bytes in hexadecimal")?;
@@ -175,15 +175,6 @@ impl Draft<'_> {
             data: self.data,
             text: self.text,
         })
-    }
-}
-
-fn kind(text: &str) -> Option<Kind> {
-    match text {
-        "filter" => Some(Kind::Filter),
-        "ash" => Some(Kind::Ash),
-        "memory" => Some(Kind::Memory),
-        _ => None,
     }
 }
 

@@ -23,6 +23,19 @@ pub enum Kind {
     Memory,
 }
 
+impl Kind {
+    /// The kind with this name, as test data writes it: `filter`, `ash` or `memory`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Kind> {
+        match name {
+            "filter" => Some(Kind::Filter),
+            "ash" => Some(Kind::Ash),
+            "memory" => Some(Kind::Memory),
+            _ => None,
+        }
+    }
+}
+
 /// A structurally valid program. Immutable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Program {

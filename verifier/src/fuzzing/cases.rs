@@ -168,7 +168,7 @@ impl Draft {
         let (key, value) = content.split_once(':').ok_or("a key, a colon and a value")?;
         let value = value.trim();
         match key {
-            "kind" => self.kind = Some(kind(value).ok_or("filter, ash or memory")?),
+            "kind" => self.kind = Some(Kind::from_name(value).ok_or("filter, ash or memory")?),
             "map" => self.maps.push(map(value).ok_or("a kind of map and three numbers")?),
             "expect" => self.expect = value.to_string(),
             "bug" => self.bug = value.to_string(),
@@ -220,15 +220,6 @@ impl Draft {
             bug: self.bug,
             text: self.text,
         })
-    }
-}
-
-fn kind(text: &str) -> Option<Kind> {
-    match text {
-        "filter" => Some(Kind::Filter),
-        "ash" => Some(Kind::Ash),
-        "memory" => Some(Kind::Memory),
-        _ => None,
     }
 }
 
