@@ -23,6 +23,8 @@ pub mod layout;
 pub mod loader;
 pub mod logger;
 pub mod map;
+#[cfg(feature = "object")]
+pub mod object;
 pub mod paging;
 pub mod print;
 pub mod program;

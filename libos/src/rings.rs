@@ -69,7 +69,21 @@ impl RingMemory {
     /// # Errors
     /// [`BindError`] with the kernel's record; the pages are given back.
     pub fn bind(self, grant: Grant, filter: &[u8], ash: Option<&[u8]>) -> Result<Rings, BindError> {
-        let pages = RingPages { control: self.control, rx: &self.rx, tx: &self.tx, maps: &[] };
+        self.bind_with(grant, filter, ash, &[])
+    }
+
+    /// [`RingMemory::bind`] with an ASH that has maps, by the positions that its loads name.
+    ///
+    /// # Errors
+    /// As [`RingMemory::bind`].
+    pub fn bind_with(
+        self,
+        grant: Grant,
+        filter: &[u8],
+        ash: Option<&[u8]>,
+        maps: &[Handle],
+    ) -> Result<Rings, BindError> {
+        let pages = RingPages { control: self.control, rx: &self.rx, tx: &self.tx, maps };
         let binding = match grant.bind_pages(filter, ash, &pages) {
             Ok(binding) => binding,
             Err(error) => {
@@ -205,6 +219,12 @@ impl Rings {
         self.tx_produced.wrapping_sub(completed) < self.tx_slots
     }
 
+    /// Frames that were pushed and are not out yet: `TX_COMPLETED` says so, in ring order.
+    pub fn in_flight(&self) -> u32 {
+        let completed = self.windows[0].load_u32(TX_COMPLETED);
+        self.tx_produced.wrapping_sub(completed).min(self.tx_slots)
+    }
+
     /// Puts a frame into the transmit ring; [`Rings::flush`] hands it to the kernel.
     ///
     /// # Errors
@@ -233,6 +253,16 @@ impl Rings {
         self.binding.transmit().map_err(|status| SendError::Kernel { status })
     }
 
+    /// Flushes until the kernel has taken all that was pushed.
+    ///
+    /// # Errors
+    /// As [`Rings::flush`].
+    pub fn flush_all(&mut self) -> Result<(), SendError> {
+        // The kernel takes up to TRANSMIT_MAX slots in a call: fewer means that there are no more.
+        while self.flush()? >= TRANSMIT_MAX {}
+        Ok(())
+    }
+
     /// Pushes and flushes.
     ///
     /// # Errors
@@ -242,6 +272,9 @@ impl Rings {
         self.flush().map(drop)
     }
 }
+
+/// Slots that one call to `Transmit` takes at most (`docs/abi.md`).
+const TRANSMIT_MAX: u64 = 32;
 
 /// Receive slot pages of [`Rings::bind`]: 32 frames.
 pub const RX_PAGES: usize = 16;

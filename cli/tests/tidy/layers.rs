@@ -29,7 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Cargo features that may exist; a feature is a second program to test.
-const FEATURES: &[&str] = &["ebpf/text", "ebpf/object", "runtime/std"];
+const FEATURES: &[&str] = &["ebpf/text", "ebpf/object", "libos/object", "runtime/std"];
 
 /// The rooms named in a manifest's `[dependencies]`.
 fn uses(manifest: &str) -> Vec<String> {
