@@ -4,7 +4,7 @@
 //! buffer. No feature but `VERSION_1`, so there is one port.
 
 use super::buffers::{Block, pool};
-use super::ring::{Chain, Direction, Ring};
+use super::ring::{Direction, Ring};
 use super::{DeviceError, VERSION_1, negotiate};
 use crate::limits::{CONSOLE_SLOT, CONSOLE_SLOTS};
 use alloc::vec::Vec;
@@ -14,22 +14,10 @@ use virtio_drivers::transport::Transport;
 
 const TRANSMIT: u16 = 1;
 
-struct Chunk {
-    slot: Block,
-    len: usize,
-}
-
-// SAFETY: the part is within an exclusive block, never empty, and not borrowed while in the ring.
-unsafe impl Chain for Chunk {
-    fn parts(&mut self) -> (NonNull<[u8]>, Option<NonNull<[u8]>>) {
-        (NonNull::from(&mut self.slot.bytes_mut()[..self.len]), None)
-    }
-}
-
 /// The driver.
 pub(crate) struct Port<H: Hal, T: Transport> {
     transport: T,
-    ring: Ring<H, Chunk, CONSOLE_SLOTS>,
+    ring: Ring<H, Block, CONSOLE_SLOTS>,
     slots: Vec<Block>,
 }
 
@@ -54,8 +42,10 @@ impl<H: Hal, T: Transport> Port<H, T> {
             }
             let Some(mut slot) = self.slots.pop() else { break };
             slot.bytes_mut()[..part.len()].copy_from_slice(part);
-            if let Err(chunk) = self.ring.add(Chunk { slot, len: part.len() }) {
-                self.slots.push(chunk.slot);
+            let filled = NonNull::from(&mut slot.bytes_mut()[..part.len()]);
+            // SAFETY: part of the slot, which is exclusive; chunks are never empty.
+            if let Err(slot) = unsafe { self.ring.add(slot, filled, None) } {
+                self.slots.push(slot);
                 break;
             }
             taken += part.len();
@@ -67,8 +57,8 @@ impl<H: Hal, T: Transport> Port<H, T> {
 
     /// Collects what the device has taken.
     fn reap(&mut self) {
-        while let Some((chunk, _)) = self.ring.take() {
-            self.slots.push(chunk.slot);
+        while let Some((slot, _)) = self.ring.take() {
+            self.slots.push(slot);
         }
     }
 

@@ -1,4 +1,5 @@
-//! Virtio drivers: a network card and a console, over `virtio-drivers`' queue and transports.
+//! Virtio drivers: a network card and a console, over `virtio-drivers`' transports and a queue of
+//! our own.
 //!
 //! The device is hostile in everything it says: each id it returns must be one that is in flight,
 //! each length must fit its buffer, each feature and each configuration value is checked. What is
@@ -14,6 +15,7 @@ pub(crate) mod buffers;
 pub(crate) mod console;
 pub(crate) mod net;
 pub(crate) mod place;
+pub(crate) mod queue;
 pub(crate) mod ring;
 #[cfg(test)]
 mod tests;

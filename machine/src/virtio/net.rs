@@ -9,7 +9,7 @@
 //! owner waits for. Buffers of finished replies are collected on the way.
 
 use super::buffers::{Block, pool};
-use super::ring::{Chain, Direction, Ring};
+use super::ring::{Direction, Ring};
 use super::{DeviceError, VERSION_1, negotiate};
 use crate::limits::{
     BUFFER, BUFFERS, FRAME_MAX, HEADROOM, NET_HEADER, NIC_QUEUE, TRANSMIT_HEADER_MAX,
@@ -70,46 +70,18 @@ impl Received {
     }
 }
 
-/// A buffer that the device may fill.
-struct Empty(Block);
-
-// SAFETY: the one part is within the block, which the handle makes exclusive; nobody borrows it
-// while it is in the ring.
-unsafe impl Chain for Empty {
-    fn parts(&mut self) -> (NonNull<[u8]>, Option<NonNull<[u8]>>) {
-        (NonNull::from(&mut self.0.bytes_mut()[START..]), None)
-    }
-}
-
-/// Something on its way out.
+/// What keeps the memory of something on its way out.
 enum Outgoing {
-    /// A received frame in its own buffer.
-    Reply(Received),
-    /// A header in a slot, then perhaps part of a frame that its owner keeps.
-    Sent { slot: Block, header: usize, rest: Option<NonNull<[u8]>>, id: TransmitId },
-}
-
-// SAFETY: parts are within an exclusive block, and in memory that `Net::transmit`'s caller keeps
-// in place; the device only reads them. Each is non-empty: the virtio header is always there, and
-// an empty rest is no rest.
-unsafe impl Chain for Outgoing {
-    fn parts(&mut self) -> (NonNull<[u8]>, Option<NonNull<[u8]>>) {
-        match self {
-            Self::Reply(received) => {
-                let range = received.start - NET_HEADER..received.start + received.len;
-                (NonNull::from(&mut received.block.bytes_mut()[range]), None)
-            }
-            Self::Sent { slot, header, rest, .. } => {
-                (NonNull::from(&mut slot.bytes_mut()[..NET_HEADER + *header]), *rest)
-            }
-        }
-    }
+    /// A received frame's buffer.
+    Reply(Block),
+    /// A header's slot. Its owner keeps what follows until it is told that this is done.
+    Sent(Block, TransmitId),
 }
 
 /// The driver.
 pub(crate) struct Net<H: Hal, T: Transport> {
     transport: T,
-    receive: Ring<H, Empty, NIC_QUEUE>,
+    receive: Ring<H, Block, NIC_QUEUE>,
     transmit: Ring<H, Outgoing, NIC_QUEUE>,
     spare: Vec<Block>,
     slots: Vec<Block>,
@@ -171,7 +143,7 @@ impl<H: Hal, T: Transport> Net<H, T> {
     /// Takes one received frame. Lengths that do not fit their buffer are refused and counted.
     pub(crate) fn receive(&mut self) -> Option<Received> {
         // Each turn takes one chain out of the ring, so there are at most as many as it holds.
-        while let Some((Empty(block), used)) = self.receive.take() {
+        while let Some((block, used)) = self.receive.take() {
             let len = (used as usize).checked_sub(NET_HEADER).filter(|len| *len <= FRAME_MAX);
             match len {
                 Some(len) => {
@@ -192,15 +164,23 @@ impl<H: Hal, T: Transport> Net<H, T> {
         if !self.transmit.has_room() {
             self.reap();
         }
-        let start = received.start;
-        received.block.bytes_mut()[start - NET_HEADER..start].fill(0);
-        match self.transmit.add(Outgoing::Reply(received)) {
+        let Received { block, start, len } = &mut received;
+        let chain = &mut block.bytes_mut()[*start - NET_HEADER..*start + *len];
+        if let Some(header) = chain.first_chunk_mut::<NET_HEADER>() {
+            *header = [0; NET_HEADER];
+        }
+        let chain = NonNull::from(chain);
+        // SAFETY: part of the buffer, which is exclusive, and no shorter than the virtio header.
+        let added = unsafe { self.transmit.add(Outgoing::Reply(received.block), chain, None) };
+        let (start, len) = (received.start, received.len);
+        match added {
             Ok(()) => {
                 self.held -= 1;
                 Ok(())
             }
-            Err(Outgoing::Reply(received)) => Err(received),
-            Err(Outgoing::Sent { .. }) => unreachable!("a reply went in"),
+            Err(Outgoing::Reply(block) | Outgoing::Sent(block, _)) => {
+                Err(Received { block, start, len })
+            }
         }
     }
 
@@ -227,18 +207,20 @@ impl<H: Hal, T: Transport> Net<H, T> {
         slot.bytes_mut()[..NET_HEADER].fill(0);
         slot.bytes_mut()[NET_HEADER..NET_HEADER + header.len()].copy_from_slice(header);
         let id = TransmitId(self.next);
-        match self.transmit.add(Outgoing::Sent { slot, header: header.len(), rest, id }) {
+        let first = NonNull::from(&mut slot.bytes_mut()[..NET_HEADER + header.len()]);
+        // SAFETY: part of the slot, which is exclusive, and memory that the caller keeps in place,
+        // neither of them empty.
+        match unsafe { self.transmit.add(Outgoing::Sent(slot, id), first, rest) } {
             Ok(()) => {
                 self.next += 1;
                 self.sending += 1;
                 self.transmit.interrupts(true);
                 Ok(id)
             }
-            Err(Outgoing::Sent { slot, .. }) => {
+            Err(Outgoing::Reply(slot) | Outgoing::Sent(slot, _)) => {
                 self.slots.push(slot);
                 Err(NicError::Full)
             }
-            Err(Outgoing::Reply(_)) => unreachable!("no reply went in"),
         }
     }
 
@@ -290,8 +272,8 @@ impl<H: Hal, T: Transport> Net<H, T> {
     fn reap(&mut self) {
         while let Some((outgoing, _)) = self.transmit.take() {
             match outgoing {
-                Outgoing::Reply(received) => self.post(received.block),
-                Outgoing::Sent { slot, id, .. } => {
+                Outgoing::Reply(block) => self.post(block),
+                Outgoing::Sent(slot, id) => {
                     self.sending -= 1;
                     self.slots.push(slot);
                     self.done.push_back(id);
@@ -304,20 +286,30 @@ impl<H: Hal, T: Transport> Net<H, T> {
     }
 
     /// Gives a buffer to the device, or keeps it for when the queue has room.
+    #[inline]
     fn post(&mut self, block: Block) {
-        self.spare.push(block);
-        self.refill();
+        if let Err(block) = self.give(block) {
+            self.spare.push(block);
+        }
     }
 
     /// Gives the device spare buffers while there are any and it has room.
     fn refill(&mut self) {
         while self.receive.has_room() {
             let Some(block) = self.spare.pop() else { return };
-            if let Err(Empty(block)) = self.receive.add(Empty(block)) {
+            if let Err(block) = self.give(block) {
                 self.spare.push(block);
                 return;
             }
         }
+    }
+
+    /// Gives the device a buffer, if its queue has room.
+    #[inline]
+    fn give(&mut self, mut block: Block) -> Result<(), Block> {
+        let room = NonNull::from(&mut block.bytes_mut()[START..]);
+        // SAFETY: part of the buffer, which is exclusive, and longer than the virtio header.
+        unsafe { self.receive.add(block, room, None) }
     }
 }
 
