@@ -22,5 +22,23 @@ pub const NEIGHBOUR_BYTES: usize = 12;
 /// Neighbours at most.
 pub const NEIGHBOURS_MAX: usize = 256;
 
+/// Sixteen bytes: our link-local IPv6 address; zero for none.
+pub const LINK_LOCAL: usize = 3104;
+/// Sixteen bytes: our other IPv6 address; zero for none.
+pub const IPV6: usize = 3120;
+/// `u32`: its prefix length.
+pub const PREFIX6: usize = 3136;
+/// Sixteen bytes: the router's IPv6 address.
+pub const ROUTER: usize = 3144;
+/// `u32`: how many IPv6 neighbours follow.
+pub const NEIGHBOURS6: usize = 3160;
+/// The first of them.
+pub const NEIGHBOUR6_FIRST: usize = 3168;
+/// Bytes of one: sixteen of IPv6 address, six of MAC, two of nothing.
+pub const NEIGHBOUR6_BYTES: usize = 24;
+/// IPv6 neighbours at most.
+pub const NEIGHBOURS6_MAX: usize = 32;
+
+const _: () = assert!(NEIGHBOUR_FIRST + NEIGHBOURS_MAX * NEIGHBOUR_BYTES <= LINK_LOCAL);
 const _: () =
-    assert!(NEIGHBOUR_FIRST + NEIGHBOURS_MAX * NEIGHBOUR_BYTES <= crate::limits::PAGE_BYTES);
+    assert!(NEIGHBOUR6_FIRST + NEIGHBOURS6_MAX * NEIGHBOUR6_BYTES <= crate::limits::PAGE_BYTES);

@@ -17,6 +17,7 @@ pub mod capability;
 pub mod clock;
 pub mod download;
 pub mod environment;
+pub mod executor;
 pub mod exposed;
 pub mod ipc;
 pub mod layout;
@@ -33,6 +34,7 @@ pub mod rings;
 pub mod slice;
 pub mod stride;
 pub mod sys;
+pub mod time;
 pub mod transfer;
 pub mod upcall;
 

@@ -148,6 +148,14 @@ impl Rings {
         RingMemory::new(own, RX_PAGES, TX_PAGES).map_err(no_record)?.bind(grant, filter, ash)
     }
 
+    /// Takes the binding back. The pages stay the program's own.
+    ///
+    /// # Errors
+    /// As [`Binding::unbind`].
+    pub fn unbind(self) -> Result<(), Status> {
+        self.binding.unbind()
+    }
+
     /// The binding.
     pub fn binding(&self) -> Binding {
         self.binding

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use abi::limits::PAGE_BYTES;
 use abi::start::{EnvironmentSpec, Manifest, Start, State};
 use abi::{Handle, Rights, Status};
-use libos::addresses::{AddressPage, Addresses};
+use libos::addresses::{AddressPage, Addresses, Six};
 use libos::capability::{drop_handle, grant_handle, state_name};
 use libos::clock::{now_ns, wait};
 use libos::loader::{LoadError, Loaded, load};
@@ -293,7 +293,9 @@ fn publish_addresses(
     let page = *pages.first().ok_or(Status::NoMemory)?;
     let (ipv4, prefix, gateway) = manifest.ipv4;
     let prefix = u32::from(prefix);
-    let addresses = Addresses { mac, ipv4, prefix, gateway, neighbours: Vec::new() };
+    let neighbours = Vec::new();
+    let addresses =
+        Addresses { mac, ipv4, prefix, gateway, neighbours, six: Six::link_local(mac) };
     AddressPage::new(window.clone()).ok_or(Status::NoMemory)?.publish(&addresses);
     Ok((window, page))
 }

@@ -7,6 +7,7 @@
 
 #[cfg(target_os = "none")]
 mod bare;
+mod entropy;
 mod exclusive;
 pub mod fault;
 #[cfg(any(target_os = "none", test))]
@@ -36,6 +37,7 @@ use bare as platform;
 #[cfg(not(target_os = "none"))]
 use host as platform;
 
+pub use entropy::entropy;
 pub use exclusive::Exclusive;
 #[cfg(target_os = "none")]
 pub use start::start;
