@@ -19,7 +19,7 @@ pub enum Base {
     Header(HeaderBase),
 }
 
-/// A place that depends on one byte of the frame: `add + ((frame[at] & mask) << shift)`.
+/// A place that depends on one byte of the frame: `add + ((frame[at] & mask) << shift)`, or `>>`.
 ///
 /// The byte at `at` is called the base's *guard*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,8 +28,8 @@ pub struct HeaderBase {
     pub at: u16,
     /// Bits of the guard that hold the length.
     pub mask: u8,
-    /// Shift from the guard's units to bytes.
-    pub shift: u8,
+    /// Shift from the guard's units to bytes: to the left, or if it is negative to the right.
+    pub shift: i8,
     /// Constant part, bytes.
     pub add: u16,
 }
@@ -46,14 +46,26 @@ impl HeaderBase {
     /// frame is that long.
     #[must_use]
     pub fn address(self, guard: u8, offset: u16) -> Option<u16> {
-        let length = u64::from(guard & self.mask);
-        let scaled = match self.shift {
-            0..16 => length << self.shift,
-            _ if length == 0 => 0,
-            _ => return None,
-        };
-        let address = scaled + u64::from(self.add) + u64::from(offset);
+        let address = self.scaled(guard)? + u32::from(self.add) + u32::from(offset);
         u16::try_from(address).ok().filter(|&address| address < FRAME_MAX)
+    }
+
+    /// The length that the guard's value stands for, in bytes and without `add`; `None` where no
+    /// frame is that long.
+    #[must_use]
+    pub fn scaled(self, guard: u8) -> Option<u32> {
+        let length = u32::from(guard & self.mask);
+        match self.shift {
+            0..16 => Some(length << self.shift),
+            ..0 => Some(length.checked_shr(self.shift.unsigned_abs().into()).unwrap_or(0)),
+            _ => (length == 0).then_some(0),
+        }
+    }
+
+    /// The most that [`HeaderBase::scaled`] answers, or more than any frame is long.
+    #[must_use]
+    pub fn longest(self) -> u32 {
+        self.scaled(0xff).unwrap_or(u32::from(u16::MAX))
     }
 
     /// The values that `guard & mask` can have, ascending.
@@ -140,7 +152,7 @@ mod tests {
         assert_eq!(base.address(0x45, 2), Some(36));
         assert_eq!(base.address(0x46, 2), Some(40));
         assert_eq!(base.address(0x4f, 65535), None);
-        let far = HeaderBase { at: 14, mask: 0xff, shift: 200, add: 0 };
+        let far = HeaderBase { at: 14, mask: 0xff, shift: 100, add: 0 };
         assert_eq!(far.address(1, 0), None);
         assert_eq!(far.address(0, 7), Some(7));
     }

@@ -105,7 +105,8 @@ impl Source<'_> {
             _ => {
                 let at = 12 + u16::from(self.byte() % 4);
                 let mask = [0x0f, 0x03, 0xf0, 0xff][usize::from(self.byte() % 4)];
-                let base = HeaderBase { at, mask, shift: self.byte() % 4, add: at };
+                let shift = (self.byte() % 6).cast_signed() - 2;
+                let base = HeaderBase { at, mask, shift, add: at };
                 rule.with(Cell::header(base, u16::from(self.byte() % 6)), self.set())
             }
         })

@@ -124,3 +124,27 @@ fn a_base_beyond_what_verifiers_admit_is_split() {
     far[14] = 1;
     agrees(&space, &[frame, far]);
 }
+
+/// A TCP data offset counts words in the upper nibble: the length is shifted to the right.
+#[test]
+fn a_length_in_the_upper_bits_is_lowered_and_read_back() {
+    let text = "ether[34 + ((ether[46] & 0xf0) >> 2)] == 0x47 and ether[12] == 0x08";
+    let space = sluice_flow::expr::parse(text).unwrap().to_space().unwrap();
+    let program = lower::lower(&space).unwrap();
+    let described = sluice_flow::expr::describe(&space);
+    let again = sluice_flow::expr::parse(&described).unwrap().to_space().unwrap();
+    assert_eq!((space.subset_of(&again), again.subset_of(&space)), (Ok(()), Ok(())), "{described}");
+    for words in 0..16u8 {
+        for length in 47..100 {
+            let mut frame = vec![0; length];
+            (frame[12], frame[46]) = (0x08, words << 4 | 0x0f);
+            let at = 34 + usize::from(words) * 4;
+            if let Some(byte) = frame.get_mut(at) {
+                *byte = if at == 46 { words << 4 | 7 } else { 0x47 };
+            }
+            let wanted = frame.get(at) == Some(&0x47) && frame[12] == 0x08;
+            assert_eq!(space.contains(&frame), wanted, "{words} {length}");
+            assert_eq!(ebpf::interp::accepts(&program, &frame), Ok(wanted), "{words} {length}");
+        }
+    }
+}

@@ -91,8 +91,8 @@ pub(crate) fn is_guardable(space: &Space) -> bool {
         rule.cells().all(|(cell, _)| match cell.base {
             Base::Frame => within(usize::from(cell.offset)),
             Base::Header(base) => {
-                let scaled = usize::from(base.mask) << base.shift.min(8);
-                within(usize::from(base.add) + scaled + usize::from(cell.offset))
+                let furthest = base.longest() + u32::from(base.add) + u32::from(cell.offset);
+                within(furthest as usize)
                     && within(usize::from(base.at))
             }
         })

@@ -52,7 +52,8 @@ impl Emitter<'_> {
         let Base::Header(header) = group.base else { return (FRAME, 0) };
         self.asm.load(Size::B1, HEADER, Mem::new(FRAME, i32::from(header.at)));
         self.asm.alu_ri(Alu::And, W32, HEADER, i32::from(header.mask));
-        self.asm.shift_ri(Shift::Shl, W32, HEADER, header.shift);
+        let how = if header.shift < 0 { Shift::Shr } else { Shift::Shl };
+        self.asm.shift_ri(how, W32, HEADER, header.shift.unsigned_abs());
         let end = i32::from(header.add) + i32::from(group.end);
         self.asm.lea(W64, Gpr::RAX, Mem::new(HEADER, end));
         self.asm.alu_rr(Alu::Cmp, W64, LENGTH, Gpr::RAX);

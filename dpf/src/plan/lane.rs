@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use ebpf::Size;
-use flow::{Base, Cell, HeaderBase};
+use flow::{Base, Cell};
 use runtime::native::dispatch::Layout;
 
 use super::HashKey;
@@ -299,9 +299,9 @@ impl Lane {
 fn behind(base: Base, frame: &[u8]) -> Option<(&[u8], usize)> {
     let start = match base {
         Base::Frame => 0,
-        Base::Header(HeaderBase { at, mask, shift, add }) => {
-            let guard = u32::from(*frame.get(usize::from(at))? & mask);
-            (guard << shift) as usize + usize::from(add)
+        Base::Header(header) => {
+            let guard = *frame.get(usize::from(header.at))?;
+            header.scaled(guard)? as usize + usize::from(header.add)
         }
     };
     Some((frame.get(start..)?, start))

@@ -138,7 +138,7 @@ fn guard_range(rule: &Rule, cell: Cell, set: ByteSet) -> Option<ByteRange> {
 /// Whether cells behind `base` can be looked up: the frame's always, headers' while there is room.
 fn admit(bases: &mut [Option<HeaderBase>], base: Base) -> bool {
     let Base::Header(header) = base else { return true };
-    if header.shift > SHIFT_MAX {
+    if header.shift.unsigned_abs() > SHIFT_MAX {
         return false;
     }
     for known in bases {

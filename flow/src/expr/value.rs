@@ -73,7 +73,7 @@ pub(super) fn single_range(cursor: &mut Cursor<'_>, max: u32) -> Result<(u32, u3
     }
 }
 
-/// `ether[add + ((ether[at] & mask) << shift)]`, from behind the `+`.
+/// `ether[add + ((ether[at] & mask) << shift)]` (or `>>`), from behind the `+`.
 fn behind_header(cursor: &mut Cursor<'_>, add: u16) -> Result<Test, ExprError> {
     const FORM: &str = "`((ether[at] & mask) << shift)]`";
     cursor.expect_symbol("(", FORM)?;
@@ -87,8 +87,12 @@ fn behind_header(cursor: &mut Cursor<'_>, add: u16) -> Result<Test, ExprError> {
     cursor.expect_symbol("&", FORM)?;
     let mask = number(cursor, 255, "a mask, at most 255")? as u8;
     cursor.expect_symbol(")", FORM)?;
-    cursor.expect_symbol("<<", FORM)?;
-    let shift = number(cursor, 255, "a shift")? as u8;
+    let right = cursor.take_symbol(">>");
+    if !right {
+        cursor.expect_symbol("<<", FORM)?;
+    }
+    let shift = number(cursor, 127, "a shift, at most 127")? as i8;
+    let shift = if right { -shift } else { shift };
     cursor.expect_symbol(")", FORM)?;
     cursor.expect_symbol("]", FORM)?;
     let value_mask = masks(cursor, 255)?;

@@ -76,13 +76,16 @@ impl Emitter {
         self.fail_if(Width::W64, Cond::Gt, END, i32::from(length).into());
     }
 
-    /// Leaves `data + ((frame[at] & mask) << shift)` in the header register. The guard is known to
+    /// Leaves `data + ((frame[at] & mask) << shift)` (or `>>`) in the header register. The guard is known to
     /// exist, because rules are at least that long.
     pub(super) fn load_base(&mut self, base: HeaderBase) {
         self.load(Size::B1, VALUE, DATA, base.at as i16);
         self.alu(AluOp::And, VALUE, i32::from(base.mask).into());
-        if base.shift != 0 {
-            self.alu(AluOp::Lsh, VALUE, i32::from(base.shift).into());
+        let count = i32::from(base.shift.unsigned_abs());
+        match base.shift {
+            0 => {}
+            ..0 => self.alu(AluOp::Rsh, VALUE, count.into()),
+            _ => self.alu(AluOp::Lsh, VALUE, count.into()),
         }
         self.alu(AluOp::Mov, HEADER, DATA.into());
         self.alu(AluOp::Add, HEADER, VALUE.into());

@@ -96,9 +96,9 @@ fn is_everything(rule: &Rule) -> bool {
 /// verifiers admit, here and in Linux (`MAX_PACKET_OFF`, 65,535 bytes).
 fn is_near(cell: Cell) -> bool {
     let Base::Header(base) = cell.base else { return true };
-    let reach = u64::from(base.mask).checked_shl(base.shift.into()).unwrap_or(u64::MAX);
+    let reach = u64::from(base.longest());
     let constant = u64::from(base.add) + u64::from(cell.offset) + 1;
-    base.shift < 16 && reach + constant <= u64::from(u16::MAX)
+    reach + constant <= u64::from(u16::MAX)
 }
 
 fn lower_rule(emitter: &mut Emitter, rule: &Rule) {

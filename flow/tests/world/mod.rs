@@ -34,7 +34,7 @@ impl Test {
                     sluice_flow::Base::Header(base) => {
                         frame.get(usize::from(base.at)).map(|guard| {
                             usize::from(base.add)
-                                + (usize::from(guard & base.mask) << base.shift)
+                                + shifted(usize::from(guard & base.mask), base.shift)
                                 + usize::from(cell.offset)
                         })
                     }
@@ -43,6 +43,11 @@ impl Test {
             }
         }
     }
+}
+
+/// To the left, or to the right.
+fn shifted(number: usize, by: i8) -> usize {
+    if by < 0 { number >> -by } else { number << by }
 }
 
 /// Every frame of the world.
@@ -70,6 +75,8 @@ fn bases() -> impl Strategy<Value = HeaderBase> {
         HeaderBase { at: 16, mask: 0x01, shift: 2, add: 14 },
         HeaderBase { at: 17, mask: 0x00, shift: 9, add: 15 },
         HeaderBase { at: 14, mask: 0xff, shift: 40, add: 16 },
+        HeaderBase { at: 15, mask: 0x81, shift: -6, add: 14 },
+        HeaderBase { at: 14, mask: 0x03, shift: -1, add: 13 },
     ])
 }
 

@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 
 use flow::limits::{FRAME_MAX, FRAME_MIN};
-use flow::{Base, ByteSet, Cell, HeaderBase, LengthRange, Rule};
+use flow::{Base, ByteSet, Cell, LengthRange, Rule};
 
 use super::ranges::Range;
 use super::word::low_mask;
@@ -18,9 +18,7 @@ use crate::limits::CONDITION_RULES_MAX;
 pub(super) fn range(base: Base) -> (i32, i32) {
     let furthest = match base {
         Base::Frame => 0,
-        Base::Header(HeaderBase { mask, shift, add, .. }) => {
-            (i32::from(mask) << shift.min(16)) + i32::from(add)
-        }
+        Base::Header(header) => (header.longest() as i32) + i32::from(header.add),
     };
     (i32::from(FRAME_MIN) - furthest, i32::from(FRAME_MAX))
 }
@@ -67,7 +65,8 @@ fn run(base: Base, first: i32, last: i32, found: &mut Vec<Rule>) {
         return;
     }
     for length in header.lengths() {
-        let start = (i32::from(length) << header.shift.min(16)) + i32::from(header.add);
+        let start = header.scaled(length).unwrap_or(u32::from(u16::MAX)) as i32;
+        let start = start + i32::from(header.add);
         let guard = (Cell::frame(header.at), ByteSet::masked(length, header.mask));
         let rule = lengths(start + first, start + last)
             .and_then(|range| Rule::any().with_length(range))

@@ -391,12 +391,12 @@ fn places(
 
 /// The header whose length the variable bits of a word are.
 fn header(values: &Values, by: &Word) -> Result<HeaderBase, Lost> {
-    let mut found: Option<(u32, u32, u8)> = None;
-    for (at, bit) in (0u32..).zip(by.bits) {
+    let mut found: Option<(u32, i8, u8)> = None;
+    for (at, bit) in (0i8..).zip(by.bits) {
         let Some((cell, bit, inverted)) = bit.source() else { continue };
-        let shift = at.checked_sub(bit).filter(|_| !inverted).ok_or(Lost::VariableOffset)?;
+        let shift = at - bit as i8;
         let (first, scale, mask) = found.unwrap_or((cell, shift, 0));
-        if (cell, shift) != (first, scale) || mask >> bit & 1 == 1 {
+        if inverted || (cell, shift) != (first, scale) || mask >> bit & 1 == 1 {
             return Err(Lost::VariableOffset);
         }
         found = Some((cell, shift, mask | 1 << bit));
@@ -405,10 +405,9 @@ fn header(values: &Values, by: &Word) -> Result<HeaderBase, Lost> {
     let Cell { base: Base::Frame, offset: at } = values.cell_at(cell) else {
         return Err(Lost::VariableOffset);
     };
-    let longest = u64::from(mask).checked_shl(shift).ok_or(Lost::VariableOffset)?;
-    if mask.count_ones() > 4 || longest > u64::from(HEADER_MAX) {
+    let header = HeaderBase { at, mask, shift, add: 0 };
+    if mask.count_ones() > 4 || header.longest() > u32::from(HEADER_MAX) {
         return Err(Lost::VariableOffset);
     }
-    let shift = u8::try_from(shift).map_err(|_| Lost::VariableOffset)?;
-    Ok(HeaderBase { at, mask, shift, add: 0 })
+    Ok(header)
 }

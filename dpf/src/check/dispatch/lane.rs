@@ -156,7 +156,7 @@ impl Matcher<'_> {
             Base::Frame => return Ok((FRAME, 0)),
             Base::Header(header) => header,
         };
-        if header.at >= least || header.shift > 31 {
+        if header.at >= least || header.shift.unsigned_abs() > 31 {
             return self.code.refuse("a length that covers every guard");
         }
         let from = at(FRAME, i32::from(header.at));
@@ -164,7 +164,8 @@ impl Matcher<'_> {
         let value = i32::from(header.mask);
         let mask = Native::ArithConst { op: Arith::And, width: W32, dst: HEADER, value };
         self.code.expect(mask, what)?;
-        let (op, count) = (Direction::Left, header.shift);
+        let op = if header.shift < 0 { Direction::Right } else { Direction::Left };
+        let count = header.shift.unsigned_abs();
         self.code.expect(Native::ShiftConst { op, width: W32, dst: HEADER, count }, what)?;
         let end = at(HEADER, i32::from(header.add) + i32::from(group.end));
         self.code.expect(Native::Address { width: W64, dst: RAX, of: end }, what)?;

@@ -31,11 +31,12 @@ pub(super) fn byte_test(cell: Cell, set: ByteSet) -> String {
     let place = match cell.base {
         Base::Frame => format!("ether[{}]", cell.offset),
         Base::Header(base) => format!(
-            "ether[{} + ((ether[{}] & {:#04x}) << {})]",
+            "ether[{} + ((ether[{}] & {:#04x}) {} {})]",
             base.add + cell.offset,
             base.at,
             base.mask,
-            base.shift
+            if base.shift < 0 { ">>" } else { "<<" },
+            base.shift.unsigned_abs()
         ),
     };
     set_test(&place, set)
