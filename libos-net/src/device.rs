@@ -1,55 +1,136 @@
-//! smoltcp's view of a binding: IP packets in and out, Ethernet headers taken off and put on.
+//! smoltcp's view of bindings: IP packets in and out, Ethernet headers taken off and put on.
 //!
-//! The transmit slot is taken when a token is consumed, not when it is handed out: smoltcp drops
-//! most transmit tokens unused. What cannot be sent is counted, never waited for.
+//! A device has one binding or many: a listener's, and one for each connection that was carved out
+//! of it. What is received is taken from each in turn; what is sent goes out through the binding
+//! whose guard lets it, found by the packet's own ports. Frames are put into the rings one by one and
+//! handed to the kernel once per round ([`Device::flush`]). A ring that is full holds smoltcp back
+//! until the card has caught up: nothing is sent into the void, and what is lost is counted.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use abi::limits::FRAME_BYTES_MAX;
 use libos::Rings;
+use libos::rings::SendError;
 use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
-use crate::ethernet::{HEADER_BYTES, Header, IPV4};
+use crate::ethernet::{HEADER_BYTES, Header, IPV4, IPV6};
 use crate::neighbours::Neighbours;
+use crate::packet::{Tuple, destination, flow, source};
 
 /// Bytes of an IP packet at most.
-const MTU: usize = 1500;
+pub(crate) const MTU: usize = 1500;
 
 const _: () = assert!(HEADER_BYTES + MTU <= FRAME_BYTES_MAX);
 
 /// What became of packets, besides being passed on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Received frames that are no plain IPv4.
-    pub not_ipv4: u64,
+    /// Received frames that are no plain IPv4 or IPv6.
+    pub not_ip: u64,
     /// Packets to somebody whose Ethernet address nobody has said.
     pub unresolved: u64,
     /// Packets that the transmit ring or the kernel did not take.
     pub not_sent: u64,
+    /// Times that a full transmit ring or a busy card held the stack back.
+    pub held_back: u64,
 }
 
-/// A binding as a smoltcp device.
+/// The place of a binding in a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PortId(usize);
+
+/// A binding, and whether it holds frames that the kernel has not taken.
+#[derive(Debug)]
+struct Port {
+    rings: Rings,
+    dirty: bool,
+    tuple: Tuple,
+}
+
+/// Bindings as a smoltcp device.
 #[derive(Debug)]
 pub struct Device {
-    rings: Rings,
+    ports: Ports,
     neighbours: Neighbours,
     received: Box<[u8; FRAME_BYTES_MAX]>,
     sending: Box<[u8; FRAME_BYTES_MAX]>,
     counters: Counters,
 }
 
+/// The bindings, and which of them sends what.
+#[derive(Debug, Default)]
+struct Ports {
+    all: Vec<Option<Port>>,
+    /// Where to look for the next packet.
+    turn: usize,
+    /// By what they serve, when there is more than one.
+    by_tuple: BTreeMap<Tuple, usize>,
+    /// Those whose transmit ring was full when it was last looked at.
+    full: Vec<usize>,
+}
+
 impl Device {
-    /// Over the rings of a binding.
+    /// Over the rings of one binding, which sends whatever there is to send.
     pub fn new(rings: Rings, neighbours: Neighbours) -> Device {
-        let buffer = || Box::new([0; FRAME_BYTES_MAX]);
-        let counters = Counters::default();
-        Device { rings, neighbours, received: buffer(), sending: buffer(), counters }
+        let mut device = Device::empty(neighbours);
+        device.add(rings, Tuple::ANY);
+        device
     }
 
-    /// The rings.
-    pub fn rings(&self) -> &Rings {
-        &self.rings
+    /// Without a binding yet.
+    pub(crate) fn empty(neighbours: Neighbours) -> Device {
+        let buffer = || Box::new([0; FRAME_BYTES_MAX]);
+        Device {
+            ports: Ports::default(),
+            neighbours,
+            received: buffer(),
+            sending: buffer(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Another binding, for the packets of `tuple`.
+    pub(crate) fn add(&mut self, rings: Rings, tuple: Tuple) -> PortId {
+        let port = Port { rings, dirty: false, tuple };
+        let free = self.ports.all.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.ports.all.len());
+        match self.ports.all.get_mut(place) {
+            Some(slot) => *slot = Some(port),
+            None => self.ports.all.push(Some(port)),
+        }
+        self.ports.by_tuple.insert(tuple, place);
+        PortId(place)
+    }
+
+    /// Takes a binding out again.
+    pub(crate) fn remove(&mut self, id: PortId) -> Option<Rings> {
+        let port = self.ports.all.get_mut(id.0)?.take()?;
+        self.ports.by_tuple.remove(&port.tuple);
+        self.ports.full.retain(|&place| place != id.0);
+        Some(port.rings)
+    }
+
+    /// The rings of the first binding, if there is one.
+    pub fn rings(&self) -> Option<&Rings> {
+        self.ports.all.iter().flatten().next().map(|port| &port.rings)
+    }
+
+    /// The rings of every binding.
+    pub fn all_rings(&self) -> impl Iterator<Item = &Rings> {
+        self.ports.all.iter().flatten().map(|port| &port.rings)
+    }
+
+    /// Whether a packet waits in one of the rings.
+    pub fn pending(&self) -> bool {
+        self.all_rings().any(Rings::pending)
+    }
+
+    /// Frames that are in transmit rings and not out yet.
+    pub fn in_flight(&self) -> u64 {
+        self.all_rings().map(|rings| u64::from(rings.in_flight())).sum()
     }
 
     /// What became of packets.
@@ -62,16 +143,57 @@ impl Device {
         &mut self.neighbours
     }
 
-    /// The length of the next frame with an IPv4 packet, copied to `received`. Ends when the ring
+    /// Hands what was sent to the kernel. What the kernel does not take now goes with the next
+    /// round.
+    pub fn flush(&mut self) {
+        for port in self.ports.all.iter_mut().flatten().filter(|port| port.dirty) {
+            flush(port, &mut self.counters);
+        }
+    }
+
+    /// Whether a full transmit ring holds the stack back: then only the card can help.
+    pub(crate) fn is_held_back(&self) -> bool {
+        !self.ports.full.is_empty()
+    }
+
+    /// Whether no transmit ring is full. One that was is flushed and looked at again.
+    fn may_send(&mut self) -> bool {
+        if self.ports.full.is_empty() {
+            return true;
+        }
+        self.flush();
+        let all = &self.ports.all;
+        let full = |place: &usize| {
+            let port = all.get(*place).and_then(Option::as_ref);
+            port.is_some_and(|port| !port.rings.can_send())
+        };
+        self.ports.full.retain(full);
+        let free = self.ports.full.is_empty();
+        self.counters.held_back += u64::from(!free);
+        free
+    }
+
+    /// The length of the next frame with an IP packet, copied to `received`. Ends when every ring
     /// is empty.
     fn next_packet(&mut self) -> Option<usize> {
-        while let Some(length) = self.rings.receive(&mut self.received[..]) {
+        let count = self.ports.all.len();
+        let mut empty = 0;
+        while empty < count {
+            let place = self.ports.turn % count;
+            let port = self.ports.all.get_mut(place).and_then(Option::as_mut);
+            let Some(length) = port.and_then(|port| port.rings.receive(&mut self.received[..]))
+            else {
+                self.ports.turn = place + 1;
+                empty += 1;
+                continue;
+            };
+            empty = 0;
             let Some((header, packet)) = Header::split(&self.received[..length]) else { continue };
-            if header.ethertype != IPV4 {
-                self.counters.not_ipv4 += 1;
+            if !matches!(header.ethertype, IPV4 | IPV6) {
+                self.counters.not_ip += 1;
                 continue;
             }
-            if let Some(source) = field(packet, SOURCE_AT) {
+            if let Some(source) = source(packet) {
                 self.neighbours.glean(source, header.source);
             }
             return Some(length);
@@ -80,13 +202,28 @@ impl Device {
     }
 }
 
-/// Offset of the source address in an IPv4 header (RFC 791, 3.1).
-const SOURCE_AT: usize = 12;
-/// Offset of the destination address.
-const DESTINATION_AT: usize = 16;
+fn flush(port: &mut Port, counters: &mut Counters) {
+    match port.rings.flush_all() {
+        Ok(()) => port.dirty = false,
+        // The card is behind: again when it says that something is out.
+        Err(SendError::Kernel { status: libos::Status::Busy }) => counters.held_back += 1,
+        Err(_) => {
+            counters.not_sent += 1;
+            port.dirty = false;
+        }
+    }
+}
 
-fn field(packet: &[u8], at: usize) -> Option<[u8; 4]> {
-    packet.get(at..)?.first_chunk::<4>().copied()
+impl Ports {
+    /// The binding whose guard lets a packet through.
+    fn sender(&self, packet: &[u8]) -> Option<usize> {
+        if let [Some(_)] = self.all.as_slice() {
+            return Some(0);
+        }
+        let tuple = flow(packet)?;
+        let found = |tuple: Tuple| self.by_tuple.get(&tuple).copied();
+        found(tuple).or_else(|| found(tuple.service())).or_else(|| found(Tuple::ANY))
+    }
 }
 
 impl phy::Device for Device {
@@ -94,16 +231,22 @@ impl phy::Device for Device {
     type TxToken<'a> = Sending<'a>;
 
     fn receive(&mut self, _: Instant) -> Option<(Received<'_>, Sending<'_>)> {
-        self.neighbours.refresh();
+        // What is received may have to be answered: with no room for that it stays where it is.
+        if !self.may_send() {
+            return None;
+        }
         let length = self.next_packet()?;
-        let Device { rings, neighbours, received, sending, counters } = self;
+        let Device { ports, neighbours, received, sending, counters } = self;
         let packet = &received[HEADER_BYTES..length];
-        Some((Received { packet }, Sending { rings, neighbours, buffer: sending, counters }))
+        Some((Received { packet }, Sending { ports, neighbours, buffer: sending, counters }))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Sending<'_>> {
-        let Device { rings, neighbours, sending, counters, .. } = self;
-        rings.can_send().then_some(Sending { rings, neighbours, buffer: sending, counters })
+        if !self.may_send() {
+            return None;
+        }
+        let Device { ports, neighbours, sending, counters, .. } = self;
+        Some(Sending { ports, neighbours, buffer: sending, counters })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -126,10 +269,11 @@ impl phy::RxToken for Received<'_> {
     }
 }
 
-/// Leave to send one IP packet.
+/// Leave to send one IP packet. The transmit slot is taken when it is consumed, not when it is
+/// handed out: smoltcp drops most of them unused.
 #[derive(Debug)]
 pub struct Sending<'a> {
-    rings: &'a mut Rings,
+    ports: &'a mut Ports,
     neighbours: &'a Neighbours,
     buffer: &'a mut [u8; FRAME_BYTES_MAX],
     counters: &'a mut Counters,
@@ -140,16 +284,26 @@ impl phy::TxToken for Sending<'_> {
         // smoltcp keeps to the capabilities: no packet is longer than the MTU.
         let end = HEADER_BYTES + length.min(MTU);
         let result = f(&mut self.buffer[HEADER_BYTES..end]);
-        let destination = field(&self.buffer[HEADER_BYTES..end], DESTINATION_AT);
-        let Some(mac) = destination.and_then(|ip| self.neighbours.resolve(ip)) else {
+        let packet = &self.buffer[HEADER_BYTES..end];
+        let Some(mac) = destination(packet).and_then(|ip| self.neighbours.resolve(ip)) else {
             self.counters.unresolved += 1;
             return result;
         };
+        let sender = self.ports.sender(packet);
+        let ethertype =
+            if packet.first().is_some_and(|first| first >> 4 == 6) { IPV6 } else { IPV4 };
         let source = self.neighbours.addresses().mac;
-        let header = Header { destination: mac, source, ethertype: IPV4 };
+        let header = Header { destination: mac, source, ethertype };
         self.buffer[..HEADER_BYTES].copy_from_slice(&header.bytes());
-        if self.rings.send(&self.buffer[..end]).is_err() {
-            self.counters.not_sent += 1;
+        let port = sender.and_then(|place| self.ports.all.get_mut(place)?.as_mut());
+        let pushed = port.map(|port| {
+            port.dirty = true;
+            (port.rings.push(&self.buffer[..end]), port.rings.can_send())
+        });
+        match (pushed, sender) {
+            (Some((Ok(()), true)), _) => {}
+            (Some((Ok(()), false)), Some(place)) => self.ports.full.push(place),
+            _ => self.counters.not_sent += 1,
         }
         result
     }

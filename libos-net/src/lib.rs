@@ -1,9 +1,11 @@
 //! The TCP/IP library OS: smoltcp over the rings, sockets that bind their own filter.
 //!
 //! A socket is three things: a *filter* that says which packets are its own (an expression that is
-//! lowered to eBPF, or bytes), *rings* in its own memory, and for [`UdpSocket`] a smoltcp stack.
-//! The kernel knows only the first two. Ethernet headers come from the page of addresses that
-//! `netd` keeps and from what senders show of themselves ([`neighbours`]).
+//! lowered to eBPF, or bytes), *rings* in its own memory, and a smoltcp stack ([`Stack`]). The kernel
+//! knows only the first two. [`TcpListener`], [`TcpStream`] and [`UdpSocket`] have the shape of
+//! `std::net`; each call exists blocking, without waiting, and for tasks of `libos::executor`.
+//! [`RawSocket`] has no stack. Ethernet headers come from the page of addresses that `netd` keeps
+//! and from what senders show of themselves ([`neighbours`]).
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -15,13 +17,19 @@ pub mod ethernet;
 pub mod explain;
 pub mod filter;
 pub mod frames;
+pub mod limits;
 pub mod neighbours;
 mod net;
+mod packet;
 mod raw;
+mod stack;
+mod tcp;
 mod udp;
 
 pub use device::{Counters, Device};
-pub use filter::FilterError;
+pub use filter::{FilterError, Local};
 pub use net::{Net, SocketError};
 pub use raw::RawSocket;
-pub use udp::{Endpoint, UdpSocket};
+pub use stack::Stack;
+pub use tcp::{ListenOptions, Shutdown, StreamOptions, TcpError, TcpListener, TcpStream};
+pub use udp::UdpSocket;

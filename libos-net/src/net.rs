@@ -33,6 +33,8 @@ pub enum SocketError {
         /// With its record.
         error: BindError,
     },
+    /// The card is behind: nothing was taken, try again when something is out.
+    Full,
     /// The stack refused: port zero, a datagram that does not fit, no such address.
     Stack {
         /// What it was asked.
@@ -47,6 +49,7 @@ impl core::fmt::Display for SocketError {
             Self::NoAddress => f.write_str("no address was published"),
             Self::Filter { error } => write!(f, "{error}"),
             Self::Bind { error } => write!(f, "{error}"),
+            Self::Full => f.write_str("the card is behind"),
             Self::Stack { doing } => write!(f, "the stack refused {doing}"),
         }
     }
@@ -61,6 +64,12 @@ impl From<libos::environment::Missing> for SocketError {
 impl From<FilterError> for SocketError {
     fn from(error: FilterError) -> SocketError {
         SocketError::Filter { error }
+    }
+}
+
+impl From<libos::Status> for SocketError {
+    fn from(status: libos::Status) -> SocketError {
+        SocketError::Bind { error: BindError { status, refusal: None } }
     }
 }
 

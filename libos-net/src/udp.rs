@@ -1,144 +1,229 @@
 //! UDP sockets: a filter for exactly one port, and smoltcp behind it.
 //!
-//! Each socket has a binding, rings and an interface of its own: nothing is shared between the
-//! sockets of a program, so that one that is flooded costs the others nothing.
+//! A socket that is opened with [`UdpSocket::bind`] has a binding, rings and a stack of its own: one
+//! that is flooded costs the others nothing. [`UdpSocket::open`] puts one on a stack that others use, too,
+//! which is what a program with an executor does.
 
 use alloc::vec;
+use core::future::poll_fn;
+use core::net::SocketAddr;
+use core::task::{Context, Poll};
 
-use libos::{Grant, Rings, clock};
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::socket::udp;
-use smoltcp::time::Instant;
-use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpEndpoint, Ipv4Address};
+use libos::{Binding, Grant, Rings, clock};
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, SendError, Socket};
 
-use crate::device::{Counters, Device};
-use crate::filter;
+use crate::device::{Counters, Device, MTU, PortId};
+use crate::filter::{self, Local};
 use crate::net::{Net, SocketError};
+use crate::packet::{Tuple, UDP};
+use crate::stack::{Stack, forget, refused};
 
 /// Datagrams that a socket holds in each direction.
-const DATAGRAMS: usize = 16;
+const DATAGRAMS: usize = 32;
 /// Bytes that they may have together.
-const DATAGRAM_BYTES: usize = 32 * 1024;
+const DATAGRAM_BYTES: usize = 48 * 1024;
 /// Hops of what is sent.
 const HOPS: u8 = 64;
 
-/// Address and port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// IPv4 address.
-    pub address: [u8; 4],
-    /// UDP port.
-    pub port: u16,
-}
-
 /// A bound UDP socket.
 pub struct UdpSocket {
-    device: Device,
-    interface: Interface,
-    sockets: SocketSet<'static>,
+    stack: Stack,
     handle: SocketHandle,
+    port: Option<PortId>,
+    binding: Option<Binding>,
 }
 
 impl UdpSocket {
-    /// Claims `udp and dst host OURS and dst port PORT` under the grant and opens the socket.
+    /// Claims the port (`udp and dst host OURS and dst port PORT`) under the grant and opens the
+    /// socket on a stack of its own.
     ///
     /// # Errors
     /// [`SocketError`]; the kernel's refusal comes with its record.
-    pub fn bind(net: &Net, grant: Grant, port: u16) -> Result<UdpSocket, SocketError> {
-        let expression = filter::udp_expression(net.addresses().ipv4, port);
-        let filter = filter::from_expression(&expression)?;
+    pub fn bind(
+        net: &Net,
+        grant: Grant,
+        local: impl Into<Local>,
+    ) -> Result<UdpSocket, SocketError> {
+        let local = local.into();
+        let filter = filter::service("udp", net.addresses(), local)?;
         let rings = Rings::bind(net.own(), grant, &filter, None)?;
-        Self::over(Device::new(rings, net.neighbours()), net, port)
+        Self::over(Device::new(rings, net.neighbours()), net, local.port)
     }
 
-    /// Opens the socket over a device.
+    /// Claims the port under the grant and opens the socket on a stack.
     ///
     /// # Errors
-    /// [`SocketError::Stack`] for port zero or an address that is none.
-    pub fn over(mut device: Device, net: &Net, port: u16) -> Result<UdpSocket, SocketError> {
-        let stack = |doing| SocketError::Stack { doing };
-        let config = Config::new(HardwareAddress::Ip);
-        let mut interface = Interface::new(config, &mut device, now());
-        let addresses = net.addresses();
-        let prefix = addresses.prefix.min(32) as u8;
-        let mut full = false;
-        interface.update_ip_addrs(|list| {
-            let cidr = IpCidr::new(IpAddress::Ipv4(Ipv4Address::from(addresses.ipv4)), prefix);
-            full = list.push(cidr).is_err();
-        });
-        if addresses.gateway != [0; 4] {
-            let gateway = Ipv4Address::from(addresses.gateway);
-            full |= interface.routes_mut().add_default_ipv4_route(gateway).is_err();
-        }
-        if full {
-            return Err(stack("the address"));
-        }
-        let mut socket = udp::Socket::new(buffer(), buffer());
+    /// As [`UdpSocket::bind`].
+    pub fn open(
+        stack: &Stack,
+        grant: Grant,
+        local: impl Into<Local>,
+    ) -> Result<UdpSocket, SocketError> {
+        let local = local.into();
+        let net = stack.net();
+        let filter = filter::service("udp", net.addresses(), local)?;
+        let rings = Rings::bind(net.own(), grant, &filter, None)?;
+        Self::with_rings(stack, rings, local.port)
+    }
+
+    /// Opens the socket on a stack, over a binding that was made otherwise: with an ASH, for one.
+    ///
+    /// # Errors
+    /// [`SocketError::Stack`] for port zero.
+    pub fn with_rings(stack: &Stack, rings: Rings, port: u16) -> Result<UdpSocket, SocketError> {
+        let binding = Some(rings.binding());
+        let mut socket = Self::socket(stack, port)?;
+        let tuple = Tuple { protocol: UDP, local: port, remote: None };
+        socket.port = Some(stack.inner().attach(rings, tuple));
+        socket.binding = binding;
+        Ok(socket)
+    }
+
+    /// Opens the socket over a device of its own.
+    ///
+    /// # Errors
+    /// [`SocketError::Stack`] for port zero.
+    pub fn over(device: Device, net: &Net, port: u16) -> Result<UdpSocket, SocketError> {
+        let binding = device.rings().map(Rings::binding);
+        let mut socket = Self::socket(&Stack::over(net, device), port)?;
+        socket.binding = binding;
+        Ok(socket)
+    }
+
+    fn socket(stack: &Stack, port: u16) -> Result<UdpSocket, SocketError> {
+        let mut socket = Socket::new(buffer(), buffer());
         socket.set_hop_limit(Some(HOPS));
-        socket.bind(port).map_err(|_| stack("the port"))?;
-        let mut sockets = SocketSet::new(vec![]);
-        let handle = sockets.add(socket);
-        Ok(UdpSocket { device, interface, sockets, handle })
+        socket.bind(port).map_err(|_| refused("the port"))?;
+        let handle = stack.inner().sockets.add(socket);
+        Ok(UdpSocket { stack: stack.clone(), handle, port: None, binding: None })
+    }
+
+    /// The stack that it is on.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// Its binding.
+    pub fn binding(&self) -> Option<Binding> {
+        self.binding
     }
 
     /// Lets the stack work on what is in the rings.
     pub fn poll(&mut self) {
-        self.interface.poll(now(), &mut self.device, &mut self.sockets);
+        self.stack.poll();
     }
 
     /// The next datagram, if one is there: its length and sender. What does not fit is cut off.
-    pub fn try_recv_from(&mut self, buffer: &mut [u8]) -> Option<(usize, Endpoint)> {
-        self.poll();
-        let socket = self.sockets.get_mut::<udp::Socket<'_>>(self.handle);
-        let (data, meta) = socket.recv().ok()?;
-        let length = data.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&data[..length]);
-        // With IPv4 as the only protocol there is no other kind of address.
-        let IpAddress::Ipv4(address) = meta.endpoint.addr;
-        Some((length, Endpoint { address: address.octets(), port: meta.endpoint.port }))
+    pub fn try_recv_from(&mut self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+        let mut inner = self.stack.inner();
+        inner.poll();
+        take(inner.sockets.get_mut(self.handle), buffer)
     }
 
     /// The next datagram; `None` when the monotonic time `deadline_ns` passes first.
-    pub fn recv_from(&mut self, buffer: &mut [u8], deadline_ns: u64) -> Option<(usize, Endpoint)> {
+    pub fn recv_from(
+        &mut self,
+        buffer: &mut [u8],
+        deadline_ns: u64,
+    ) -> Option<(usize, SocketAddr)> {
         loop {
             if let Some(received) = self.try_recv_from(buffer) {
                 return Some(received);
             }
-            if clock::wait(deadline_ns).deadline() && !self.device.rings().pending() {
+            let next = self.stack.deadline();
+            let woken = clock::wait(next.min(deadline_ns));
+            if woken.deadline() && deadline_ns <= next && !self.stack.inner().device.pending() {
                 return None;
             }
         }
     }
 
-    /// Sends a datagram.
+    /// The next datagram, or a wake-up.
+    pub fn poll_recv_from(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<(usize, SocketAddr)> {
+        let mut inner = self.stack.inner();
+        let socket = inner.sockets.get_mut::<Socket<'_>>(self.handle);
+        match take(socket, buffer) {
+            Some(received) => Poll::Ready(received),
+            None => {
+                socket.register_recv_waker(context.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The next datagram, in a task.
+    pub async fn recv_from_async(&self, buffer: &mut [u8]) -> (usize, SocketAddr) {
+        poll_fn(|context| self.poll_recv_from(context, buffer)).await
+    }
+
+    /// Sends a datagram. [`SocketError::Full`] says that the card is behind: nothing was sent, and a
+    /// later try may be.
+    ///
+    /// # Errors
+    /// [`SocketError::Stack`] if it does not fit or its address is none; [`SocketError::Full`].
+    pub fn send_to(&mut self, data: &[u8], to: SocketAddr) -> Result<(), SocketError> {
+        let mut inner = self.stack.inner();
+        put(inner.sockets.get_mut(self.handle), data, to)?;
+        inner.egress();
+        Ok(())
+    }
+
+    /// Sends a datagram, in a task, as soon as there is room.
     ///
     /// # Errors
     /// [`SocketError::Stack`] if it does not fit or its address is none.
-    pub fn send_to(&mut self, data: &[u8], to: Endpoint) -> Result<(), SocketError> {
-        let endpoint = IpEndpoint::new(IpAddress::Ipv4(Ipv4Address::from(to.address)), to.port);
-        let socket = self.sockets.get_mut::<udp::Socket<'_>>(self.handle);
-        socket
-            .send_slice(data, endpoint)
-            .map_err(|_| SocketError::Stack { doing: "the datagram" })?;
-        self.poll();
-        Ok(())
+    pub async fn send_to_async(&self, data: &[u8], to: SocketAddr) -> Result<(), SocketError> {
+        poll_fn(|context| {
+            let mut inner = self.stack.inner();
+            let socket = inner.sockets.get_mut::<Socket<'_>>(self.handle);
+            match put(socket, data, to) {
+                Err(SocketError::Full) => {
+                    socket.register_send_waker(context.waker());
+                    Poll::Pending
+                }
+                done => Poll::Ready(done),
+            }
+        })
+        .await
     }
 
     /// What became of packets besides being passed on.
     pub fn counters(&self) -> Counters {
-        self.device.counters()
-    }
-
-    /// The device.
-    pub fn device(&self) -> &Device {
-        &self.device
+        self.stack.counters()
     }
 }
 
-fn buffer() -> udp::PacketBuffer<'static> {
-    udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; DATAGRAMS], vec![0; DATAGRAM_BYTES])
+impl Drop for UdpSocket {
+    fn drop(&mut self) {
+        // A stack of its own takes its binding with it when the program ends.
+        forget(&mut self.stack.inner(), self.handle, self.port);
+    }
 }
 
-fn now() -> Instant {
-    Instant::from_micros((clock::now_ns() / 1000).cast_signed())
+fn take(socket: &mut Socket<'_>, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
+    let (data, meta) = socket.recv().ok()?;
+    let length = data.len().min(buffer.len());
+    buffer[..length].copy_from_slice(&data[..length]);
+    Some((length, meta.endpoint.into()))
+}
+
+fn put(socket: &mut Socket<'_>, data: &[u8], to: SocketAddr) -> Result<(), SocketError> {
+    let headers = if to.is_ipv4() { 20 + 8 } else { 40 + 8 };
+    if data.len() + headers > MTU {
+        // Fragments would be refused by the guard: a port's grant holds no later ones.
+        return Err(refused("the datagram"));
+    }
+    socket.send_slice(data, to).map_err(|why| match why {
+        SendError::BufferFull => SocketError::Full,
+        _ => refused("the datagram"),
+    })
+}
+
+fn buffer() -> PacketBuffer<'static> {
+    PacketBuffer::new(vec![PacketMetadata::EMPTY; DATAGRAMS], vec![0; DATAGRAM_BYTES])
 }

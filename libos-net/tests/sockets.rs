@@ -12,9 +12,9 @@ use libos::sys::host::{self, Guard, Peer};
 use libos::sys::{Bind, Request};
 use libos::{Env, Grant};
 use sluice_libos_net::frames::{Path, icmp, ipv4, udp};
-use sluice_libos_net::{
-    Endpoint, FilterError, Net, RawSocket, SocketError, UdpSocket, explain, filter,
-};
+use std::net::SocketAddr;
+
+use sluice_libos_net::{FilterError, Net, RawSocket, SocketError, UdpSocket, explain, filter};
 
 const MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 const IP: [u8; 4] = [10, 0, 2, 15];
@@ -95,6 +95,7 @@ fn kernel() -> (Rc<RefCell<Kernel>>, Net, AddressPage, Guard) {
         prefix: 24,
         gateway: [10, 0, 2, 2],
         neighbours: vec![([10, 0, 2, 2], [0x52, 0x55, 10, 0, 2, 2])],
+        ..Addresses::default()
     });
     let net = Net::with_page(Env(Handle(1)), page.clone()).unwrap();
     (kernel, net, page, guard)
@@ -170,7 +171,7 @@ fn a_datagram_in_and_its_answer_out() {
         let data = vec![0x5a; length];
         deliver(&kernel, &udp(&THERE, (4000, 7777), &[1; 0], &data).unwrap());
         let (got, from) = socket.try_recv_from(&mut buffer).unwrap();
-        assert_eq!((&buffer[..got], from.address, from.port), (&data[..], THERE.source, 4000));
+        assert_eq!((&buffer[..got], from), (&data[..], SocketAddr::from((THERE.source, 4000))));
         socket.send_to(&buffer[..got], from).unwrap();
         let out = core::mem::take(&mut kernel.borrow_mut().out);
         let mut wanted = udp(&BACK, (7777, 4000), &[], &data).unwrap();
@@ -205,17 +206,17 @@ fn frames_that_are_no_datagram_for_us_harm_nothing() {
     arp[13] = 6;
     deliver(&kernel, &arp);
     assert_eq!(socket.try_recv_from(&mut buffer), None);
-    assert_eq!(socket.counters().not_ipv4, 1);
+    assert_eq!(socket.counters().not_ip, 1);
     deliver(&kernel, &good);
     assert_eq!(socket.try_recv_from(&mut buffer).map(|(length, _)| length), Some(4));
-    assert_eq!(socket.device().rings().corrupt(), 0);
+    assert_eq!(socket.stack().corrupt(), 0);
 }
 
 #[test]
 fn packets_find_their_next_hop() {
     let (kernel, net, page, _guard) = kernel();
     let mut socket = UdpSocket::bind(&net, GRANT, 7777).unwrap();
-    let to = |address| Endpoint { address, port: 5 };
+    let to = |address: [u8; 4]| SocketAddr::from((address, 5));
     let gateway = [0x52, 0x55, 10, 0, 2, 2];
     socket.send_to(b"far away", to([8, 8, 8, 8])).unwrap();
     socket.send_to(b"the gateway", to([10, 0, 2, 2])).unwrap();
@@ -249,17 +250,18 @@ fn packets_find_their_next_hop() {
 fn what_the_kernel_does_not_take_is_counted() {
     let (kernel, net, _page, _guard) = kernel();
     let mut socket = UdpSocket::bind(&net, GRANT, 7777).unwrap();
-    let gateway = Endpoint { address: [10, 0, 2, 2], port: 5 };
+    let gateway = SocketAddr::from(([10, 0, 2, 2], 5));
     kernel.borrow_mut().transmit = vec![Status::Busy];
     socket.send_to(b"late", gateway).unwrap();
-    assert_eq!((socket.counters().not_sent, kernel.borrow().out.len()), (1, 0));
+    let counters = socket.counters();
+    assert_eq!((counters.held_back, counters.not_sent, kernel.borrow().out.len()), (1, 0, 0));
     // It is still in the ring, and goes with the next one.
     socket.send_to(b"with it", gateway).unwrap();
     assert_eq!(kernel.borrow().out.len(), 2);
-    let too_long = vec![0; 40_000];
+    let too_long = vec![0; 1473];
     let refused = SocketError::Stack { doing: "the datagram" };
     assert_eq!(socket.send_to(&too_long, gateway), Err(refused));
-    let nobody = Endpoint { address: [0; 4], port: 5 };
+    let nobody = SocketAddr::from(([0; 4], 5));
     assert!(socket.send_to(b"x", nobody).is_err());
     let no_port = UdpSocket::bind(&net, GRANT, 0).map(|_| ());
     assert_eq!(no_port, Err(SocketError::Stack { doing: "the port" }));
