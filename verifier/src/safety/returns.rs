@@ -9,8 +9,9 @@ use super::arith;
 use super::name::Names;
 use super::number::Num;
 use super::scalar::Scalar;
+use super::stack::Found;
 use super::state::State;
-use super::value::{Region, Value};
+use super::value::{Pointer, Region, Value};
 
 /// Changes `state` as a call of helper `id` does.
 pub(super) fn helper(program: &Program, state: &mut State, names: &mut Names, id: u32) {
@@ -21,20 +22,54 @@ pub(super) fn helper(program: &Program, state: &mut State, names: &mut Names, id
         }
     }
     let map = state.get(Reg::R1);
+    let looked = match (helper.returns, map) {
+        (Return::MapValueOrNull, Value::Map(map)) => looked_up(program, state, names, map),
+        _ => Value::Mixed,
+    };
     for reg in ARGUMENTS {
         state.set(reg, Value::Uninit);
     }
     if helper.moves_packet {
         state.packet_moved(program.kind());
     }
-    let value = match (helper.returns, map) {
-        (Return::Scalar, _) => Value::Scalar(Scalar::new(Num::UNKNOWN, names)),
-        (Return::Scalar32, _) => Value::Scalar(Scalar::new(arith::loaded(Size::B4, false), names)),
-        (Return::Status, _) => Value::Scalar(Scalar::new(arith::loaded(Size::B4, true), names)),
-        (Return::MapValueOrNull, Value::Map(map)) => Value::Lookup(map, names.fresh()),
-        (Return::MapValueOrNull, _) => Value::Mixed,
+    let value = match helper.returns {
+        Return::Scalar => Value::Scalar(Scalar::new(Num::UNKNOWN, names)),
+        Return::Scalar32 => Value::Scalar(Scalar::new(arith::loaded(Size::B4, false), names)),
+        Return::Status => Value::Scalar(Scalar::new(arith::loaded(Size::B4, true), names)),
+        Return::MapValueOrNull => looked,
     };
     state.set(Reg::R0, value);
+}
+
+/// What a look-up in a map gives. Every entry of an array exists, in every run, and no other: the
+/// kernel makes them with the map, and nothing deletes them.
+fn looked_up(program: &Program, state: &State, names: &mut Names, map: u32) -> Value {
+    let array = program.maps().get(map as usize).filter(|spec| spec.kind.is_array() && spec.key_size == 4);
+    if let Some(spec) = array
+        && let Some(key) = key(state)
+    {
+        let entries = u64::from(spec.max_entries);
+        if key.umax < entries {
+            return Value::Pointer(Pointer::first(Region::Map(map)));
+        }
+        if key.umin >= entries {
+            return Value::Scalar(Scalar::constant(0));
+        }
+    }
+    Value::Lookup(map, names.fresh())
+}
+
+/// What is known of the four bytes that `r2` points to, where that is one place on the stack.
+fn key(state: &State) -> Option<Num> {
+    let Value::Pointer(pointer) = state.get(Reg::R2) else { return None };
+    let (Region::Stack(frame), Some(at)) = (pointer.region, pointer.constant()) else {
+        return None;
+    };
+    match state.stack.find(index(frame, at), Size::B4.bytes()) {
+        Found::Value(Value::Scalar(number)) => Some(number.num),
+        Found::Bytes(num) => Some(num),
+        _ => None,
+    }
 }
 
 /// The helper writes the whole buffer, whatever its size turns out to be.
