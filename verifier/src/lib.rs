@@ -45,5 +45,7 @@ pub use index::Work;
 pub use limits::Limits;
 pub use placement::{Derivation, HandedOver, Handover, Placed, PlacedGrant, Placement, Transmit};
 pub use refusal::{Limit, Part, Party, Refusal, RefusalCode, UndecidedReason, UnsafeReason};
-pub use registry::{Binding, BindingId, Grant, GrantId, Owned, Ownership, Registry, Revoked};
+pub use registry::{
+    Binding, BindingId, Exchange, Grant, GrantId, Owned, Ownership, Registry, Revoked,
+};
 pub use safety::{SafetyProof, Verified};

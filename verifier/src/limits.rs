@@ -149,6 +149,10 @@ pub const NEIGHBOURS_MAX: usize = 65_536;
 /// have: each costs every proof under the grant a look-up.
 pub const INDEX_SHAPES_MAX: usize = 128;
 
+/// Rules that a child of the root and everything under it may have together: a quarter of what
+/// there may be of bindings.
+pub const RULES_PER_GRANT: usize = 16_384;
+
 /// Rules of neighbours that the index may name for one claim though they do not meet it, before
 /// the claim is refused: rules that are told apart by two ranges at once, or by sets with holes.
 pub const CANDIDATES_MAX: u32 = 4_096;
@@ -167,6 +171,8 @@ pub struct Limits {
     pub neighbours: usize,
     /// As [`INDEX_SHAPES_MAX`].
     pub shapes: usize,
+    /// As [`RULES_PER_GRANT`].
+    pub rules: usize,
     /// As [`CANDIDATES_MAX`].
     pub candidates: u32,
 }
@@ -178,12 +184,18 @@ impl Limits {
         bindings: BINDINGS_MAX,
         neighbours: NEIGHBOURS_MAX,
         shapes: INDEX_SHAPES_MAX,
+        rules: RULES_PER_GRANT,
         candidates: CANDIDATES_MAX,
     };
 
     /// For a host with memory: sixteen million of everything.
-    pub const HOST: Limits =
-        Limits { grants: 1 << 24, bindings: 1 << 24, neighbours: 1 << 24, ..Limits::KERNEL };
+    pub const HOST: Limits = Limits {
+        grants: 1 << 24,
+        bindings: 1 << 24,
+        neighbours: 1 << 24,
+        rules: 1 << 26,
+        ..Limits::KERNEL
+    };
 }
 
 /// New neighbours that `own` and `adopt` compare by themselves, when a proof waited between its
@@ -201,6 +213,9 @@ const _: () = assert!((VISITS_MAX as u64) * 2_048 <= u32::MAX as u64);
 const _: () = assert!(ebpf::limits::PACKET_MAX == flow::limits::FRAME_MAX as usize);
 const _: () = assert!(ebpf::limits::PACKET_MIN == flow::limits::FRAME_MIN as usize);
 const _: () = assert!(flow::limits::RULES_MAX <= RULES_WORK_MAX);
+// One grant's full claim, many times over, and never all that there is room for.
+const _: () = assert!(flow::limits::RULES_MAX * 64 <= RULES_PER_GRANT);
+const _: () = assert!(RULES_PER_GRANT * 4 <= BINDINGS_MAX);
 const _: () = assert!(NEIGHBOURS_MAX <= BINDINGS_MAX && RECHECK_MAX <= NEIGHBOURS_MAX);
 // A rule's tag is 26 bits of slot and 6 bits of rule.
 const _: () = assert!(flow::limits::RULES_MAX <= 1 << 6);

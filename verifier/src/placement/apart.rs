@@ -27,6 +27,8 @@ pub(super) enum Neighbours {
     Bindings,
     /// For a derived grant: its siblings, and the bindings made under the parent before it.
     Everyone,
+    /// For a grant carved from a binding: its siblings.
+    Children,
 }
 
 /// The proof that a claim meets no neighbour.
@@ -164,7 +166,11 @@ impl Apart {
     /// Begins the look-up, from now on.
     fn look(&mut self, registry: &Registry) {
         self.seen = registry.sequence();
-        self.stage = Stage::Look(Tables::Bound, Search::default());
+        let first = match self.neighbours {
+            Neighbours::Bindings | Neighbours::Everyone => Tables::Bound,
+            Neighbours::Children => Tables::Carved,
+        };
+        self.stage = Stage::Look(first, Search::default());
     }
 
     fn finish_look(&mut self, tables: Tables) {
@@ -232,10 +238,13 @@ fn next_after(
     neighbours: Neighbours,
     seen: u64,
 ) -> Result<Option<(Party, &Claim)>, TooMany> {
-    let binding = registry.binding_since(grant, seen, RECHECK_MAX)?.map(Party::Binding);
+    let binding = match neighbours {
+        Neighbours::Children => None,
+        _ => registry.binding_since(grant, seen, RECHECK_MAX)?.map(Party::Binding),
+    };
     let child = match neighbours {
         Neighbours::Bindings => None,
-        Neighbours::Everyone => registry.child_since(grant, seen, RECHECK_MAX)?.map(Party::Grant),
+        _ => registry.child_since(grant, seen, RECHECK_MAX)?.map(Party::Grant),
     };
     let party = match (binding, child) {
         (Some(a), Some(b)) if registry.born(b) < registry.born(a) => Some(b),

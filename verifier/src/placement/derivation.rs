@@ -3,6 +3,10 @@
 //! The child's receive space is carved out of the parent's: from then on frames in it never reach
 //! a binding of the parent. It must not meet a binding that the parent's holders have made already;
 //! those have the older right.
+//!
+//! Unless that binding's holder asks for it: a grant may be *carved* from a binding, a connection
+//! from its listener. Then the child must be inside what the binding claims, which nobody else's
+//! claim meets, and apart from what was carved from it before.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,7 +21,7 @@ use crate::claim::{Claim, Doubt};
 use crate::fuel::{Fuel, Step};
 use crate::index::Form;
 use crate::refusal::{Part, Refusal, RefusalCode};
-use crate::registry::{GrantId, Registry};
+use crate::registry::{BindingId, GrantId, Registry};
 
 /// What a derived grant may send.
 #[derive(Clone, Debug)]
@@ -33,6 +37,7 @@ pub enum Transmit {
 pub struct Derivation {
     registry: u64,
     parent: GrantId,
+    from: Option<BindingId>,
     receive: Option<Claim>,
     within: Option<Within>,
     apart: Apart,
@@ -46,6 +51,7 @@ pub struct Derivation {
 pub struct PlacedGrant {
     registry: u64,
     parent: GrantId,
+    from: Option<BindingId>,
     receive: Claim,
     transmit: Arc<Space>,
     forms: Vec<Form>,
@@ -66,6 +72,34 @@ impl Derivation {
         transmit: Transmit,
     ) -> Result<Derivation, Refusal> {
         let holder = registry.grant(parent).ok_or(Refusal::new(RefusalCode::Stale))?;
+        let outer = Arc::clone(holder.shared_receive());
+        Derivation::inside(registry, (parent, None), &outer, (receive, transmit))
+    }
+
+    /// Starts the proof that a grant of `receive` and `transmit` may be carved from a binding, as
+    /// a child of the binding's grant: from then on the binding receives what is left.
+    ///
+    /// # Errors
+    /// As for [`Derivation::new`]; [`RefusalCode::Stale`] if the handle names no binding.
+    pub fn carve(
+        registry: &Registry,
+        from: BindingId,
+        receive: Claim,
+        transmit: Transmit,
+    ) -> Result<Derivation, Refusal> {
+        let binding = registry.binding(from).ok_or(Refusal::new(RefusalCode::Stale))?;
+        let outer = Arc::clone(binding.claim().shared_space());
+        let parent = binding.grant();
+        Derivation::inside(registry, (parent, Some(from)), &outer, (receive, transmit))
+    }
+
+    fn inside(
+        registry: &Registry,
+        (parent, from): (GrantId, Option<BindingId>),
+        outer: &Arc<Space>,
+        (receive, transmit): (Claim, Transmit),
+    ) -> Result<Derivation, Refusal> {
+        let holder = registry.grant(parent).ok_or(Refusal::new(RefusalCode::Stale))?;
         // A grant is a space: whoever holds it must know which, and nobody runs a program to tell.
         exact(&receive)?;
         if let Transmit::Claim(claim) = &transmit {
@@ -81,8 +115,9 @@ impl Derivation {
         Ok(Derivation {
             registry: registry.identity(),
             parent,
-            within: Some(Within::new(receive.shared_space(), holder.shared_receive())),
-            apart: Apart::new(parent, Neighbours::Everyone, receive.shared_space()),
+            from,
+            within: Some(Within::new(receive.shared_space(), outer)),
+            apart: Apart::new(parent, neighbours(from), receive.shared_space()),
             receive: Some(receive),
             transmit_within: Some(Within::new(&transmit, holder.shared_transmit())),
             transmit,
@@ -102,6 +137,7 @@ impl Derivation {
             Ok(PlacedGrant {
                 registry: self.registry,
                 parent: self.parent,
+                from: self.from,
                 receive: receive.ok_or(Refusal::new(RefusalCode::Finished))?,
                 transmit: Arc::clone(&self.transmit),
                 forms: self.apart.take_forms(),
@@ -115,7 +151,8 @@ impl Derivation {
         let Some(receive) = &self.receive else {
             return Poll::Ready(Err(Refusal::new(RefusalCode::Finished)));
         };
-        if let Err(refusal) = current(registry, self.registry, self.parent) {
+        let there = current(registry, self.registry, self.parent);
+        if let Err(refusal) = there.and_then(|()| still_bound(registry, self.from)) {
             return Poll::Ready(Err(refusal));
         }
         if let Some(proof) = &mut self.transmit_within {
@@ -150,11 +187,26 @@ impl PlacedGrant {
     /// Compares with what came in since the last step.
     pub(crate) fn recheck(&self, registry: &Registry) -> Result<(), Refusal> {
         current(registry, self.registry, self.parent)?;
-        apart::recheck(registry, self.parent, Neighbours::Everyone, &self.receive, self.seen)
+        still_bound(registry, self.from)?;
+        apart::recheck(registry, self.parent, neighbours(self.from), &self.receive, self.seen)
     }
 
     pub(crate) fn into_parts(self) -> (GrantId, Claim, Arc<Space>, Vec<Form>) {
         (self.parent, self.receive, self.transmit, self.forms)
+    }
+}
+
+/// Whom the child must be apart from. What is inside a binding's claim is apart from all other
+/// bindings already.
+fn neighbours(from: Option<BindingId>) -> Neighbours {
+    if from.is_some() { Neighbours::Children } else { Neighbours::Everyone }
+}
+
+/// What the child is carved from is still there.
+fn still_bound(registry: &Registry, from: Option<BindingId>) -> Result<(), Refusal> {
+    match from {
+        Some(id) if registry.binding(id).is_none() => Err(Refusal::new(RefusalCode::Stale)),
+        _ => Ok(()),
     }
 }
 

@@ -103,6 +103,24 @@ impl Placement {
 }
 
 impl Placed {
+    /// The binding that is all of a grant, by the grant's own filter: without a proof, since a
+    /// claim is inside itself and nobody is there to be apart from.
+    ///
+    /// # Errors
+    /// [`RefusalCode::Stale`] if the handle names no derived grant, or one under which something
+    /// stands already.
+    pub fn all_of(registry: &Registry, grant: GrantId) -> Result<Placed, Refusal> {
+        let stale = Refusal::new(RefusalCode::Stale);
+        let holder = registry.grant(grant).ok_or(stale.clone())?;
+        if holder.bindings() > 0 || !holder.children().is_empty() {
+            return Err(stale);
+        }
+        let claim = holder.claim().ok_or(stale)?.clone();
+        let forms = claim.space().rules().iter().map(Form::of).collect();
+        let (registry, seen) = (registry.identity(), registry.sequence());
+        Ok(Placed { registry, grant, claim, forms, seen })
+    }
+
     /// The claim that was placed.
     #[must_use]
     pub const fn claim(&self) -> &Claim {

@@ -12,9 +12,11 @@
 //! again with whatever came in since the proof looked. Handles carry a generation, so that a
 //! revoked one names nothing.
 
+mod exchange;
 mod ids;
 mod lists;
 mod owned;
+mod quota;
 mod slots;
 mod tables;
 mod why;
@@ -25,6 +27,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use flow::Space;
 
+pub use exchange::Exchange;
 pub use ids::{BindingId, GrantId};
 pub use owned::Owned;
 pub use why::{Accusation, Asked, Tested, Why};
@@ -33,7 +36,7 @@ use crate::claim::Claim;
 use crate::hash::HashKey;
 use crate::index::{Index, Work};
 use crate::limits::{DEPTH_MAX, Limits};
-use crate::placement::{HandedOver, Placed, PlacedGrant};
+use crate::placement::{Placed, PlacedGrant};
 use crate::refusal::{Party, Refusal, RefusalCode};
 pub(crate) use lists::TooMany;
 use lists::{Held, Links};
@@ -62,6 +65,10 @@ pub struct Grant {
     /// The filter that the receive space was extracted from; none at the root.
     claim: Option<Claim>,
     parent: Option<GrantId>,
+    /// The root's child that it is or is under; none at the root.
+    top: Option<GrantId>,
+    /// Rules of all that is under it, counted at the root's children only.
+    rules: usize,
     depth: u32,
     children: Vec<GrantId>,
     held: Held,
@@ -189,6 +196,8 @@ impl Registry {
             transmit: all,
             claim: None,
             parent: None,
+            top: None,
+            rules: 0,
             depth: 0,
             children: Vec::new(),
             held: Held::default(),
@@ -224,11 +233,13 @@ impl Registry {
         }
         let (claim, grant, forms) = placed.into_parts();
         let born = self.sequence + 1;
-        let holder = self.grants.get_mut(grant.0).ok_or(Refusal::new(RefusalCode::Stale))?;
+        let holder = self.grants.get(grant.0).ok_or(Refusal::new(RefusalCode::Stale))?;
         if holder.held.count >= self.limits.neighbours {
             return Err(Refusal::limit("NEIGHBOURS_MAX", self.limits.neighbours as u64));
         }
         tables::room(&holder.bound, &forms, self.limits)?;
+        self.rules_left(grant, forms.len(), 0)?;
+        let holder = self.grants.get_mut(grant.0).ok_or(Refusal::new(RefusalCode::Stale))?;
         let binding = Binding { claim: claim.clone(), grant, born, links: Links::default() };
         let id = BindingId(self.bindings.insert(binding));
         holder.held.push(&mut self.bindings, id);
@@ -256,12 +267,15 @@ impl Registry {
         if parent.depth as usize >= DEPTH_MAX {
             return Err(Refusal::limit("DEPTH_MAX", DEPTH_MAX as u64));
         }
+        self.rules_left(parent_id, forms.len(), 0)?;
         let child = Grant {
             receive: Arc::clone(claim.shared_space()),
             // A new allocation: the proof's memory is given back to its donor.
             transmit: Arc::new(Space::clone(&transmit)),
             claim: Some(claim),
             parent: Some(parent_id),
+            top: parent.top,
+            rules: 0,
             depth: parent.depth + 1,
             children: Vec::new(),
             held: Held::default(),
@@ -272,6 +286,9 @@ impl Registry {
         let id = GrantId(self.grants.insert(child));
         if let Some(parent) = self.grants.get_mut(parent_id.0) {
             parent.children.push(id);
+        }
+        if let Some(child) = self.grants.get_mut(id.0) {
+            child.top.get_or_insert(id);
         }
         self.sequence = born;
         self.enter_child(id, parent_id, &forms);
@@ -288,42 +305,11 @@ impl Registry {
         Some(binding.claim)
     }
 
-    /// Exchanges a binding for the two that were proven to be exactly it: all at once, or not at
-    /// all.
-    ///
-    /// # Errors
-    /// [`RefusalCode::Stale`] if the binding is gone or is another registry's;
-    /// [`RefusalCode::Limit`].
-    pub fn hand_over(&mut self, handed: HandedOver) -> Result<[BindingId; 2], Refusal> {
-        handed.recheck(self)?;
-        if self.bindings.len() >= self.limits.bindings {
-            return Err(Refusal::limit("BINDINGS_MAX", self.limits.bindings as u64));
-        }
-        let (old, grant, claims, forms) = handed.into_parts();
-        let holder = self.grants.get(grant.0).ok_or(Refusal::new(RefusalCode::Stale))?;
-        if holder.held.count >= self.limits.neighbours {
-            return Err(Refusal::limit("NEIGHBOURS_MAX", self.limits.neighbours as u64));
-        }
-        tables::room(&holder.bound, &forms.concat(), self.limits)?;
-        self.release(old);
-        let [first, second] = claims;
-        let [of_first, of_second] = forms;
-        Ok([(first, of_first), (second, of_second)].map(|(claim, forms)| {
-            self.sequence += 1;
-            let (born, links) = (self.sequence, Links::default());
-            let id = BindingId(self.bindings.insert(Binding { claim, grant, born, links }));
-            if let Some(holder) = self.grants.get_mut(grant.0) {
-                holder.held.push(&mut self.bindings, id);
-            }
-            self.enter_binding(id, grant, &forms);
-            id
-        }))
-    }
-
     /// Takes a grant out with everything below it. The root itself stays; revoking it takes all
     /// else. A handle that names no grant revokes nothing.
     pub fn revoke(&mut self, id: GrantId) -> Revoked {
         let mut revoked = Revoked::default();
+        let (top, mut rules) = (self.grant(id).and_then(|grant| grant.top), 0);
         if let Some((parent, claim)) = self.grant(id).and_then(|grant| {
             let claim = grant.claim.clone()?;
             Some((grant.parent?, claim))
@@ -339,16 +325,24 @@ impl Registry {
             let from = revoked.bindings.len();
             revoked.bindings.extend(self.bindings_under(next));
             for binding in revoked.bindings.iter().skip(from) {
-                let _gone = self.bindings.remove(binding.0);
+                let gone = self.bindings.remove(binding.0);
+                rules += gone.map_or(0, |it| it.claim.space().rules().len());
             }
             let Some(grant) = self.grants.get_mut(next.0) else { continue };
             work.append(&mut grant.children);
             (grant.held, grant.bound, grant.carved) =
                 (Held::default(), Index::new(key), Index::new(key));
+            // The grant revoked itself was charged for where it left its parent's index.
+            if next != id
+                && let Some(claim) = &grant.claim
+            {
+                rules += claim.space().rules().len();
+            }
             if next != GrantId::ROOT && self.grants.remove(next.0).is_some() {
                 revoked.grants.push(next);
             }
         }
+        self.refund_rules(top, rules);
         revoked
     }
 

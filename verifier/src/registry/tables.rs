@@ -91,6 +91,7 @@ impl Registry {
 
     pub(super) fn enter_binding(&mut self, id: BindingId, grant: GrantId, forms: &[Form]) {
         self.work = Work::default();
+        self.charge_rules(grant, forms.len());
         let slots = self.limits.shapes;
         if let Some(grant) = self.grants.get_mut(grant.0) {
             for (rule, form) in forms.iter().enumerate() {
@@ -102,6 +103,7 @@ impl Registry {
 
     pub(super) fn enter_child(&mut self, id: GrantId, parent: GrantId, forms: &[Form]) {
         self.work = Work::default();
+        self.charge_rules(parent, forms.len());
         let slots = self.limits.shapes;
         if let Some(parent) = self.grants.get_mut(parent.0) {
             for (rule, form) in forms.iter().enumerate() {
@@ -113,6 +115,8 @@ impl Registry {
 
     pub(super) fn leave_binding(&mut self, id: BindingId, grant: GrantId, claim: &Claim) {
         self.work = Work::default();
+        let top = self.grant(grant).and_then(|grant| grant.top);
+        self.refund_rules(top, claim.space().rules().len());
         if let Some(grant) = self.grants.get_mut(grant.0) {
             for (rule, form) in forms_of(claim).iter().enumerate() {
                 grant.bound.remove(form, tag(id.index(), rule), &mut self.work);
@@ -123,6 +127,8 @@ impl Registry {
 
     pub(super) fn leave_child(&mut self, id: GrantId, parent: GrantId, claim: &Claim) {
         self.work = Work::default();
+        let top = self.grant(parent).and_then(|parent| parent.top);
+        self.refund_rules(top, claim.space().rules().len());
         if let Some(parent) = self.grants.get_mut(parent.0) {
             for (rule, form) in forms_of(claim).iter().enumerate() {
                 parent.carved.remove(form, tag(id.index(), rule), &mut self.work);
