@@ -3,25 +3,36 @@
 //!
 //! Prints the table of `docs/evidence/ownership.md` (`cargo run -- evidence ownership`). Sizes may
 //! be given, and worlds by name: `cargo bench --bench ownership -- 1000 100000 mixed`. Each timed
-//! operation is one filter's: placement (containment and disjointness), `own`, commit; the claim
-//! itself is proven before. Times are processor times of the thread. Beside each stands an empty
-//! operation that is timed in the same way: what it shows is the clock, a system call, and the
-//! machine. The linear scan and Open vSwitch's way are asked the same in the same run.
+//! operation is one filter's: placement (containment and disjointness), `own`, commit; the claims
+//! are proven before. Filters from all over the world are taken out, all of them; then their claims
+//! are proven, which takes long enough that no cache remembers where they were; then all are taken
+//! in again. "New" are the last filters that the world grew by. Times are processor times of the
+//! thread; beside each stands an empty operation that is timed in the same way: what it shows is
+//! the clock, a system call, and the machine. What a cache miss costs is measured in the same run,
+//! as are the linear scan and Open vSwitch's way.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use sluice_benches::clock::now;
 use sluice_benches::ovs::Classifier;
-use sluice_benches::tenants::{Filter, KINDS, Kind, filter};
+use sluice_benches::tenants::{KINDS, Kind, filter};
 use sluice_benches::world::{all, finished, lowered, proven};
 use verifier::placement::scan;
 use verifier::{
-    BindingId, Derivation, GrantId, HashKey, Limits, Placement, Registry, Transmit, Work,
+    BindingId, Claim, Derivation, GrantId, HashKey, Limits, Placement, Registry, Transmit, Work,
 };
 
 /// Insertions and removals that are timed at each size.
 const SAMPLES: u32 = 4_000;
+
+/// Bytes that are walked through at random to learn what a miss costs: as many as the bindings of
+/// the largest world take.
+const FAR: usize = 2 << 30;
+
+/// Looks at memory that are timed together as a control, each waiting for the one before: about
+/// what an insertion into the largest world does.
+const LOOKS: u32 = 16;
 
 /// Asks of the linear peers.
 const SCANS: u32 = 3;
@@ -30,19 +41,21 @@ fn main() {
     let asked: Vec<u32> = std::env::args().filter_map(|word| word.parse().ok()).collect();
     let sizes = if asked.is_empty() { vec![1_000, 100_000, 1_000_000] } else { asked };
     println!(
-        "| world | installed | shapes | insert p50 | p99 | max | no-op p50 | p99 | max \
-         | remove p50 | p99 | max | index B/filter | moved at once | moved | probes \
-         | scan / insert | OVS / insert |"
+        "| world | installed | shapes | insert p50 | p99 | max | new p50 | p99 | max \
+         | no-op p50 | p99 | max | remove p50 | p99 | max | index B/filter | moved at once \
+         | moved | probes | nodes | scan / insert | OVS / insert |"
     );
-    println!("|---|{}", "---:|".repeat(17));
+    println!("|---|{}", "---:|".repeat(21));
+    let far = far();
+    eprintln!("{LOOKS} looks at memory in no cache, each after the other: {}", far.text());
     let named = |name: &str| std::env::args().any(|word| word == name);
     let some = KINDS.iter().any(|(_, name)| named(name));
     for (kind, name) in KINDS.into_iter().filter(|(_, name)| !some || named(name)) {
         let mut world = World::new(kind);
         let mut first = None;
         for &size in &sizes {
-            world.grow(size);
-            let row = world.measure();
+            let new = world.grow(size);
+            let row = Row { new, ..world.measure() };
             println!("| {name} | {size} | {}", row.text());
             first.get_or_insert(row.insert.p50);
             if let Some(first) = first.filter(|_| Some(&size) == sizes.last()) {
@@ -67,6 +80,8 @@ struct World {
 struct Row {
     shapes: usize,
     insert: Spread,
+    /// The last that the world grew by.
+    new: Spread,
     control: Spread,
     remove: Spread,
     bytes: usize,
@@ -76,7 +91,7 @@ struct Row {
 }
 
 /// Of many times.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Spread {
     p50: Duration,
     p99: Duration,
@@ -99,59 +114,72 @@ impl World {
         World { kind, registry, grant, bindings, classifier, worst: Work::default() }
     }
 
-    /// Installs up to `size` filters.
-    fn grow(&mut self, size: u32) {
-        for number in self.bindings.len() as u32..size {
+    /// Installs up to `size` filters; how long the last of them took.
+    fn grow(&mut self, size: u32) -> Spread {
+        let from = self.bindings.len() as u32;
+        let last = from.max(size.saturating_sub(SAMPLES));
+        for number in from..last {
             let filter = filter(self.kind, number);
-            let _time = self.insert(filter);
+            let (id, _time) = self.insert(filter.claim());
+            self.bindings.push(id);
+        }
+        let claims: Vec<Claim> =
+            (last..size).map(|number| filter(self.kind, number).claim()).collect();
+        let mut times = Vec::with_capacity(claims.len());
+        for claim in claims {
+            let (id, time) = self.insert(claim);
+            self.bindings.push(id);
+            times.push(time);
+        }
+        for number in from..size {
+            for rule in filter(self.kind, number).ternary() {
+                self.classifier.insert(rule);
+            }
         }
         while !self.registry.settle(self.grant, &mut all()) {}
+        Spread::of(times)
     }
 
-    fn insert(&mut self, filter: Filter) -> Duration {
-        let claim = filter.claim();
+    fn insert(&mut self, claim: Claim) -> (BindingId, Duration) {
         let start = now();
         let mut proof = Placement::bind(&self.registry, self.grant, claim)
             .unwrap_or_else(|refusal| panic!("{refusal}"));
         let placed = finished(proof.step(&self.registry, &mut all()))
-            .unwrap_or_else(|refusal| panic!("{filter:?}: {refusal}"));
+            .unwrap_or_else(|refusal| panic!("{refusal}"));
         let id = match self.registry.own(placed) {
             Ok(owned) => owned.commit(),
             Err(refusal) => panic!("{refusal}"),
         };
         let time = now().saturating_sub(start);
         let mut work = proof.work();
-        let commit = self.registry.work();
-        work += commit;
-        work.moved = work.moved.max(self.worst.moved);
-        work.probes = work.probes.max(self.worst.probes);
-        work.moved_at_once = work.moved_at_once.max(self.worst.moved_at_once);
-        self.worst = work;
-        self.bindings.push(id);
-        for rule in filter.ternary() {
-            self.classifier.insert(rule);
-        }
-        time
+        work += self.registry.work();
+        self.worst.moved = self.worst.moved.max(work.moved);
+        self.worst.probes = self.worst.probes.max(work.probes);
+        self.worst.nodes = self.worst.nodes.max(work.nodes);
+        self.worst.moved_at_once = self.worst.moved_at_once.max(work.moved_at_once);
+        (id, time)
     }
 
-    /// Takes filters out and in again, everywhere in the world.
+    /// Takes filters out, and then in again, everywhere in the world.
     fn measure(&mut self) -> Row {
         let size = self.bindings.len() as u32;
         let (mut insert, mut remove, mut control) = (Vec::new(), Vec::new(), Vec::new());
-        let step = (size / SAMPLES).max(1);
-        for sample in 0..SAMPLES {
-            let number = sample * step % size;
+        let samples = SAMPLES.min(size / 2);
+        let numbers: Vec<u32> = (0..samples).map(|sample| sample * (size / samples) ^ 1).collect();
+        for &number in &numbers {
             let start = now();
             let gone = self.registry.release(self.bindings[number as usize]);
             remove.push(now().saturating_sub(start));
             assert!(black_box(gone).is_some());
-            insert.push(self.insert(filter(self.kind, number)));
-            // The list of bindings keeps its order; the classifier holds the rule twice now.
-            if let Some(id) = self.bindings.pop() {
-                self.bindings[number as usize] = id;
-            }
+        }
+        let claims: Vec<Claim> =
+            numbers.iter().map(|&number| filter(self.kind, number).claim()).collect();
+        for (&number, claim) in numbers.iter().zip(claims) {
+            let (id, time) = self.insert(claim);
+            insert.push(time);
+            self.bindings[number as usize] = id;
             let start = now();
-            black_box(sample);
+            black_box(number);
             control.push(now().saturating_sub(start));
         }
         let next = filter(self.kind, size);
@@ -165,6 +193,7 @@ impl World {
         Row {
             shapes: self.registry.index_shapes(self.grant),
             insert: Spread::of(insert),
+            new: Spread::default(),
             control: Spread::of(control),
             remove: Spread::of(remove),
             bytes: self.registry.index_bytes(self.grant) / size as usize,
@@ -173,6 +202,26 @@ impl World {
             ovs,
         }
     }
+}
+
+/// What [`LOOKS`] looks at memory cost that is in no cache, timed like the insertions.
+fn far() -> Spread {
+    let lines = FAR / 64;
+    // One cycle through all lines: a linear congruential generator of full period.
+    let mut next = vec![[0_u64; 8]; lines];
+    for (at, line) in next.iter_mut().enumerate() {
+        line[0] = (at as u64 * 0x5_deec_e66d + 11) % lines as u64;
+    }
+    let (mut at, mut times) = (0, Vec::new());
+    for _ in 0..SAMPLES {
+        let start = now();
+        for _ in 0..LOOKS {
+            at = next[at as usize][0];
+        }
+        times.push(now().saturating_sub(start));
+    }
+    black_box(at);
+    Spread::of(times)
 }
 
 fn fastest(mut run: impl FnMut()) -> Duration {
@@ -201,15 +250,17 @@ impl Row {
     fn text(&self) -> String {
         let times = |peer: Duration| peer.as_secs_f64() / self.insert.p50.as_secs_f64();
         format!(
-            "{} | {} | {} | {} | {} | {} | {} | {} | {:.0} | {:.1} |",
+            "{} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.0} | {:.1} |",
             self.shapes,
             self.insert.text(),
+            self.new.text(),
             self.control.text(),
             self.remove.text(),
             self.bytes,
             self.worst.moved_at_once,
             self.worst.moved,
             self.worst.probes,
+            self.worst.nodes,
             times(self.scan),
             times(self.ovs),
         )
