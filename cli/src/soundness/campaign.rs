@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -22,6 +23,12 @@ pub struct Extent {
     /// Where all choices come from.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// What is done at the same time: processes of `fuzz`, copies of the tree of `mutants`.
+    #[arg(long, default_value_t = 1)]
+    pub jobs: usize,
+    /// `fuzz`'s own: only `--programs` of them from this one on, and what came of it as JSON.
+    #[arg(long, hide = true)]
+    pub first: Option<u64>,
 }
 
 impl Extent {
@@ -86,6 +93,26 @@ pub(super) fn save<T: Serialize>(
     let next = path.with_extension("next");
     std::fs::write(&next, text)?;
     Ok(std::fs::rename(next, path)?)
+}
+
+/// Does the same so many times at once, each with its number; the first error, when all have ended.
+pub(super) fn side_by_side(
+    jobs: usize,
+    work: impl Fn(usize) -> Result<(), EvidenceError> + Sync,
+) -> Result<(), EvidenceError> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let spawn = |job| scope.spawn(move || work(job));
+        let workers: Vec<_> = (0..jobs.max(1)).map(spawn).collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        let gone = || std::io::Error::other("a worker panicked").into();
+        joined.map(|ended| ended.unwrap_or_else(|_| Err(gone()))).fold(Ok(()), Result::and)
+    })
+}
+
+/// Locks what no panic can leave broken.
+pub(super) fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Choices (SplitMix64: Steele, Lea, Flood, OOPSLA 2014).

@@ -3,7 +3,8 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `fuzz` | generated programs against the oracles |
+//! | `fuzz` | generated programs against the oracles, in parts; `fuzz_table` prints it |
+//! | `rbpf` | one of the oracles: the crate of that name |
 //! | `refusals` | how many safe programs are refused, here and by the host's kernel |
 //! | `mutants` | changed verifiers, and whether the tests notice |
 //! | `campaign` | seeds, the file a campaign goes on from |
@@ -13,7 +14,9 @@
 
 mod campaign;
 mod fuzz;
+mod fuzz_table;
 mod mutants;
+mod rbpf;
 mod refusals;
 
 use crate::evidence::EvidenceError;

@@ -7,23 +7,25 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::campaign::{self, Extent, Random, percent};
+use super::campaign::{self, Extent, Random, lock, percent, side_by_side};
 use crate::attacks;
 use crate::build::{self, BuildError};
 use crate::evidence::EvidenceError;
-use crate::progress::Progress;
 
 /// Mutants of a call without a limit.
 const MUTANTS: u64 = 300;
 /// A test run may take so many times as long as that of the unchanged tree, and a little more.
 const PATIENCE: u32 = 4;
 const LEAST: Duration = Duration::from_secs(60);
-/// The tests that notice most, and all of them.
-const FEW: [&str; 4] = ["--test", "bugs", "--test", "safety"];
+/// The tests that notice most, by what is changed; then all of them.
+const SAFETY: [&str; 6] = ["--test", "bugs", "--test", "safety", "--test", "loops"];
+const CLAIM: [&str; 4] = ["--test", "claims", "--test", "disjoint"];
+const OWNERS: [&str; 6] = ["--test", "registry", "--test", "attacks", "--test", "index"];
 const ALL: [&str; 2] = ["--lib", "--tests"];
 /// Sources whose changes say nothing: what only tests and messages use.
 const LEFT_OUT: [&str; 4] =
@@ -58,31 +60,66 @@ struct Done {
 }
 
 pub(super) fn run(extent: &Extent) -> Result<(), EvidenceError> {
-    let (commit, deadline) = (campaign::commit(), extent.deadline());
-    let mut done: Done = campaign::load("mutants", extent.seed, &commit).unwrap_or_default();
-    let tree = Tree::copy()?;
-    let mutants = chosen(list(&tree.root)?, extent.seed);
-    done.listed = mutants.len() as u64;
-    let progress = Progress::spinner("mutants");
-    progress.now("the unchanged tree");
-    let patience = tree.unchanged()? * PATIENCE + LEAST;
-    for mutant in mutants.iter().skip(done.outcomes.len()) {
-        if !extent.goes_on(done.outcomes.len() as u64, MUTANTS, deadline) {
-            break;
-        }
-        progress.now(&format!("{}: {}", done.outcomes.len(), mutant.name));
-        let outcome = tree.judge(mutant, patience)?;
-        if outcome == Outcome::Survived {
-            eprintln!("survived: {}", mutant.name);
-        }
-        done.outcomes.push((mutant.name.clone(), outcome));
-        campaign::save("mutants", extent.seed, &commit, &done)?;
-    }
-    progress.done("done");
-    let text = report(&done, extent.seed, &commit);
+    let commit = campaign::commit();
+    let done: Done = campaign::load("mutants", extent.seed, &commit).unwrap_or_default();
+    let trees = (0..extent.jobs.max(1)).map(Tree::copy).collect::<Result<Vec<_>, _>>()?;
+    let mutants = chosen(list(&build::workspace())?, extent.seed);
+    let judges = Judges {
+        extent,
+        commit: &commit,
+        deadline: extent.deadline(),
+        earlier: done.outcomes.len(),
+        left: mutants.iter().filter(|mutant| !done.knows(mutant)).collect(),
+        state: Mutex::new((0, Done { listed: mutants.len() as u64, ..done })),
+    };
+    side_by_side(trees.len(), |job| trees.get(job).map_or(Ok(()), |tree| judges.work(tree)))?;
+    let text = report(&lock(&judges.state).1, extent.seed, &commit);
     println!("{text}");
     println!("{}", attacks::write("mutants.md", &text)?.display());
     Ok(())
+}
+
+impl Done {
+    fn knows(&self, mutant: &Mutant) -> bool {
+        self.outcomes.iter().any(|(name, _)| *name == mutant.name)
+    }
+}
+
+/// A campaign while it runs.
+struct Judges<'a> {
+    extent: &'a Extent,
+    commit: &'a str,
+    deadline: Option<Instant>,
+    /// Mutants of earlier calls.
+    earlier: usize,
+    left: Vec<&'a Mutant>,
+    /// How many of `left` are taken, and what came of all.
+    state: Mutex<(usize, Done)>,
+}
+
+impl Judges<'_> {
+    /// Judges mutants until there are none.
+    fn work(&self, tree: &Tree) -> Result<(), EvidenceError> {
+        let patience = tree.unchanged()? * PATIENCE + LEAST;
+        while let Some(mutant) = self.take() {
+            let outcome = tree.judge(mutant, patience)?;
+            eprintln!("{outcome:?}: {}", mutant.name);
+            let mut state = lock(&self.state);
+            state.1.outcomes.push((mutant.name.clone(), outcome));
+            campaign::save("mutants", self.extent.seed, self.commit, &state.1)?;
+        }
+        Ok(())
+    }
+
+    fn take(&self) -> Option<&Mutant> {
+        let (taken, _) = &mut *lock(&self.state);
+        if !self.extent.goes_on((self.earlier + *taken) as u64, MUTANTS, self.deadline) {
+            return None;
+        }
+        let mutant = self.left.get(*taken)?;
+        *taken += 1;
+        Some(mutant)
+    }
 }
 
 /// All changes that `cargo mutants` can make to the verifier.
@@ -119,9 +156,10 @@ struct Tree {
 }
 
 impl Tree {
-    /// Copies what git knows of, as it is now.
-    fn copy() -> Result<Tree, EvidenceError> {
-        let (from, root) = (build::workspace(), build::workspace().join("target/evidence/tree"));
+    /// Copies what git knows of, as it is now, for one of several judges.
+    fn copy(job: usize) -> Result<Tree, EvidenceError> {
+        let from = build::workspace();
+        let root = from.join(format!("target/evidence/tree-{job}").trim_end_matches("-0"));
         let output = Command::new("git")
             .args(["ls-files", "--cached", "--others", "--exclude-standard"])
             .current_dir(&from)
@@ -188,14 +226,14 @@ impl Tree {
             return Ok(Outcome::Unviable);
         };
         std::fs::write(&path, changed)?;
-        let outcome = self.noticed(patience);
+        let outcome = self.noticed(&mutant.file, patience);
         std::fs::write(&path, original)?;
         outcome
     }
 
     /// The tests that are quick first.
-    fn noticed(&self, patience: Duration) -> Result<Outcome, EvidenceError> {
-        for which in [&FEW[..], &ALL[..]] {
+    fn noticed(&self, file: &str, patience: Duration) -> Result<Outcome, EvidenceError> {
+        for which in [few(file), &ALL[..]] {
             if self.test(None, which, &["--no-run"])? != Some(true) {
                 return Ok(Outcome::Unviable);
             }
@@ -206,6 +244,15 @@ impl Tree {
             }
         }
         Ok(Outcome::Survived)
+    }
+}
+
+/// The tests that are asked first about a file.
+fn few(file: &str) -> &'static [&'static str] {
+    match file {
+        _ if file.contains("/claim/") => &CLAIM,
+        _ if file.contains("/safety/") => &SAFETY,
+        _ => &OWNERS,
     }
 }
 
