@@ -65,8 +65,13 @@ pub const MOVED_PACKET_MAX: i64 = 0xffff;
 /// longer.
 pub const MEMORY_ARGUMENT_MAX: u64 = 0xffff;
 
-/// Longest header whose length a filter may add to a pointer, in bytes.
-pub const HEADER_MAX: u16 = 1_024;
+/// Longest header whose length a filter may add to a pointer, in bytes: an IPv6 extension header's
+/// length is a byte that counts eights.
+pub const HEADER_MAX: u16 = 2_048;
+
+/// Bits of the frame that an address may depend on beyond one header's length: each doubles the
+/// cases that a claim proof tells apart.
+pub const SPLIT_BITS_MAX: u32 = 4;
 
 /// Pairs of instruction and symbolic state that a claim proof may visit.
 pub const NODES_MAX: usize = 4_096;
@@ -83,6 +88,10 @@ pub const SPILLS_MAX: usize = 32;
 /// Rules that one comparison may ask of the frame, either way it comes out. A range over eight
 /// bytes takes 15, a range of lengths behind a header 16.
 pub const CONDITION_RULES_MAX: usize = 32;
+
+/// Rules of each space and condition in a claim proof that has met a limit and goes on around what
+/// is accepted.
+pub const COARSE_RULES_MAX: usize = 8;
 
 /// Rules that an intermediate space of a claim proof may have; the claim itself may have
 /// `flow::limits::RULES_MAX`.
@@ -213,6 +222,8 @@ const _: () = assert!((VISITS_MAX as u64) * 2_048 <= u32::MAX as u64);
 const _: () = assert!(ebpf::limits::PACKET_MAX == flow::limits::FRAME_MAX as usize);
 const _: () = assert!(ebpf::limits::PACKET_MIN == flow::limits::FRAME_MIN as usize);
 const _: () = assert!(flow::limits::RULES_MAX <= RULES_WORK_MAX);
+// Two sides, each rule with each condition.
+const _: () = assert!(2 * COARSE_RULES_MAX * COARSE_RULES_MAX <= RULES_WORK_MAX);
 // One grant's full claim, many times over, and never all that there is room for.
 const _: () = assert!(flow::limits::RULES_MAX * 64 <= RULES_PER_GRANT);
 const _: () = assert!(RULES_PER_GRANT * 4 <= BINDINGS_MAX);

@@ -140,6 +140,68 @@ fn results_that_are_numbers_and_tricks_of_compilers_are_exact() {
     }
 }
 
+/// Sums whose bits are asked for, lengths of which bits are, and addresses behind two lengths.
+#[test]
+fn carries_lengths_and_two_headers_are_exact() {
+    const LOAD: &str = "ldxw %r2, [%r1+0]\n ldxw %r3, [%r1+4]\n mov %r0, 0\n mov %r4, %r2
+        add %r4, 60\n jgt %r4, %r3, out\n";
+    let bodies = [
+        // A sum, masked; shifted; of which bits are asked; in another byte order; added to again.
+        "ldxb %r5, [%r2+20]\n add %r5, 3\n and %r5, 0xf0\n jne %r5, 0x40, out\n mov %r0, 1",
+        "ldxh %r5, [%r2+20]\n be16 %r5\n add %r5, 1000\n rsh %r5, 5\n jne %r5, 40, out
+         mov %r0, 1",
+        "ldxw %r5, [%r2+20]\n be32 %r5\n sub32 %r5, 77777\n jset %r5, 0x10080, yes
+         exit\nyes: mov %r0, 1",
+        "ldxh %r5, [%r2+20]\n add %r5, 255\n be16 %r5\n jgt %r5, 0x1234, out\n mov %r0, 1",
+        "ldxb %r5, [%r2+20]\n add %r5, 200\n and %r5, 0xff\n xor %r5, 0x55\n add %r5, 7
+         and %r5, 0x3e\n jne %r5, 0x12, out\n mov %r0, 1",
+        "ldxw %r5, [%r2+20]\n neg32 %r5\n and %r5, 0xff00\n jeq %r5, 0x1200, out\n mov %r0, 1",
+        "ldxh %r5, [%r2+20]\n be16 %r5\n add32 %r5, -5\n lsh32 %r5, 16\n arsh32 %r5, 20
+         jslt32 %r5, -7, out\n mov %r0, 1",
+        "ldxb %r5, [%r2+20]\n ldxb %r6, [%r2+21]\n lsh %r5, 8\n or %r5, %r6\n add %r5, 0x101
+         xor %r5, 0x8001\n jset %r5, 0x8101, out\n mov %r0, 1",
+        // The length: bits of it, shifted, subtracted from a constant.
+        "mov %r5, %r3\n sub %r5, %r2\n jset %r5, 0x240, out\n mov %r0, 1",
+        "mov %r5, %r3\n sub %r5, %r2\n rsh %r5, 6\n jne %r5, 2, out\n mov %r0, 1",
+        "mov %r5, %r3\n sub %r5, %r2\n mov %r6, 200\n sub %r6, %r5\n jslt %r6, 20, out
+         mov %r0, 1",
+        "mov %r5, %r3\n sub %r5, %r2\n sub %r5, 54\n and %r5, 0x180\n jeq %r5, 0x80, out
+         mov %r0, 1",
+        // TCP's payload: behind two headers of variable length.
+        "ldxb %r5, [%r2+14]\n and %r5, 15\n lsh %r5, 2\n mov %r6, %r2\n add %r6, %r5
+         mov %r7, %r6\n add %r7, 34\n jgt %r7, %r3, out\n ldxb %r8, [%r6+26]\n rsh %r8, 4
+         lsh %r8, 2\n add %r6, %r8\n mov %r7, %r6\n add %r7, 16\n jgt %r7, %r3, out
+         ldxh %r9, [%r6+14]\n jne %r9, 0x4547, out\n mov %r0, 1",
+        // The same with what a compiler makes of it, and only the lengths that may be.
+        "ldxb %r5, [%r2+14]\n mov %r8, %r5\n and %r8, 15\n jlt %r8, 5, out\n lsh %r5, 2
+         and %r5, 0x3c\n mov %r6, %r2\n add %r6, %r5\n mov %r7, %r6\n add %r7, 34
+         jgt %r7, %r3, out\n ldxb %r8, [%r6+26]\n rsh %r8, 2\n and %r8, 0x3c\n jlt %r8, 20, out
+         add %r6, 14\n add %r6, %r8\n mov %r7, %r6\n add %r7, 4\n jgt %r7, %r3, out
+         ldxw %r9, [%r6+0]\n jne32 %r9, 0x20544547, out\n mov %r0, 1",
+        // IPv6 with an extension header.
+        "ldxb %r5, [%r2+20]\n jne %r5, 0, out\n ldxb %r5, [%r2+54]\n jne %r5, 17, out
+         ldxb %r5, [%r2+55]\n add %r5, 1\n lsh %r5, 3\n mov %r6, %r2\n add %r6, 54
+         add %r6, %r5\n mov %r7, %r6\n add %r7, 4\n jgt %r7, %r3, out\n ldxh %r8, [%r6+2]
+         jne %r8, 0x3500, out\n mov %r0, 1",
+        // Two of them, the first of at most 64 bytes.
+        "ldxb %r5, [%r2+55]\n and %r5, 7\n lsh %r5, 3\n mov %r6, %r2\n add %r6, %r5
+         mov %r7, %r6\n add %r7, 64\n jgt %r7, %r3, out\n ldxb %r5, [%r6+63]\n add %r5, 1
+         lsh %r5, 3\n add %r6, %r5\n mov %r7, %r6\n add %r7, 66\n jgt %r7, %r3, out
+         ldxh %r8, [%r6+64]\n jne %r8, 0x3500, out\n mov %r0, 1",
+        // A length whose bits are the wrong way round.
+        "ldxb %r5, [%r2+14]\n xor %r5, 15\n and %r5, 15\n mov %r6, %r2\n add %r6, %r5
+         mov %r7, %r6\n add %r7, 34\n jgt %r7, %r3, out\n ldxb %r8, [%r6+30]\n jne %r8, 9, out
+         mov %r0, 1",
+    ];
+    let mut random = Random(0xc1a1_0005);
+    for body in bodies {
+        let claim = claim_text(&format!("{LOAD}{body}\nout: exit\n"));
+        println!("{} rules", claim.space().rules().len());
+        agrees(&claim, &mut random, 2_000);
+        assert_eq!(claim.space().check(), Ok(()));
+    }
+}
+
 #[test]
 fn the_claim_does_not_depend_on_the_steps() {
     for text in EXPRESSIONS {
@@ -162,7 +224,7 @@ fn what_cannot_be_decided_is_refused_with_its_reason() {
         ("ldxb %r5, [%r2+1]\n mul %r5, 3\n jeq %r5, 9, out", Arithmetic, 7),
         ("ldxb %r5, [%r2+1]\n mod %r5, 10\n jeq %r5, 9, out", Arithmetic, 7),
         (
-            "ldxb %r5, [%r2+1]\n add %r2, %r5\n mov %r4, %r2\n add %r4, 1\n jgt %r4, %r3, out",
+            "ldxh %r5, [%r2+1]\n add %r2, %r5\n mov %r4, %r2\n add %r4, 1\n jgt %r4, %r3, out",
             VariableOffset,
             7,
         ),
@@ -172,7 +234,7 @@ fn what_cannot_be_decided_is_refused_with_its_reason() {
             Stack,
             8,
         ),
-        ("mov %r5, %r3\n sub %r5, %r2\n and %r5, 6\n jeq %r5, 2, out", Arithmetic, 8),
+        ("mov %r5, %r3\n sub %r5, %r2\n mul %r5, %r5\n jeq %r5, 2, out", Arithmetic, 8),
     ];
     for (body, reason, pc) in cases {
         let text = format!("{LOAD}{body}\nmov %r0, 1\nout: exit\n");
@@ -229,6 +291,72 @@ fn a_comparison_that_asks_too_much_is_refused_before_it_is_built() {
         let limit = refusal.limit.map(|limit| limit.name);
         assert_eq!(limit, Some("CONDITION_RULES_MAX"), "{refusal}");
         assert!(refusal.pc.is_some());
+    }
+}
+
+fn guard(program: &ebpf::Program) -> sluice_verifier::Claim {
+    let verified = common::verify(program.clone()).unwrap();
+    let mut proof =
+        sluice_verifier::ClaimProof::guarding(verified, sluice_verifier::HashKey::new(1, 1));
+    common::run(7, |fuel| proof.step(fuel)).unwrap_or_else(|refusal| panic!("{refusal}"))
+}
+
+/// Where a limit is met a guard goes on with less detail, and says which limit and where; its claim
+/// is around what the program accepts, and not everything.
+#[test]
+fn a_limit_makes_a_guard_coarse_and_is_named() {
+    const LOAD: &str = "ldxw %r2, [%r1+0]\n ldxw %r3, [%r1+4]\n mov %r0, 0\n mov %r4, %r2
+        add %r4, 100\n jgt %r4, %r3, out\n ldxb %r5, [%r2+12]\n jne %r5, 8, out\n";
+    let odd = "mov %r5, %r3\n sub %r5, %r2\n jset %r5, 1, yes\n exit\nyes: mov %r0, 1".to_owned();
+    let is_odd = "mov %r0, %r3\n sub %r0, %r2\n and %r0, 1".to_owned();
+    // Hundreds of different pairs of bytes.
+    let mut pairs = String::new();
+    for number in 0..200 {
+        pairs += &format!(
+            "ldxb %r5, [%r2+{}]\n jne %r5, {number}, no{number}\n ldxb %r5, [%r2+{}]
+             jeq %r5, {number}, yes\nno{number}:\n",
+            20 + number % 30,
+            50 + number % 31
+        );
+    }
+    pairs += "exit\nyes: mov %r0, 1";
+    // Two extension headers, of any length.
+    let chain = "ldxb %r5, [%r2+55]\n add %r5, 1\n lsh %r5, 3\n mov %r6, %r2\n add %r6, %r5
+         mov %r7, %r6\n add %r7, 56\n jgt %r7, %r3, out\n ldxb %r5, [%r6+55]\n add %r5, 1
+         lsh %r5, 3\n add %r6, %r5\n mov %r7, %r6\n add %r7, 66\n jgt %r7, %r3, out
+         ldxh %r8, [%r6+64]\n jne %r8, 0x3500, out\n mov %r0, 1";
+    let cases = [
+        (odd, Some("CONDITION_RULES_MAX"), Some(10)),
+        (is_odd, Some("CONDITION_RULES_MAX"), Some(11)),
+        (pairs, Some("RULES_MAX"), None),
+        (chain.to_owned(), None, Some(19)),
+    ];
+    let mut random = Random(0xc1a1_0006);
+    for (body, limit, pc) in cases {
+        let program = program(Kind::Filter, &format!("{LOAD}{body}\nout: exit\n"));
+        let claim = guard(&program);
+        let doubt = claim.doubt().unwrap();
+        assert_eq!(doubt.limit.map(|limit| limit.name), limit, "{body}");
+        assert_eq!(doubt.pc, pc.unwrap_or(doubt.pc), "{body}");
+        assert!(!claim.space().contains(&[0; 200]), "{body}");
+        let mut accepted = 0;
+        for _ in 0..3_000 {
+            let Some(mut frame) = random.near(claim.space()) else { continue };
+            if random.below(2) == 0 {
+                let number = random.below(200) as usize;
+                for (at, byte) in
+                    [(20 + number % 30, number), (50 + number % 31, number), (81, 0x35)]
+                {
+                    if let Some(there) = frame.get_mut(at) {
+                        *there = byte as u8;
+                    }
+                }
+            }
+            let accepts = ebpf::interp::accepts(&program, &frame).unwrap();
+            assert!(claim.space().contains(&frame) || !accepts, "{body}\n{frame:02x?}");
+            accepted += usize::from(accepts);
+        }
+        assert!(accepted > 100, "{body}: {accepted}");
     }
 }
 

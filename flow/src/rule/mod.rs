@@ -20,7 +20,7 @@ use crate::byteset::ByteSet;
 use crate::cell::{Base, Cell, HeaderBase};
 use crate::error::FlowError;
 use crate::length::LengthRange;
-use crate::limits::{CASES_MAX, PIECES_MAX};
+use crate::limits::{CASES_MAX, CELLS_MAX, GUARDS_MAX, PIECES_MAX};
 use crate::split::Cases;
 
 mod normal;
@@ -270,6 +270,45 @@ impl Rule {
         // Back through the front door: the union may be no test at all.
         let set = set.union(other.cells[differ].1);
         (merged.narrow(cell, set) && merged.settle()).then_some(merged)
+    }
+
+    /// A rule around both: their common cells, with the values of either. Frames of neither may be in
+    /// it.
+    #[must_use]
+    pub fn hull(&self, other: &Rule) -> Rule {
+        let length = LengthRange {
+            min: self.length.min.min(other.length.min),
+            max: self.length.max.max(other.length.max),
+        };
+        let both = self.cells.iter().filter_map(|(cell, set)| {
+            let at = other.find(*cell).ok()?;
+            Some((*cell, set.union(other.cells.get(at)?.1)))
+        });
+        Rule::around(length, both)
+    }
+
+    /// A rule around this one that keeps to the limits of [`crate::Space::check`].
+    #[must_use]
+    pub fn loosened(&self) -> Rule {
+        let kept: Vec<(u16, u8)> = self.guards().take(GUARDS_MAX).collect();
+        let is_kept = |cell: &Cell| match cell.base {
+            Base::Frame => true,
+            Base::Header(base) => kept.contains(&(base.at, base.mask)),
+        };
+        let cells = self.cells.iter().filter(|(cell, _)| is_kept(cell)).copied();
+        Rule::around(self.length, cells.take(CELLS_MAX - GUARDS_MAX))
+    }
+
+    /// The rule of some tests that a rule with frames implies.
+    fn around(length: LengthRange, cells: impl Iterator<Item = (Cell, ByteSet)>) -> Rule {
+        let mut rule = Rule { length, cells: Vec::new() };
+        for (cell, set) in cells {
+            if !rule.restrict(cell, set) {
+                // They cannot hold together: there is no frame to be around.
+                return Rule::any();
+            }
+        }
+        rule
     }
 
     fn find(&self, cell: Cell) -> Result<usize, usize> {

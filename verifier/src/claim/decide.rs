@@ -5,11 +5,13 @@
 
 use alloc::vec::Vec;
 
+use ebpf::interp::arith::holds;
 use ebpf::{Cond, Width};
-use flow::{Base, Rule, Space};
+use flow::{Rule, Space};
 
-use super::lengths;
+use super::lengths::{self, Rules};
 use super::lexical;
+use super::measure::Measure;
 use super::ranges::Range;
 use super::value::{Value, Values};
 use super::word::{Word, low_mask};
@@ -21,8 +23,18 @@ use crate::refusal::{Refusal, UndecidedReason};
 pub(super) enum Outcome {
     /// Always the same.
     Known(bool),
-    /// True for the union of the first rules, false for the union of the second.
-    Depends(Vec<Rule>, Vec<Rule>),
+    /// True for the union of the first rules, false for the union of the second; `None` where those
+    /// were more than `CONDITION_RULES_MAX`.
+    Depends(Rules, Rules),
+    /// It asks for single bits of a sum, that is first to be taken apart.
+    Carry(Operand),
+}
+
+/// One of the two that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operand {
+    Left,
+    Right,
 }
 
 /// What `left cond right` at `pc` asks of the frame.
@@ -48,42 +60,46 @@ pub(super) fn decide(
         (Value::Word(a), Value::Word(b)) => {
             let (a, b) = (a.cut(bits), b.cut(bits));
             match (a.as_constant(), b.as_constant()) {
-                (Some(x), Some(y)) => {
-                    Ok(Outcome::Known(ebpf::interp::arith::holds(width, cond, x, y)))
+                (Some(x), Some(y)) => Ok(Outcome::Known(holds(width, cond, x, y))),
+                (None, Some(_)) if cond == Cond::Set && a.plus != 0 => {
+                    Ok(Outcome::Carry(Operand::Left))
                 }
-                (None, Some(constant)) => word(values, pc, cond, (&a, bits), constant),
-                (Some(constant), None) => word(values, pc, flip(cond), (&b, bits), constant),
+                (Some(_), None) if cond == Cond::Set && b.plus != 0 => {
+                    Ok(Outcome::Carry(Operand::Right))
+                }
+                (None, Some(constant)) => Ok(word(values, cond, (&a, bits), constant)),
+                (Some(constant), None) => Ok(word(values, flip(cond), (&b, bits), constant)),
                 (None, None) => match same(a == b, cond) {
                     Some(known) => Ok(Outcome::Known(known)),
                     None => undecided(UndecidedReason::Relation),
                 },
             }
         }
-        (&Value::Length { base, plus, width }, Value::Word(b)) => match b.cut(bits).as_constant() {
-            Some(constant) => length(pc, cond, (base, plus, width), (constant, bits)),
+        (Value::Length(measure), Value::Word(b)) => match b.cut(bits).as_constant() {
+            Some(constant) => Ok(length(measure, |it| holds(width, cond, it, constant))),
             None => undecided(UndecidedReason::Relation),
         },
-        (Value::Word(a), &Value::Length { base, plus, width }) => match a.cut(bits).as_constant() {
-            Some(constant) => length(pc, flip(cond), (base, plus, width), (constant, bits)),
+        (Value::Word(a), Value::Length(measure)) => match a.cut(bits).as_constant() {
+            Some(constant) => Ok(length(measure, |it| holds(width, cond, constant, it))),
             None => undecided(UndecidedReason::Relation),
         },
         // end - place = length - base - bytes, compared with 0; no address wraps.
         (&Value::Place { base, bytes }, Value::End) => {
-            let plus = bytes.wrapping_neg().cast_unsigned();
-            let cond = flip(signed(cond).ok_or(Refusal::undecided(pc, UndecidedReason::Address))?);
-            length(pc, cond, (base, plus, 64), (0, 64))
+            let measure = Measure::new(base, bytes.wrapping_neg().cast_unsigned());
+            let cond = signed(cond).ok_or(Refusal::undecided(pc, UndecidedReason::Address))?;
+            Ok(length(&measure, |it| holds(Width::W64, cond, 0, it)))
         }
         (Value::End, &Value::Place { base, bytes }) => {
-            let plus = bytes.wrapping_neg().cast_unsigned();
+            let measure = Measure::new(base, bytes.wrapping_neg().cast_unsigned());
             let cond = signed(cond).ok_or(Refusal::undecided(pc, UndecidedReason::Address))?;
-            length(pc, cond, (base, plus, 64), (0, 64))
+            Ok(length(&measure, |it| holds(Width::W64, cond, it, 0)))
         }
         (Value::Place { base, bytes }, Value::Place { base: other, bytes: theirs })
             if base == other && signed(cond).is_some() =>
         {
             let cond = signed(cond).unwrap_or(cond);
             let (x, y) = (bytes.cast_unsigned(), theirs.cast_unsigned());
-            Ok(Outcome::Known(ebpf::interp::arith::holds(Width::W64, cond, x, y)))
+            Ok(Outcome::Known(holds(Width::W64, cond, x, y)))
         }
         // A pointer is never null.
         (Value::Word(zero), _) | (_, Value::Word(zero)) if zero.as_constant() == Some(0) => {
@@ -93,7 +109,7 @@ pub(super) fn decide(
                 _ => undecided(UndecidedReason::Address),
             }
         }
-        (Value::Length { .. }, Value::Length { .. }) => undecided(UndecidedReason::Relation),
+        (Value::Length(_), Value::Length(_)) => undecided(UndecidedReason::Relation),
         _ => undecided(UndecidedReason::Address),
     }
 }
@@ -134,21 +150,12 @@ const fn same(equal: bool, cond: Cond) -> Option<bool> {
     }
 }
 
-fn word(
-    values: &Values,
-    pc: u32,
-    cond: Cond,
-    (word, bits): (&Word, u32),
-    constant: u64,
-) -> Result<Outcome, Refusal> {
+/// Bits of a sum are not asked for.
+fn word(values: &Values, cond: Cond, (word, bits): (&Word, u32), constant: u64) -> Outcome {
     if cond == Cond::Set {
-        if word.plus != 0 {
-            return Err(Refusal::undecided(pc, UndecidedReason::Arithmetic));
-        }
         let mask = constant & low_mask(bits);
-        let (any, none) =
-            (lexical::tested(values, word, mask, true), lexical::tested(values, word, mask, false));
-        return settle(Some(any), Some(none)).map_err(|limit| limit.at(pc));
+        let side = |any| Some(lexical::tested(values, word, mask, any));
+        return settle(side(true), side(false));
     }
     // A word cut to fewer bits than are compared is compared as a smaller number.
     let limit = low_mask(if word.plus == 0 { bits } else { word.width.min(bits) });
@@ -160,40 +167,22 @@ fn word(
         Some(all)
     };
     let wanted = Range::of(cond, constant, bits);
-    settle(rules(wanted), rules(wanted.complement())).map_err(|limit| limit.at(pc))
+    settle(rules(wanted), rules(wanted.complement()))
 }
 
-fn length(
-    pc: u32,
-    cond: Cond,
-    (base, plus, width): (Base, u64, u32),
-    (constant, bits): (u64, u32),
-) -> Result<Outcome, Refusal> {
-    if cond == Cond::Set {
-        return Err(Refusal::undecided(pc, UndecidedReason::Arithmetic));
+fn length(measure: &Measure, wanted: impl Fn(u64) -> bool) -> Outcome {
+    let (holds, fails) = lengths::sides(measure.base, |distance| wanted(measure.at(distance)));
+    settle(holds, fails)
+}
+
+/// The outcome; a side of too many rules is given up: merging compares each with each.
+fn settle(holds: Rules, fails: Rules) -> Outcome {
+    let few = |rules: Rules| rules.filter(|rules| rules.len() <= CONDITION_RULES_MAX);
+    match (few(holds), few(fails)) {
+        (Some(holds), _) if holds.is_empty() => Outcome::Known(false),
+        (_, Some(fails)) if fails.is_empty() => Outcome::Known(true),
+        (holds, fails) => Outcome::Depends(holds.map(merged), fails.map(merged)),
     }
-    let width = width.min(bits);
-    let wanted = Range::of(cond, constant, bits);
-    settle(
-        lengths::rules(base, plus, width, wanted),
-        lengths::rules(base, plus, width, wanted.complement()),
-    )
-    .map_err(|limit| limit.at(pc))
-}
-
-/// The outcome, if neither side has too many rules: merging compares each with each.
-fn settle(holds: Option<Vec<Rule>>, fails: Option<Vec<Rule>>) -> Result<Outcome, Refusal> {
-    let few = |rules: Option<Vec<Rule>>| {
-        rules
-            .filter(|rules| rules.len() <= CONDITION_RULES_MAX)
-            .ok_or_else(|| Refusal::limit("CONDITION_RULES_MAX", CONDITION_RULES_MAX as u64))
-    };
-    let (holds, fails) = (few(holds)?, few(fails)?);
-    Ok(match (holds.is_empty(), fails.is_empty()) {
-        (true, _) => Outcome::Known(false),
-        (_, true) => Outcome::Known(true),
-        _ => Outcome::Depends(merged(holds), merged(fails)),
-    })
 }
 
 /// As few rules as possible: they are multiplied with others.

@@ -14,8 +14,8 @@ use crate::limits::CONDITION_RULES_MAX;
 
 /// Adjacent bits of a number that come from one byte, or are constant.
 struct Group {
-    /// The byte; `None` if the bits are constant.
-    cell: Option<Cell>,
+    /// Where the bits come from, and the byte that this depends on; `None` if they are constant.
+    source: Option<(u32, Cell)>,
     /// Position of the lowest bit.
     low: u32,
     /// Number of bits.
@@ -46,9 +46,13 @@ impl Group {
     }
 
     /// `rule` where the group's value is as `wanted`; `None` if that is empty.
-    fn narrow(&self, rule: &Rule, wanted: impl Fn(u64) -> bool) -> Option<Rule> {
-        match self.cell {
-            Some(cell) => rule.with(cell, ByteSet::from_fn(|byte| wanted(self.value(byte)))),
+    fn narrow(&self, values: &Values, rule: &Rule, wanted: impl Fn(u64) -> bool) -> Option<Rule> {
+        match self.source {
+            Some((source, cell)) => {
+                let plain = values.plain(source).is_some();
+                let byte = |raw| if plain { raw } else { values.byte(source, raw) };
+                rule.with(cell, ByteSet::from_fn(|raw| wanted(self.value(byte(raw)))))
+            }
             None => wanted(self.value(0)).then(|| rule.clone()),
         }
     }
@@ -59,11 +63,11 @@ impl Group {
 pub(super) fn between(values: &Values, bits: &[Bit; 64], low: u64, high: u64) -> Option<Vec<Rule>> {
     let groups = groups(values, bits);
     // Along each bound every group gives a rule, constant ones none.
-    let variable = groups.iter().filter(|group| group.cell.is_some()).count();
-    (2 * variable <= CONDITION_RULES_MAX).then(|| within(&groups, low, high))
+    let variable = groups.iter().filter(|group| group.source.is_some()).count();
+    (2 * variable <= CONDITION_RULES_MAX).then(|| within(values, &groups, low, high))
 }
 
-fn within(groups: &[Group], low: u64, high: u64) -> Vec<Rule> {
+fn within(values: &Values, groups: &[Group], low: u64, high: u64) -> Vec<Rule> {
     let mut found = Vec::new();
     let mut prefix = Rule::any();
     for (index, group) in groups.iter().enumerate() {
@@ -71,21 +75,23 @@ fn within(groups: &[Group], low: u64, high: u64) -> Vec<Rule> {
         let rest = groups.get(index + 1..).unwrap_or(&[]);
         if from != to {
             let (free_low, free_high) = (is_free(low, group, true), is_free(high, group, false));
-            found.extend(group.narrow(&prefix, |value| {
+            found.extend(group.narrow(values, &prefix, |value| {
                 (from < value || free_low && from == value)
                     && (value < to || free_high && value == to)
             }));
             for (edge, bound, above) in [(from, low, true), (to, high, false)] {
                 if !is_free(bound, group, above) {
-                    let along = group.narrow(&prefix, |value| value == edge);
+                    let along = group.narrow(values, &prefix, |value| value == edge);
                     found.extend(
-                        along.into_iter().flat_map(|rule| beyond(rule, rest, bound, above)),
+                        along
+                            .into_iter()
+                            .flat_map(|rule| beyond(values, rule, rest, (bound, above))),
                     );
                 }
             }
             return found;
         }
-        match group.narrow(&prefix, |value| value == from) {
+        match group.narrow(values, &prefix, |value| value == from) {
             Some(rule) => prefix = rule,
             None => return found,
         }
@@ -101,20 +107,25 @@ fn is_free(bound: u64, group: &Group, above: bool) -> bool {
 }
 
 /// `prefix` where the groups' number is at least (`above`) or at most `bound`.
-fn beyond(prefix: Rule, groups: &[Group], bound: u64, above: bool) -> Vec<Rule> {
+fn beyond(
+    values: &Values,
+    prefix: Rule,
+    groups: &[Group],
+    (bound, above): (u64, bool),
+) -> Vec<Rule> {
     let mut found = Vec::new();
     let mut prefix = prefix;
     for group in groups {
         let edge = group.of(bound);
         let free = is_free(bound, group, above);
-        found.extend(group.narrow(&prefix, |value| {
+        found.extend(group.narrow(values, &prefix, |value| {
             let inside = if above { value > edge } else { value < edge };
             inside || free && value == edge
         }));
         if free {
             return found;
         }
-        match group.narrow(&prefix, |value| value == edge) {
+        match group.narrow(values, &prefix, |value| value == edge) {
             Some(rule) => prefix = rule,
             None => return found,
         }
@@ -127,15 +138,19 @@ fn beyond(prefix: Rule, groups: &[Group], bound: u64, above: bool) -> Vec<Rule> 
 pub(super) fn tested(values: &Values, word: &Word, mask: u64, any: bool) -> Vec<Rule> {
     let mut cells: Vec<(Cell, ByteSet)> = Vec::new();
     for (_, bit) in word.bits.iter().enumerate().filter(|&(at, _)| mask >> at & 1 == 1) {
-        let Some((cell, number, inverted)) = bit.source() else {
+        let Some((source, number, inverted)) = bit.source() else {
             match (*bit == Bit::ONE, any) {
                 (true, true) => return alloc::vec![Rule::any()],
                 (true, false) => return Vec::new(),
                 (false, _) => continue,
             }
         };
-        let cell = values.cell_at(cell);
-        let zero = ByteSet::masked(if inverted { 0xff } else { 0 }, 1 << number);
+        let cell = values.root(source);
+        let is_zero = |raw| (values.byte(source, raw) >> number & 1 == 1) == inverted;
+        let zero = match values.plain(source) {
+            Some(_) => ByteSet::masked(if inverted { 0xff } else { 0 }, 1 << number),
+            None => ByteSet::from_fn(is_zero),
+        };
         match cells.iter_mut().find(|entry| entry.0 == cell) {
             Some(entry) => entry.1 = entry.1.intersect(zero),
             None => cells.push((cell, zero)),
@@ -154,14 +169,12 @@ pub(super) fn tested(values: &Values, word: &Word, mask: u64, any: bool) -> Vec<
 fn groups(values: &Values, bits: &[Bit; 64]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (at, bit) in (0u32..).zip(bits) {
-        let (cell, source) = match bit.source() {
-            Some((cell, number, inverted)) => {
-                (Some(values.cell_at(cell)), (number as u8, inverted))
-            }
+        let (of, source) = match bit.source() {
+            Some((of, number, inverted)) => (Some((of, values.root(of))), (number as u8, inverted)),
             // Bit 0 of the byte 0, inverted for a 1.
             None => (None, (0, *bit == Bit::ONE)),
         };
-        match groups.last_mut().filter(|group| group.cell == cell) {
+        match groups.last_mut().filter(|group| group.source == of) {
             Some(group) => {
                 if let Some(entry) = group.sources.get_mut(group.bits as usize) {
                     *entry = source;
@@ -171,7 +184,7 @@ fn groups(values: &Values, bits: &[Bit; 64]) -> Vec<Group> {
             None => {
                 let mut sources = [(0, false); 64];
                 sources[0] = source;
-                groups.push(Group { cell, low: at, bits: 1, sources, straight: None });
+                groups.push(Group { source: of, low: at, bits: 1, sources, straight: None });
             }
         }
     }

@@ -1,7 +1,8 @@
 //! One symbolic step: what an instruction does to registers and stack that hold symbolic values.
 //!
 //! The program is verified, so whatever cannot be followed here is merely unknown: it becomes a
-//! [`Value::Unknown`], and only a decision that depends on it is refused.
+//! [`Value::Unknown`], and only a decision that depends on it is refused. Where knowing one more bit
+//! of the frame would help, the step is not done and asks for it ([`Step::Split`]).
 
 use alloc::vec::Vec;
 
@@ -9,8 +10,10 @@ use ebpf::{AluOp, Imm64, Insn, Operand, Reg, Size, Width, context};
 use flow::limits::FRAME_MAX;
 use flow::{Base, Cell, HeaderBase};
 
+use super::measure::{Measure, Operation};
+use super::splits::{self, Ask};
 use super::value::{DEAD, Value, ValueId, Values};
-use super::word::{Word, low_mask};
+use super::word::Word;
 use crate::limits::{HEADER_MAX, SPILLS_MAX};
 use crate::refusal::{Refusal, UndecidedReason};
 
@@ -29,6 +32,15 @@ struct Spill {
     from: i16,
     bytes: u8,
     value: ValueId,
+}
+
+/// What a step comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is done.
+    Done,
+    /// Nothing is done yet: the frames must be told apart first.
+    Split(Ask),
 }
 
 /// What an expression cannot be: the reason for [`Value::Unknown`].
@@ -67,7 +79,46 @@ impl Machine {
         }
     }
 
-    /// Does what the instruction at `pc` does, if it is no jump.
+    /// The same with every value replaced.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub(super) fn map(
+        &self,
+        mut to: impl FnMut(ValueId) -> Result<ValueId, Refusal>,
+    ) -> Result<Machine, Refusal> {
+        let mut mapped = self.clone();
+        let spilled = mapped.stack.iter_mut().map(|spill| &mut spill.value);
+        for value in mapped.registers.iter_mut().chain(spilled).filter(|value| **value != DEAD) {
+            *value = to(*value)?;
+        }
+        Ok(mapped)
+    }
+
+    /// The number of a register's value.
+    pub(super) fn id(&self, reg: Reg) -> ValueId {
+        self.registers[reg.index()]
+    }
+
+    /// The first of an instruction's registers that holds a sum which has to be taken apart.
+    fn sum(&self, values: &Values, insn: &Insn, lost: Lost) -> Option<Ask> {
+        let registers = match *insn {
+            Insn::Alu { dst, src: Operand::Reg(src), .. } => [dst, src],
+            Insn::Alu { dst, .. } | Insn::Endian { dst, .. } | Insn::Neg { dst, .. } => [dst, dst],
+            Insn::MovSx { src, .. } => [src, src],
+            _ => return None,
+        };
+        let is_sum = |reg: &Reg| match (self.get(values, *reg), lost) {
+            (Value::Word(word), Lost::Arithmetic) => word.plus != 0,
+            // A sum that cannot wrap may be added to a place as it is.
+            (Value::Word(word), Lost::VariableOffset) => word.plus != 0 && word.width != 64,
+            _ => false,
+        };
+        registers.into_iter().find(is_sum).map(|reg| Ask::Sum(self.id(reg)))
+    }
+
+    /// Does what the instruction at `pc` does, if it is no jump. Unless it `may_split`, what would
+    /// need cases is unknown.
     ///
     /// # Errors
     /// The table of values is full.
@@ -76,10 +127,14 @@ impl Machine {
         values: &mut Values,
         pc: u32,
         insn: &Insn,
-    ) -> Result<(), Refusal> {
+        may_split: bool,
+    ) -> Result<Step, Refusal> {
         let (dst, value) = match *insn {
             Insn::Alu { width, op, dst, src } => {
                 let (left, right) = (self.get(values, dst), self.operand(values, src));
+                if may_split && let Some(ask) = address(values, (width, op), &left, &right)? {
+                    return Ok(Step::Split(ask));
+                }
                 (dst, computed(values, (width, op), left, right))
             }
             Insn::Neg { width, dst } => {
@@ -89,10 +144,12 @@ impl Machine {
             }
             Insn::MovSx { width, from, dst, src } => {
                 let moved = |word: Word| word.sign_extend(from, bits(width));
-                (dst, unary(self.get(values, src), moved))
+                let also = Operation::Extend(width, from);
+                (dst, unary(self.get(values, src), moved, also))
             }
             Insn::Endian { order, bits, dst } => {
-                (dst, unary(self.get(values, dst), |word| word.endian(order, bits)))
+                let swapped = |word: Word| word.endian(order, bits);
+                (dst, unary(self.get(values, dst), swapped, Operation::Swap(order, bits)))
             }
             Insn::LoadImm64 { dst, imm: Imm64::Value(value) } => {
                 (dst, Ok(Value::Word(Word::constant(value))))
@@ -101,7 +158,10 @@ impl Machine {
             Insn::Load { size, signed, dst, base, offset } => {
                 let loaded = self.load(values, size, base, offset.into())?;
                 let extended = match loaded {
-                    Ok(value) if signed => unary(value, |word| word.sign_extend(size, 64)),
+                    Ok(value) if signed => {
+                        let also = Operation::Extend(Width::W64, size);
+                        unary(value, |word| word.sign_extend(size, 64), also)
+                    }
                     other => other,
                 };
                 (dst, extended)
@@ -109,7 +169,8 @@ impl Machine {
             Insn::Store { size, base, offset, src } => {
                 let stored = cut(self.operand(values, src), size.bits());
                 let id = intern(values, pc, stored)?;
-                return self.store(values, size, (base, offset.into()), id);
+                self.store(values, size, (base, offset.into()), id)?;
+                return Ok(Step::Done);
             }
             Insn::Atomic { size, base, offset, src, .. } => {
                 let lost = intern(values, pc, Err(Lost::Stack))?;
@@ -120,11 +181,17 @@ impl Machine {
             }
             Insn::Call { .. } => (Reg::R0, Err(Lost::Context)),
             Insn::LoadImm64High | Insn::Jump { .. } | Insn::Branch { .. } | Insn::Exit => {
-                return Ok(());
+                return Ok(Step::Done);
             }
         };
+        if may_split
+            && let Err(lost) = value
+            && let Some(ask) = self.sum(values, insn, lost)
+        {
+            return Ok(Step::Split(ask));
+        }
         self.registers[dst.index()] = intern(values, pc, value)?;
-        Ok(())
+        Ok(Step::Done)
     }
 
     fn load(
@@ -218,32 +285,19 @@ fn packet(
 fn cut(value: Value, width: u32) -> Result<Value, Lost> {
     match value {
         Value::Word(word) => Ok(Value::Word(word.cut(width))),
-        Value::Length { base, plus, width: before } => Ok(length(base, plus, before.min(width))),
+        Value::Length(measure) => measure.cut(width).map(Value::Length).ok_or(Lost::Arithmetic),
         Value::Unknown(..) => Ok(value),
         other if width == 64 => Ok(other),
         _ => Err(Lost::Address),
     }
 }
 
-/// A length that cannot wrap is known in full.
-fn length(base: Base, plus: u64, width: u32) -> Value {
-    let (least, most) = super::lengths::range(base);
-    let first = i64::from(least).checked_add(plus.cast_signed());
-    let last = i64::from(most).checked_add(plus.cast_signed());
-    let fits = |end: Option<i64>| {
-        end.is_some_and(|end| end >= 0 && end.cast_unsigned() <= low_mask(width))
-    };
-    match fits(first) && fits(last) {
-        true => Value::Length { base, plus, width: 64 },
-        false => Value::Length { base, plus: plus & low_mask(width), width },
-    }
-}
-
-fn unary(value: Value, of: impl Fn(Word) -> Option<Word>) -> Result<Value, Lost> {
+/// A word or a length after an operation on one number.
+fn unary(value: Value, of: impl Fn(Word) -> Option<Word>, also: Operation) -> Result<Value, Lost> {
     match value {
         Value::Word(word) => of(word).map(Value::Word).ok_or(Lost::Arithmetic),
         Value::Unknown(..) => Ok(value),
-        Value::Length { .. } => Err(Lost::Arithmetic),
+        Value::Length(measure) => measure.then(also).map(Value::Length).ok_or(Lost::Arithmetic),
         _ => Err(Lost::Address),
     }
 }
@@ -262,18 +316,17 @@ fn computed(
             words(width, op, &a, &b).map(Value::Word).ok_or(Lost::Arithmetic)
         }
         (unknown @ Value::Unknown(..), _) | (_, unknown @ Value::Unknown(..)) => Ok(unknown),
-        (Value::Length { base, plus, width: before }, Value::Word(word)) => {
-            let constant = word.as_constant().ok_or(Lost::Arithmetic)?;
-            lengths(op, (base, plus, before), constant, bits(width))
+        (Value::Length(measure), Value::Word(word)) => {
+            let by = word.as_constant().ok_or(Lost::Arithmetic)?;
+            let after = measure.then(Operation::Left(width, op, by));
+            after.map(Value::Length).ok_or(Lost::Arithmetic)
         }
-        (Value::Word(word), Value::Length { base, plus, width: before }) => {
-            let constant = word.as_constant().ok_or(Lost::Arithmetic)?;
-            let commutes = matches!(op, AluOp::Add | AluOp::And);
-            if !commutes {
-                return Err(Lost::Arithmetic);
-            }
-            lengths(op, (base, plus, before), constant, bits(width))
+        (Value::Word(word), Value::Length(measure)) => {
+            let by = word.as_constant().ok_or(Lost::Arithmetic)?;
+            let after = measure.then(Operation::Right(width, op, by));
+            after.map(Value::Length).ok_or(Lost::Arithmetic)
         }
+        (Value::Length(_), Value::Length(_)) => Err(Lost::Arithmetic),
         (Value::Place { base, bytes }, Value::Word(word)) => {
             places(values, op, (base, bytes), &word)
         }
@@ -290,7 +343,7 @@ fn computed(
             moved.map(Value::Stack).ok_or(Lost::Address)
         }
         (Value::End, Value::Place { base, bytes }) if op == AluOp::Sub => {
-            Ok(length(base, bytes.wrapping_neg().cast_unsigned(), 64))
+            Ok(Value::Length(Measure::new(base, bytes.wrapping_neg().cast_unsigned())))
         }
         (Value::Place { base, bytes }, Value::Place { base: other, bytes: theirs })
             if op == AluOp::Sub && base == other =>
@@ -345,23 +398,24 @@ fn scaled(a: &Word, by: Option<u64>, width: u32) -> Option<Word> {
     }
 }
 
-fn lengths(
-    op: AluOp,
-    (base, plus, before): (Base, u64, u32),
-    by: u64,
-    width: u32,
-) -> Result<Value, Lost> {
-    let plus = match op {
-        AluOp::Add if before >= width => plus.wrapping_add(by),
-        AluOp::Sub if before >= width => plus.wrapping_sub(by),
-        // A mask of low bits.
-        AluOp::And if by & by.wrapping_add(1) == 0 && by != 0 => {
-            let kept = (64 - by.leading_zeros()).min(width);
-            return Ok(length(base, plus, before.min(kept)));
-        }
-        _ => return Err(Lost::Arithmetic),
+/// What must be known before a number that is not constant can be added to a place: nothing if the
+/// place is the frame's and the number a header's length.
+fn address(
+    values: &mut Values,
+    (width, op): (Width, AluOp),
+    left: &Value,
+    right: &Value,
+) -> Result<Option<Ask>, Refusal> {
+    let (base, by) = match (left, right) {
+        (&Value::Place { base, .. }, Value::Word(by))
+        | (Value::Word(by), &Value::Place { base, .. }) => (base, by),
+        _ => return Ok(None),
     };
-    Ok(length(base, plus, width))
+    let variable = op == AluOp::Add && width == Width::W64 && by.as_constant().is_none();
+    if !variable || by.width != 64 || base == Base::Frame && header(values, by).is_ok() {
+        return Ok(None);
+    }
+    splits::of_address(values, base, by)
 }
 
 /// A packet pointer moved by a constant, or by one header-length field.
@@ -402,11 +456,11 @@ fn header(values: &Values, by: &Word) -> Result<HeaderBase, Lost> {
         found = Some((cell, shift, mask | 1 << bit));
     }
     let (cell, shift, mask) = found.ok_or(Lost::VariableOffset)?;
-    let Cell { base: Base::Frame, offset: at } = values.cell_at(cell) else {
+    let Some(Cell { base: Base::Frame, offset: at }) = values.plain(cell) else {
         return Err(Lost::VariableOffset);
     };
     let header = HeaderBase { at, mask, shift, add: 0 };
-    if mask.count_ones() > 4 || header.longest() > u32::from(HEADER_MAX) {
+    if header.longest() > u32::from(HEADER_MAX) {
         return Err(Lost::VariableOffset);
     }
     Ok(header)

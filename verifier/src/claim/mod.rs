@@ -11,8 +11,9 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `word`, `value` | symbolic values: bits of the frame, its length, places in it |
+//! | `word`, `measure`, `value` | symbolic values: bits of the frame, its length, places in it |
 //! | `machine` | what an instruction does to them |
+//! | `splits` with `sums` | cases, where one more bit of the frame has to be known |
 //! | `decide` with `ranges`, `lexical`, `lengths` | what a comparison asks of the frame |
 //! | `live` | which registers still matter |
 //! | `rules`, `combine` | spaces under construction |
@@ -28,9 +29,12 @@ mod lengths;
 mod lexical;
 mod live;
 mod machine;
+mod measure;
 mod nodes;
 mod ranges;
 mod rules;
+mod splits;
+mod sums;
 mod value;
 mod word;
 
@@ -48,12 +52,14 @@ use crate::limits::ClaimBudget;
 use crate::refusal::{Refusal, RefusalCode};
 use crate::safety::Verified;
 pub use extract::Doubt;
-use extract::Extraction;
+use extract::{Effort, Extraction};
 
 /// Extracts what a filter accepts.
 #[derive(Debug)]
 pub struct ClaimProof {
     verified: Verified,
+    key: HashKey,
+    effort: Effort,
     work: Option<Box<Extraction>>,
     /// What the work came to, while its memory is given back.
     answer: Option<Result<Space, Refusal>>,
@@ -91,17 +97,20 @@ impl ClaimProof {
     /// not depend on it.
     #[must_use]
     pub fn keyed(verified: Verified, key: HashKey) -> ClaimProof {
-        let work = Some(Box::new(Extraction::new(verified.program(), key, false)));
-        ClaimProof { verified, work, answer: None }
+        ClaimProof::with(verified, key, Effort::Exact)
     }
 
     /// As [`ClaimProof::keyed`], but what cannot be decided is no refusal: the claim then holds
     /// more frames than the filter accepts, and is only good for a binding whose packets go
-    /// through the filter itself.
+    /// through the filter itself. Where a limit is met the proof begins again, with less detail.
     #[must_use]
     pub fn guarding(verified: Verified, key: HashKey) -> ClaimProof {
-        let work = Some(Box::new(Extraction::new(verified.program(), key, true)));
-        ClaimProof { verified, work, answer: None }
+        ClaimProof::with(verified, key, Effort::Guard)
+    }
+
+    fn with(verified: Verified, key: HashKey, effort: Effort) -> ClaimProof {
+        let work = Some(Box::new(Extraction::new(verified.program(), key, effort)));
+        ClaimProof { verified, key, effort, work, answer: None }
     }
 
     /// Works until the fuel is spent or the answer is there.
@@ -109,26 +118,44 @@ impl ClaimProof {
     /// The answer's errors: [`RefusalCode::NotAFilter`], [`RefusalCode::Undecided`] with the
     /// instruction, [`RefusalCode::Limit`], and [`RefusalCode::Finished`] after the first answer.
     pub fn step(&mut self, fuel: &mut Fuel) -> Step<Claim> {
-        let Some(work) = &mut self.work else {
-            return Poll::Ready(Err(Refusal::new(RefusalCode::Finished)));
-        };
-        if self.answer.is_none() {
-            let answer = match self.verified.kind() {
-                Kind::Filter => work.step(self.verified.program(), fuel),
-                _ => Poll::Ready(Err(Refusal::new(RefusalCode::NotAFilter))),
+        loop {
+            let Some(work) = &mut self.work else {
+                return Poll::Ready(Err(Refusal::new(RefusalCode::Finished)));
             };
-            let Poll::Ready(answer) = answer else { return Poll::Pending };
-            self.answer = Some(answer);
+            if self.answer.is_none() {
+                let answer = match self.verified.kind() {
+                    Kind::Filter => work.step(self.verified.program(), fuel),
+                    _ => Poll::Ready(Err(Refusal::new(RefusalCode::NotAFilter))),
+                };
+                let Poll::Ready(answer) = answer else { return Poll::Pending };
+                self.answer = Some(answer);
+            }
+            if work.clear(fuel).is_pending() {
+                return Poll::Pending;
+            }
+            let doubt = work.doubt();
+            // First the old tables go, then new ones are made: both do not fit.
+            self.work = None;
+            if let Some(doubt) = self.give_in() {
+                self.effort = Effort::Coarse(doubt);
+                let again = Extraction::new(self.verified.program(), self.key, self.effort);
+                (self.work, self.answer) = (Some(Box::new(again)), None);
+                continue;
+            }
+            let finished = || Err(Refusal::new(RefusalCode::Finished));
+            let answer = self.answer.take().unwrap_or_else(finished);
+            let verified = self.verified.clone();
+            let claim = |space| Claim { verified, space: Arc::new(space), doubt };
+            return Poll::Ready(answer.map(claim));
         }
-        if work.clear(fuel).is_pending() {
-            return Poll::Pending;
-        }
-        let doubt = work.doubt();
-        self.work = None;
-        let finished = || Err(Refusal::new(RefusalCode::Finished));
-        let answer = self.answer.take().unwrap_or_else(finished);
-        let verified = self.verified.clone();
-        Poll::Ready(answer.map(|space| Claim { verified, space: Arc::new(space), doubt }))
+    }
+
+    /// Why to begin again with less detail, if there is reason to.
+    fn give_in(&self) -> Option<Doubt> {
+        let Some(Err(refusal)) = &self.answer else { return None };
+        let limit = refusal.limit.filter(|_| refusal.code == RefusalCode::Limit)?;
+        let doubt = Doubt::of_limit(refusal.pc.unwrap_or_default(), limit);
+        (self.effort == Effort::Guard).then_some(doubt)
     }
 }
 

@@ -69,7 +69,8 @@ impl Range {
         }
     }
 
-    pub(super) fn contains(self, number: u64) -> bool {
+    #[cfg(test)]
+    fn contains(self, number: u64) -> bool {
         let from_low = number.wrapping_sub(self.low) & self.mask;
         number <= self.mask && self.more.is_some_and(|more| from_low <= more)
     }

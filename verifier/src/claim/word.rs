@@ -117,7 +117,8 @@ impl Word {
         self.normal()
     }
 
-    fn normal(mut self) -> Word {
+    /// The same number in normal form.
+    pub(super) fn normal(mut self) -> Word {
         let mask = low_mask(self.width);
         self.plus &= mask;
         if self.width < 64 {

@@ -283,7 +283,7 @@ pub(super) fn accuse(
 /// that is wrong.
 pub(super) fn unconfirmed(doubt: Option<Doubt>) -> Refusal {
     match doubt {
-        Some(Doubt { pc, reason }) => Refusal::undecided(pc, reason),
+        Some(doubt) => doubt.refusal(),
         None => Refusal::new(RefusalCode::Undecided(UndecidedReason::Unconfirmed)),
     }
 }

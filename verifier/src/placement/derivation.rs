@@ -17,7 +17,7 @@ use flow::Space;
 use super::apart::{self, Apart, Neighbours};
 use super::within::{Within, admissible};
 use super::{advance, current};
-use crate::claim::{Claim, Doubt};
+use crate::claim::Claim;
 use crate::fuel::{Fuel, Step};
 use crate::index::Form;
 use crate::refusal::{Part, Refusal, RefusalCode};
@@ -213,6 +213,6 @@ fn still_bound(registry: &Registry, from: Option<BindingId>) -> Result<(), Refus
 fn exact(claim: &Claim) -> Result<(), Refusal> {
     match claim.doubt() {
         None => Ok(()),
-        Some(Doubt { pc, reason }) => Err(Refusal::undecided(pc, reason)),
+        Some(doubt) => Err(doubt.refusal()),
     }
 }

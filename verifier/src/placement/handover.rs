@@ -12,7 +12,7 @@ use core::task::Poll;
 use flow::{Containment, Contradiction, Intersection, Space};
 
 use super::{Shared, current, with_flow_fuel, within};
-use crate::claim::{Claim, Doubt};
+use crate::claim::Claim;
 use crate::fuel::{Fuel, Step};
 use crate::index::Form;
 use crate::refusal::{Party, Refusal, RefusalCode};
@@ -61,8 +61,8 @@ impl Handover {
     ) -> Result<Handover, Refusal> {
         let binding = registry.binding(old).ok_or(Refusal::new(RefusalCode::Stale))?;
         for claim in claims.iter().chain([binding.claim()]) {
-            if let Some(Doubt { pc, reason }) = claim.doubt() {
-                return Err(Refusal::undecided(pc, reason));
+            if let Some(doubt) = claim.doubt() {
+                return Err(doubt.refusal());
             }
         }
         let [first, second] = claims.each_ref().map(|claim| Arc::clone(claim.shared_space()));

@@ -21,6 +21,8 @@ pub enum UndecidedReason {
     Stack,
     /// A decision depends on an address.
     Address,
+    /// A decision, or all of them together, need more cases than a limit allows, which is named.
+    Limit,
     /// Both programs should accept the witness and do not: nothing is claimed.
     Unconfirmed,
 }
@@ -28,6 +30,7 @@ pub enum UndecidedReason {
 impl fmt::Display for UndecidedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Limit => "telling apart what is accepted takes more cases than there may be",
             Self::Arithmetic => {
                 "the decision depends on arithmetic over several fields of the frame; compare \
                  each field with constants"
