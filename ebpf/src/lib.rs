@@ -43,5 +43,5 @@ pub use insn::Width;
 pub use insn::{AluOp, AtomicOp, ByteOrder, CallTarget, Cond, Imm64, Insn, Operand, Reg, Size};
 pub use map::{MapError, MapKind, MapName, MapSpec};
 pub use packet::PacketBuffer;
-pub use passed::{Passed, passed};
+pub use passed::{Passed, Passing, passed};
 pub use program::{Kind, Program};

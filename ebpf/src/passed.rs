@@ -1,18 +1,20 @@
 //! Which optional arguments a call passes ([`Arg::Optional`]).
 //!
 //! The idea: an optional argument is passed where the program's text writes its register on every
-//! way to the call, from the entry and since the last call, whether such a way can be gone or not.
-//! So verifier, interpreter and compiler agree on what is passed without knowing a value, and what
-//! is left in a register from before is never passed by mistake.
+//! way to the call, from the entry and since the last call, and on no way with what the text shows
+//! to be a pointer, whether such a way can be gone or not. So verifier, interpreter and compiler
+//! agree on what is passed without knowing a value, and what is left in a register from before is
+//! never passed by mistake. That what is passed is a number is for the verifier to prove: the text
+//! shows only some pointers.
 //!
-//! The work is bounded: the registers that are certainly written before a slot only become fewer,
-//! and there are five.
+//! The work is bounded: what is known before a slot only gets less, and there are eleven registers.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::helper::{self, Arg};
-use crate::insn::{CallTarget, Insn, Reg};
+use crate::context::Field;
+use crate::helper::{self, Arg, Return};
+use crate::insn::{AluOp, CallTarget, Imm64, Insn, Operand, Reg, Size, Width};
 use crate::program::{Kind, Program};
 
 /// The calls that have optional arguments, and what they pass.
@@ -26,68 +28,189 @@ impl Passed {
     /// there is no such call.
     #[must_use]
     pub fn at(&self, pc: u32, reg: Reg) -> bool {
-        self.calls.get(&pc).is_some_and(|mask| mask & 1 << reg.index() != 0)
+        self.calls.get(&pc).is_some_and(|mask| mask & bit(reg) != 0)
     }
 }
 
 /// `r1` to `r5`.
 const ARGUMENTS: u16 = 0b11_1110;
 
+const fn bit(reg: Reg) -> u16 {
+    1 << reg.index()
+}
+
 /// What each call of a helper with optional arguments passes.
 #[must_use]
 pub fn passed(program: &Program) -> Passed {
-    let is_optional = |insn: &Insn| match *insn {
+    let mut passing = Passing::new(program);
+    while !passing.advance(program) {}
+    passing.found(program)
+}
+
+/// [`passed`] in steps.
+#[derive(Clone, Debug, Default)]
+pub struct Passing {
+    /// Before each slot; empty if no call has optional arguments.
+    before: Vec<Facts>,
+    /// Slots to be looked at, each at most once.
+    todo: Vec<u32>,
+}
+
+/// What the text says of the registers before a slot; bit n is register n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Facts {
+    /// Some way leads here.
+    reached: bool,
+    /// It is to be looked at.
+    queued: bool,
+    /// Certainly written since the last call, of the argument registers.
+    written: u16,
+    /// A pointer on some way.
+    pointers: u16,
+    /// The context on some way.
+    context: u16,
+}
+
+/// Whether an instruction is a call that may have optional arguments.
+fn is_optional(insn: &Insn) -> bool {
+    match *insn {
         Insn::Call { target: CallTarget::Helper(id) } => {
             helper::by_id(id).is_some_and(|helper| helper.args.contains(&Arg::Optional))
         }
         // Which helper it is shows only when it runs.
         Insn::Call { target: CallTarget::Register(_) } => true,
         _ => false,
-    };
-    let calls: Vec<u32> = (0_u32..)
-        .zip(program.insns())
-        .filter_map(|(pc, insn)| is_optional(insn).then_some(pc))
-        .collect();
-    if calls.is_empty() {
-        return Passed::default();
     }
-    let written = written_before(program);
-    let mask = |pc: u32| written.get(pc as usize).copied().flatten().unwrap_or(0);
-    Passed { calls: calls.into_iter().map(|pc| (pc, mask(pc))).collect() }
 }
 
-/// The argument registers certainly written before each slot; `None` where no way leads.
-fn written_before(program: &Program) -> Vec<Option<u16>> {
-    let mut before = alloc::vec![None; program.len()];
-    let entry = if program.kind() == Kind::Memory { 0b110 } else { 0b10 };
-    let mut todo = alloc::vec![(0_u32, entry)];
-    while let Some((pc, arriving)) = todo.pop() {
-        let (Some(seat), Some(insn)) = (before.get_mut(pc as usize), program.get(pc)) else {
-            continue;
-        };
-        let known = seat.map_or(arriving, |known: u16| known & arriving);
-        if *seat == Some(known) {
-            continue;
+impl Passing {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(program: &Program) -> Self {
+        if !program.insns().iter().any(is_optional) {
+            return Self::default();
         }
-        *seat = Some(known);
-        let after = match insn {
-            Insn::Call { .. } => 0,
-            _ => insn.written().map_or(known, |reg| known | ARGUMENTS & 1 << reg.index()),
+        let mut passing =
+            Self { before: alloc::vec![Facts::default(); program.len()], todo: Vec::new() };
+        let entry = match program.kind() {
+            Kind::Memory => Facts { written: 0b110, pointers: 0b10, ..Facts::default() },
+            _ => Facts { written: 0b10, pointers: 0b10, context: 0b10, ..Facts::default() },
         };
-        todo.extend(insn.jump_target().map(|target| (target, after)));
+        let pointers = entry.pointers | bit(Reg::R10);
+        passing.arrive(0, Facts { pointers, ..entry });
+        passing
+    }
+
+    /// The most heap that this holds for a program of `slots` slots, in bytes.
+    #[must_use]
+    pub const fn heap_bytes(slots: usize) -> usize {
+        slots * size_of::<Facts>() + slots.next_power_of_two() * size_of::<u32>() * 3 / 2
+    }
+
+    /// Looks at one slot; `true` when all is known.
+    pub fn advance(&mut self, program: &Program) -> bool {
+        let Some(pc) = self.todo.pop() else { return true };
+        let (Some(seat), Some(insn)) = (self.before.get_mut(pc as usize), program.get(pc)) else {
+            return false;
+        };
+        seat.queued = false;
+        let known = *seat;
+        let after = after(insn, known);
+        if let Some(target) = insn.jump_target() {
+            self.arrive(target, after);
+        }
         if let Insn::Call { target: CallTarget::Local(target) } = *insn {
-            todo.push((target, known));
+            // A function has its arguments and a frame.
+            let (pointers, context) = (known.pointers & ARGUMENTS, known.context & ARGUMENTS);
+            self.arrive(target, Facts { pointers: pointers | bit(Reg::R10), context, ..known });
         }
         if insn.falls_through() {
-            todo.push((pc + 1, after));
+            self.arrive(pc + 1, after);
+        }
+        false
+    }
+
+    /// What was found, when all is known.
+    #[must_use]
+    pub fn found(&self, program: &Program) -> Passed {
+        let slots = (0_u32..).zip(self.before.iter().zip(program.insns()));
+        let calls = slots.filter(|(_, (_, insn))| is_optional(insn));
+        Passed { calls: calls.map(|(pc, (it, _))| (pc, it.written & !it.pointers)).collect() }
+    }
+
+    fn arrive(&mut self, pc: u32, facts: Facts) {
+        let Some(seat) = self.before.get_mut(pc as usize) else { return };
+        let met = Facts {
+            reached: true,
+            queued: seat.queued,
+            written: if seat.reached { seat.written & facts.written } else { facts.written },
+            pointers: seat.pointers | facts.pointers,
+            context: seat.context | facts.context,
+        };
+        if *seat == met {
+            return;
+        }
+        *seat = Facts { queued: true, ..met };
+        if !met.queued {
+            self.todo.push(pc);
         }
     }
-    before
+}
+
+/// What holds behind an instruction.
+fn after(insn: &Insn, before: Facts) -> Facts {
+    if let Insn::Call { target } = *insn {
+        let found = match target {
+            CallTarget::Helper(id) => {
+                helper::by_id(id).is_some_and(|it| it.returns == Return::MapValueOrNull)
+            }
+            _ => false,
+        };
+        let (lost, found) = (ARGUMENTS | bit(Reg::R0), if found { bit(Reg::R0) } else { 0 });
+        let (pointers, context) = (before.pointers & !lost | found, before.context & !lost);
+        return Facts { written: 0, pointers, context, ..before };
+    }
+    let Some(dst) = insn.written() else { return before };
+    let has = |set: u16, reg: Reg| set & bit(reg) != 0;
+    let put = |set: u16, is: bool| if is { set | bit(dst) } else { set & !bit(dst) };
+    let (pointer, context) = match *insn {
+        Insn::Alu { width: Width::W64, op, src, .. } => {
+            let right = match src {
+                Operand::Reg(reg) => has(before.pointers, reg),
+                Operand::Imm(_) => false,
+            };
+            let left = has(before.pointers, dst);
+            match (op, src) {
+                (AluOp::Mov, Operand::Reg(reg)) => (right, has(before.context, reg)),
+                (AluOp::Add, _) => (left || right, false),
+                // A difference of two is a length.
+                (AluOp::Sub, _) => (left && !right, false),
+                _ => (false, false),
+            }
+        }
+        Insn::LoadImm64 { imm, .. } => {
+            (matches!(imm, Imm64::MapFd(_) | Imm64::MapValue { .. }), false)
+        }
+        Insn::Load { size: Size::B4, signed: false, base, offset, .. } => {
+            let field = Field::at(offset.into());
+            let pointer = matches!(field, Some(Field::Data | Field::DataEnd | Field::DataMeta));
+            (pointer && has(before.context, base), false)
+        }
+        _ => (false, false),
+    };
+    Facts {
+        written: before.written | bit(dst) & ARGUMENTS,
+        pointers: put(before.pointers, pointer),
+        context: put(before.context, context),
+        ..before
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::passed;
+    use alloc::format;
+
     use crate::{Kind, Reg, asm};
 
     /// Which of `r3` to `r5` the only print call passes.
@@ -110,6 +233,31 @@ mod tests {
         assert_eq!(of(both), [true, false, false]);
         let around = "mov %r3, 0\nagain: call helper 6\njeq %r0, 0, again\nexit";
         assert_eq!(of(around), [false; 3]);
+    }
+
+    #[test]
+    fn what_some_way_writes_a_pointer_to_is_not_passed() {
+        let copy = "mov %r3, %r1\nmov %r4, %r10\nmov %r5, %r2\ncall helper 6\nexit";
+        assert_eq!(of(copy), [false, false, true]);
+        let moved = "mov %r3, %r1\nadd %r3, 14\nmov %r4, 1\nadd %r4, %r1\ncall helper 6\nexit";
+        assert_eq!(of(moved), [false; 3]);
+        let length = "mov %r3, %r1\nadd %r3, 9\nsub %r3, %r1\ncall helper 6\nexit";
+        assert_eq!(of(length), [true, false, false]);
+        let over = "mov %r3, %r1\nldxb %r3, [%r3+0]\ncall helper 6\nexit";
+        assert_eq!(of(over), [true, false, false]);
+        let one_way = "mov %r3, 0\njeq %r2, 0, over\nmov %r3, %r1\nover: call helper 6\nexit";
+        assert_eq!(of(one_way), [false; 3]);
+    }
+
+    #[test]
+    fn bounds_of_the_packet_are_pointers_and_other_words_are_not() {
+        let load = |at: u32, base: &str| {
+            let text = format!("ldxw %r3, [{base}+{at}]\ncall helper 6\nexit");
+            let program = asm::program(Kind::Ash, &text).unwrap();
+            passed(&program).at(1, Reg::R3)
+        };
+        assert_eq!([0, 4, 8, 12].map(|at| load(at, "%r1")), [false, false, false, true]);
+        assert!(load(0, "%r2"));
     }
 
     #[test]

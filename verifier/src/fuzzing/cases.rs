@@ -24,7 +24,8 @@ pub const FILES: &[(&str, &str)] = files![
     "10-pointer-arithmetic" "11-pointer-comparison" "12-null" "13-map-value" "14-map-arguments"
     "15-helpers" "16-extension" "17-shifts" "18-bitwise" "19-refinement" "20-division"
     "21-pruning" "22-spills" "23-termination" "24-loops" "25-calls" "26-atomics" "27-structure"
-    "28-not-here" "29-review" "30-array-keys"
+    "28-not-here" "29-review" "30-array-keys" "31-print" "32-halves"
+    "33-old-pointers"
 ];
 
 /// The cases that do not end as they say yet, each with its reason.

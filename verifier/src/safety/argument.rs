@@ -7,7 +7,7 @@ use ebpf::helper::{self, Arg};
 use ebpf::{Program, Reg};
 
 use super::access;
-use super::entail::{Verdict, written};
+use super::entail::{Passes, Verdict, written};
 use super::require::Access;
 use super::state::State;
 use super::value::{Pointer, Region, Value};
@@ -35,7 +35,7 @@ pub(super) fn map_byte(program: &Program, map: u32, offset: u32) -> Verdict {
 }
 
 /// Every argument of helper `id` is what it takes.
-pub(super) fn helper(program: &Program, state: &State, id: u32) -> Verdict {
+pub(super) fn helper(program: &Program, state: &State, passes: Passes<'_>, id: u32) -> Verdict {
     let helper = helper::by_id(id).ok_or(UnsafeReason::UnknownHelper(id))?;
     if matches!(id, helper::MAP_UPDATE | helper::MAP_DELETE)
         && let Value::Map(map) = state.get(Reg::R1)
@@ -44,20 +44,27 @@ pub(super) fn helper(program: &Program, state: &State, id: u32) -> Verdict {
         return Err(UnsafeReason::WriteToReadOnly(Reg::R1));
     }
     for (place, &arg) in helper.args.iter().enumerate() {
-        argument(program, state, helper.args, (place, arg))?;
+        match (arg, ARGUMENTS.get(place)) {
+            (Arg::Optional, Some(&reg)) => optional(state, passes, reg)?,
+            _ => argument(program, state, helper.args, (place, arg))?,
+        }
     }
     Ok(())
 }
 
+/// What is passed is a number. What is not passed is nothing to the helper: interpreter and
+/// compiler put zero in its place, from the same [`ebpf::Passed`].
+fn optional(state: &State, passes: Passes<'_>, reg: Reg) -> Verdict {
+    match written(state, reg) {
+        _ if !passes(reg) => Ok(()),
+        Ok(Value::Scalar(_)) => Ok(()),
+        Ok(_) => Err(UnsafeReason::HelperArgument(reg)),
+        Err(reason) => Err(reason),
+    }
+}
+
 fn argument(program: &Program, state: &State, args: &[Arg], (place, arg): (usize, Arg)) -> Verdict {
     let Some(&reg) = ARGUMENTS.get(place) else { return Err(UnsafeReason::Malformed) };
-    if arg == Arg::Optional {
-        // Without a number there is nothing to pass: the compiler sees that too.
-        return match state.get(reg) {
-            Value::Scalar(_) | Value::Uninit => Ok(()),
-            _ => Err(UnsafeReason::HelperArgument(reg)),
-        };
-    }
     let value = written(state, reg)?;
     let refused = Err(UnsafeReason::HelperArgument(reg));
     let size = || size(state, args, place);

@@ -104,7 +104,9 @@ fn fits(
     let mut is = |name: Name, value: u64| *named.entry(name).or_insert(value) == value;
     let bytes = view.data_end.wrapping_sub(view.data).cast_signed();
     match value {
-        Value::Uninit | Value::Mixed | Value::Stale => true,
+        Value::Uninit | Value::Mixed | Value::Stale | Value::Old => true,
+        // Addresses are short here, so the half is the whole.
+        Value::Half(_) | Value::HalfEnd => fits(state, named, value.whole(), (number, view)),
         Value::Map(map) => number == MAP_BASE + u64::from(map) * MAP_STRIDE,
         // Null, or the first byte of some value of the map.
         Value::Lookup(map, name) => {

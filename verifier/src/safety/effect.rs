@@ -93,7 +93,14 @@ fn computed(
     if op == AluOp::Mov && width == Width::W64 {
         return right;
     }
-    match (state.get(dst), right) {
+    if op == AluOp::Mov
+        && let Some(half) = right.half()
+    {
+        return half;
+    }
+    let halves = width == Width::W32 && op == AluOp::Sub;
+    let whole = |value: Value| if halves { value.whole() } else { value };
+    match (whole(state.get(dst)), whole(right)) {
         (_, Value::Scalar(b)) if op == AluOp::Mov => {
             // Cutting off what is zero anyway leaves the same number.
             let same = b.num.fits32();

@@ -189,7 +189,7 @@ impl Engine {
             return Err(Refusal::limit("VISITS_MAX", u64::from(VISITS_MAX)).at(pc));
         }
         let checking = self.is_checking();
-        if let Err(reason) = met(ground.program, &state, insn) {
+        if let Err(reason) = met(ground, &state, (pc, insn)) {
             return match checking {
                 true => Err(scene::refusal(ground.program, (pc, insn), &state, reason)),
                 false => Ok(()),
@@ -398,9 +398,10 @@ fn place<'a>(frame: Option<&Frame>, ground: Ground<'a>) -> Option<(u32, &'a Insn
 }
 
 /// Whether a state meets all obligations of an instruction.
-fn met(program: &Program, state: &State, insn: &Insn) -> entail::Verdict {
-    for need in require::needs(program.kind(), insn).into_iter().flatten() {
-        entail::check(program, state, need)?;
+fn met(ground: Ground<'_>, state: &State, (pc, insn): (u32, &Insn)) -> entail::Verdict {
+    let passes = |reg| ground.shape.passes(pc, reg);
+    for need in require::needs(ground.program.kind(), insn).into_iter().flatten() {
+        entail::check(ground.program, state, &passes, need)?;
     }
     Ok(())
 }

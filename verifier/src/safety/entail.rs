@@ -16,11 +16,19 @@ use crate::refusal::UnsafeReason;
 
 pub(super) type Verdict = Result<(), UnsafeReason>;
 
+/// Whether the instruction passes an optional argument.
+pub(super) type Passes<'a> = &'a dyn Fn(Reg) -> bool;
+
 /// Whether `need` holds in `state`, in this program.
-pub(super) fn check(program: &Program, state: &State, need: Need) -> Verdict {
+pub(super) fn check(program: &Program, state: &State, passes: Passes<'_>, need: Need) -> Verdict {
     match need {
         Need::Written(reg) => written(state, reg).map(|_| ()),
         Need::Number(reg) => number(state, reg, UnsafeReason::PointerArithmetic(reg)).map(|_| ()),
+        Need::Arithmetic(Width::W32, AluOp::Mov, _, Operand::Reg(reg))
+            if program.kind() != Kind::Filter && state.get(reg).half().is_some() =>
+        {
+            Ok(())
+        }
         Need::Arithmetic(width, op, dst, src) => arithmetic(state, (width, op), dst, src),
         Need::Comparison(width, cond, dst, src) => comparison(state, (width, cond), dst, src),
         Need::Readable(access) => readable(program, state, access),
@@ -29,10 +37,10 @@ pub(super) fn check(program: &Program, state: &State, need: Need) -> Verdict {
         Need::Atomic(access) => atomic(program, state, access),
         Need::Map(map) => argument::map_exists(program, map),
         Need::MapByte(map, offset) => argument::map_byte(program, map, offset),
-        Need::Helper(id) => argument::helper(program, state, id),
+        Need::Helper(id) => argument::helper(program, state, passes, id),
         Need::HelperIn(reg) => {
             let id = helper_in(state, reg)?;
-            check(program, state, require::helper(program.kind(), id))
+            check(program, state, passes, require::helper(program.kind(), id))
         }
         Need::Result(reg) => result(program.kind(), state, reg),
         Need::Never(reason) => Err(reason),
@@ -44,7 +52,7 @@ pub(super) fn written(state: &State, reg: Reg) -> Result<Value, UnsafeReason> {
     match state.get(reg) {
         Value::Uninit => Err(UnsafeReason::UninitialisedRegister(reg)),
         Value::Mixed => Err(UnsafeReason::MixedRegister(reg)),
-        Value::Stale => Err(UnsafeReason::StalePointer(reg)),
+        Value::Stale | Value::Old => Err(UnsafeReason::StalePointer(reg)),
         value => Ok(value),
     }
 }
@@ -83,7 +91,10 @@ fn arithmetic(state: &State, (width, op): (Width, AluOp), dst: Reg, src: Operand
         Operand::Reg(reg) => reg,
         Operand::Imm(_) => dst,
     };
-    match (written(state, dst)?, right) {
+    // Halves may be taken from each other, which leaves the low half of the difference.
+    let halves = width == Width::W32 && op == AluOp::Sub;
+    let whole = |value: Value| if halves { value.whole() } else { value };
+    match (whole(written(state, dst)?), whole(right)) {
         (Value::Scalar(_), Value::Scalar(_)) => Ok(()),
         (Value::Lookup(..), _) => Err(UnsafeReason::NullNotChecked(dst)),
         (_, Value::Lookup(..)) => Err(UnsafeReason::NullNotChecked(blamed)),
@@ -123,6 +134,9 @@ fn comparable(a: &Pointer, b: &Pointer) -> bool {
 }
 
 fn comparison(state: &State, (width, cond): (Width, Cond), dst: Reg, src: Operand) -> Verdict {
+    if old(state, (width, cond), dst, src) {
+        return Ok(());
+    }
     let (left, right) = (written(state, dst)?, operand(state, src)?);
     let blamed = match src {
         Operand::Reg(reg) if matches!(left, Value::Scalar(_)) => reg,
@@ -133,6 +147,8 @@ fn comparison(state: &State, (width, cond): (Width, Cond), dst: Reg, src: Operan
     let packet = |pointer: &Pointer| pointer.region == Region::Packet;
     let allowed = match (left, right) {
         (Value::Scalar(_), Value::Scalar(_)) => true,
+        // Half an address is half as secret.
+        (Value::Half(_) | Value::HalfEnd, _) | (_, Value::Half(_) | Value::HalfEnd) => false,
         (Value::Pointer(_) | Value::End | Value::Context, Value::Scalar(zero))
             if width == Width::W32 =>
         {
@@ -151,6 +167,25 @@ fn comparison(state: &State, (width, cond): (Width, Cond), dst: Reg, src: Operan
         _ => false,
     };
     if allowed { Ok(()) } else { Err(UnsafeReason::PointerComparison(blamed)) }
+}
+
+/// Whether a pointer from before the packet's bounds moved is compared with another into the same
+/// buffer. How far one is from the other is how far the program itself moved the bounds.
+fn old(state: &State, (width, cond): (Width, Cond), dst: Reg, src: Operand) -> bool {
+    let Operand::Reg(src) = src else { return false };
+    let values = [state.get(dst), state.get(src)];
+    let in_packet = |value: &Value| match value {
+        Value::Old | Value::End => true,
+        Value::Pointer(pointer) => pointer.region == Region::Packet,
+        _ => false,
+    };
+    let signed = matches!(cond, Cond::Sgt | Cond::Sge | Cond::Slt | Cond::Sle);
+    let bits = cond == Cond::Set;
+    width == Width::W64
+        && !signed
+        && !bits
+        && values.contains(&Value::Old)
+        && values.iter().all(in_packet)
 }
 
 fn readable(program: &Program, state: &State, access: Access) -> Verdict {

@@ -80,7 +80,7 @@ impl Pairs<'_> {
             (Value::Pointer(x), Value::Pointer(y)) if x.region == y.region => {
                 Value::Pointer(self.pointers(&x, &y))
             }
-            (Value::Stale, _) | (_, Value::Stale) => Value::Stale,
+            (Value::Stale | Value::Old, _) | (_, Value::Stale | Value::Old) => Value::Stale,
             (x, y) => match (looked_up(x), looked_up(y)) {
                 (Some(map), Some(other)) if map.or(other).is_some() && agree(map, other) => {
                     map.or(other).map_or(Value::Mixed, |map| Value::Lookup(map, self.names.fresh()))
@@ -232,7 +232,9 @@ impl Renamed {
     fn covers(&mut self, general: Value, special: Value) -> bool {
         match (general, special) {
             (Value::Uninit, _) => true,
-            (Value::Mixed, other) => !matches!(other, Value::Uninit),
+            // Good for nothing, whatever it is.
+            (Value::Mixed | Value::Stale, other) => !matches!(other, Value::Uninit),
+            (Value::Half(x), Value::Half(y)) => self.covers(Value::Pointer(x), Value::Pointer(y)),
             (Value::Scalar(x), Value::Scalar(y)) => self.covers_number(&x, &y),
             (Value::Pointer(x), Value::Pointer(y)) => {
                 let shift = y.bytes - x.bytes;

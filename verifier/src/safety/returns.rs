@@ -44,7 +44,8 @@ pub(super) fn helper(program: &Program, state: &mut State, names: &mut Names, id
 /// What a look-up in a map gives. Every entry of an array exists, in every run, and no other: the
 /// kernel makes them with the map, and nothing deletes them.
 fn looked_up(program: &Program, state: &State, names: &mut Names, map: u32) -> Value {
-    let array = program.maps().get(map as usize).filter(|spec| spec.kind.is_array() && spec.key_size == 4);
+    let array =
+        program.maps().get(map as usize).filter(|spec| spec.kind.is_array() && spec.key_size == 4);
     if let Some(spec) = array
         && let Some(key) = key(state)
     {

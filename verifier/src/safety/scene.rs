@@ -30,10 +30,10 @@ pub(super) fn refusal(
 fn known(program: &Program, state: &State, value: Value) -> Known {
     match value {
         Value::Uninit => Known::Unwritten,
-        Value::Mixed | Value::Stale => Known::Mixed,
+        Value::Mixed | Value::Stale | Value::Old => Known::Mixed,
         Value::Scalar(number) => Known::Number(numbers(&number.num)),
-        Value::Pointer(pointer) => pointed(program, state, &pointer),
-        Value::End => Known::PacketEnd,
+        Value::Pointer(pointer) | Value::Half(pointer) => pointed(program, state, &pointer),
+        Value::End | Value::HalfEnd => Known::PacketEnd,
         Value::Context => Known::Context,
         Value::Map(map) => Known::Map(map),
         Value::Lookup(map, _) => value_of(program, map, (0, 0), true),

@@ -150,9 +150,9 @@ impl State {
     /// The packet's bounds may have moved: everything that was known of it is forgotten.
     pub(super) fn packet_moved(&mut self, kind: Kind) {
         self.each(|value| match value {
-            Value::End | Value::Pointer(Pointer { region: Region::Packet, .. }) => {
-                *value = Value::Stale;
-            }
+            Value::Pointer(Pointer { region: Region::Packet, .. }) => *value = Value::Old,
+            // A comparison with the old end looks like a check and is none.
+            Value::End | Value::Half(_) | Value::HalfEnd => *value = Value::Stale,
             Value::Scalar(number) => number.distance = None,
             _ => {}
         });

@@ -20,12 +20,20 @@ pub(crate) enum Value {
     /// A pointer to what is gone: the packet before its bounds moved, the frame of a function that
     /// returned.
     Stale,
+    /// Pointed to the packet before its bounds moved: good for comparisons with pointers into it
+    /// only. They tell how far the bounds moved, and no address.
+    Old,
     /// A number.
     Scalar(Scalar),
     /// Into memory.
     Pointer(Pointer),
     /// Just past the packet's last byte.
     End,
+    /// The low 32 bits of a pointer into the packet, the rest zero: good for 32-bit differences only,
+    /// whose low half is that of the pointers' difference.
+    Half(Pointer),
+    /// The low 32 bits of the packet's end, likewise.
+    HalfEnd,
     /// The context's first byte.
     Context,
     /// A map, by its position in the program.
@@ -33,6 +41,29 @@ pub(crate) enum Value {
     /// What a look-up gave: null, or the first byte of a value of this map. Equal names are equal
     /// values.
     Lookup(u32, Name),
+}
+
+impl Value {
+    /// What is left of a pointer into the packet when its upper half is cut off; `None` if this is
+    /// none.
+    pub(super) fn half(self) -> Option<Value> {
+        match self {
+            Value::Pointer(it) | Value::Half(it) if it.region == Region::Packet => {
+                Some(Value::Half(it))
+            }
+            Value::End | Value::HalfEnd => Some(Value::HalfEnd),
+            _ => None,
+        }
+    }
+
+    /// The pointer of which this is the low half; anything else itself.
+    pub(super) const fn whole(self) -> Value {
+        match self {
+            Value::Half(pointer) => Value::Pointer(pointer),
+            Value::HalfEnd => Value::End,
+            other => other,
+        }
+    }
 }
 
 /// What a pointer points into.

@@ -17,7 +17,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::task::Poll;
 
-use ebpf::{CallTarget, Insn, Kind, Program};
+use ebpf::{CallTarget, Insn, Kind, Passed, Passing, Program, Reg};
 
 use crate::fuel::Fuel;
 use crate::graph::successors;
@@ -40,6 +40,8 @@ pub(super) struct Shape {
     loops: Vec<Loop>,
     /// The registers that are live before each slot.
     live: Vec<u16>,
+    /// Which optional arguments calls pass.
+    passed: Passed,
 }
 
 /// A function.
@@ -84,6 +86,8 @@ enum Stage {
     Edges(Shape, u32),
     /// What is read later is found.
     Live(Shape, Live),
+    /// What is passed to helpers is found.
+    Passing(Shape, Passing),
     Finished,
 }
 
@@ -92,7 +96,9 @@ pub(super) const fn heap_bytes(slots: usize) -> usize {
     let kept = slots * (2 * size_of::<u32>() + size_of::<bool>())
         + crate::arena::table(slots, size_of::<Function>())
         + crate::arena::table(slots, size_of::<Loop>());
-    kept + live::heap_bytes(slots) + calls::heap_bytes(slots) + order::heap_bytes(slots)
+    // An entry of a tree takes less than twice itself.
+    let passed = Passing::heap_bytes(slots) + 2 * slots * size_of::<(u32, u16)>();
+    kept + passed + live::heap_bytes(slots) + calls::heap_bytes(slots) + order::heap_bytes(slots)
 }
 
 impl Builder {
@@ -152,6 +158,13 @@ impl Builder {
                 if live.advance(program, shape) {
                     let Stage::Live(mut shape, live) = self.take() else { return Ok(None) };
                     shape.live = live.before();
+                    self.stage = Stage::Passing(shape, Passing::new(program));
+                }
+            }
+            Stage::Passing(shape, passing) => {
+                if passing.advance(program) {
+                    shape.passed = passing.found(program);
+                    let Stage::Passing(shape, _) = self.take() else { return Ok(None) };
                     return Ok(Some(shape));
                 }
             }
@@ -172,8 +185,8 @@ impl Shape {
         nest(&mut ordering.loops);
         let meeting = alloc::vec![false; ordering.rank.len()];
         let Ordering { order, rank, functions, loops, .. } = ordering;
-        let live = Vec::new();
-        Shape { order, rank, meeting, functions, loops, live }
+        let (live, passed) = (Vec::new(), Passed::default());
+        Shape { order, rank, meeting, functions, loops, live, passed }
     }
 
     /// The slot at a rank.
@@ -194,6 +207,11 @@ impl Shape {
     /// The registers that are read behind a slot before they are written; bit n is register n.
     pub(super) fn live(&self, slot: u32) -> u16 {
         self.live.get(slot as usize).copied().unwrap_or(u16::MAX)
+    }
+
+    /// Whether the call at a slot passes what is in an optional argument's register.
+    pub(super) fn passes(&self, slot: u32, reg: Reg) -> bool {
+        self.passed.at(slot, reg)
     }
 
     /// The function that begins at a slot.
