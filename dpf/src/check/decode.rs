@@ -1,8 +1,8 @@
 //! The checker's own decoder: a few dozen instruction forms, everything else is refused.
 //!
 //! It shares no code with the encoder. It is deliberately narrow: no vector instruction, no
-//! segment or address-size prefix, no index register, no `rip`-relative operand, no high byte
-//! register, no prefix or REX bit that the instruction does not use. Privileged instructions and
+//! segment or address-size prefix, no index register but in one form of load, no `rip`-relative
+//! operand, no high byte register, no prefix or REX bit that the instruction does not use. Privileged instructions and
 //! indirect jumps have no form here, so they cannot pass.
 //!
 //! Source: Intel SDM volume 2, chapter 2 (formats) and the instruction pages.
@@ -63,6 +63,9 @@ struct Reader<'a> {
 /// one of the known forms, or not whole.
 pub(super) fn decode(code: &[u8], at: usize) -> Option<(Native, usize)> {
     let mut reader = Reader { code, at };
+    if let Some(native) = reader.load_indexed() {
+        return Some((native, reader.at));
+    }
     let prefix = reader.prefix()?;
     let opcode = reader.byte()?;
     let native = if prefix.lock {
@@ -251,6 +254,22 @@ impl Reader<'_> {
     fn load(&mut self, p: Prefix, size: Size) -> Option<Native> {
         let (dst, from) = self.register_and_memory(p)?;
         Some(Native::Load { size, dst, from })
+    }
+
+    /// The only form with an index: `mov low, [low + high * 8]` without displacement.
+    fn load_indexed(&mut self) -> Option<Native> {
+        let [0x4a, 0x8b, modrm, sib] = *self.code.get(self.at..)?.first_chunk()? else {
+            return None;
+        };
+        let form = modrm & 0xc7 == 0x04 && sib >> 6 == 3 && sib & 7 != 5;
+        form.then(|| {
+            self.at += 4;
+            Native::LoadIndexed {
+                dst: R(modrm >> 3 & 7),
+                base: R(sib & 7),
+                index: R(8 | sib >> 3 & 7),
+            }
+        })
     }
 
     fn store(&mut self, p: Prefix, size: Size) -> Option<Native> {

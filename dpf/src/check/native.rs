@@ -206,6 +206,12 @@ pub(super) enum Native {
         dst: R,
         from: At,
     },
+    /// `mov dst, [base + index * 8]`
+    LoadIndexed {
+        dst: R,
+        base: R,
+        index: R,
+    },
     LoadSigned {
         size: Size,
         dst: R,

@@ -128,6 +128,9 @@ pub(super) fn of(native: &Native) -> String {
         Native::Prefetch { at } => format!("prefetcht0 {}", memory(at)),
         Native::Address { width, dst, of } => format!("lea {}, {}", reg(dst, width), memory(of)),
         Native::Load { size, dst, from } => format!("mov {}, {}", wide(dst), sized(size, from)),
+        Native::LoadIndexed { dst, base, index } => {
+            format!("mov {}, [{}+{}*8]", wide(dst), wide(base), wide(index))
+        }
         Native::LoadSigned { size, dst, from } => {
             format!("movsx {}, {}", wide(dst), sized(size, from))
         }

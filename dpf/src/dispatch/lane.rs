@@ -1,12 +1,13 @@
 //! One lane's code: key, table, value.
 //!
 //! A hash bucket is searched without branching: its four digests are compared one by one, and each
-//! comparison may move its slot's value into `rdx`. No two slots of a bucket have one digest, and
-//! an empty slot's digest is that of no key.
+//! comparison may move its slot's value into `rax`. No two slots of a bucket have one digest, and
+//! an empty slot's digest is that of no key. What is seldom needed computes a short key's hash once
+//! more, so that the first bucket's search need not keep it.
 
 use ebpf::Size;
 use flow::Base;
-use runtime::native::dispatch::{BUCKET_SLOTS, Layout, MARK};
+use runtime::native::dispatch::{self, BUCKET_SLOTS, Layout, MARK};
 
 use super::{
     BEST, Cold, Emitter, FRAME, HASH, HEADER, KEY, LENGTH, Mode, NEAR, PENDING, SLOT, TABLES, W32,
@@ -87,63 +88,69 @@ impl Emitter<'_> {
         }
     }
 
-    /// `rdx` = the lane's only value.
+    /// `rax` = the lane's only value.
     pub(super) fn single(&mut self, table: i32) {
         if self.mode != Mode::Fetch {
-            self.asm.load(Size::B8, Gpr::RDX, reference(table, 0));
-            self.asm.load(Size::B8, Gpr::RDX, Mem::new(Gpr::RDX, 0));
+            self.asm.load(Size::B8, Gpr::RAX, reference(table, 0));
+            self.asm.load(Size::B8, Gpr::RAX, Mem::new(Gpr::RAX, 0));
         }
     }
 
-    /// `rdx` = the value at `[rdx]`, and flags say whether there is one.
-    fn value(&mut self) {
-        self.asm.load(Size::B8, Gpr::RDX, Mem::new(Gpr::RDX, 0));
-        self.asm.test_rr(W64, Gpr::RDX, Gpr::RDX);
-    }
-
-    /// `rdx` = the value of a number in the current window, and flags; or on to the old one.
+    /// `rax` = the value of a number in the current window; or on to the old one.
     pub(super) fn direct(&mut self, table: i32, hit: Label, next: Label) {
         let [number, ..] = KEY;
         self.asm.swap_low_bytes(number);
         if self.mode == Mode::Fetch {
             self.window(table, 0, next);
-            self.asm.prefetch(Mem::new(Gpr::RDX, 0));
+            self.asm.shift_ri(Shift::Shl, W64, number, 3);
+            self.asm.alu_rm(Alu::Add, W64, number, reference(table, 0));
+            self.asm.prefetch(Mem::new(number, 0));
             return;
         }
         let start = self.asm.label();
         self.window(table, 0, start);
-        self.value();
+        self.numbered(table, 0);
+        self.asm.test_rr(W64, Gpr::RAX, Gpr::RAX);
         self.asm.jcc(Cc::E, start);
         self.cold.push(Cold::Window { table, start, hit, next });
     }
 
-    /// The same in the old window.
+    /// The same in the old window: the number is less the current one's first.
     pub(super) fn old_window(&mut self, table: i32, start: Label, hit: Label, next: Label) {
+        let [number, ..] = KEY;
         self.asm.bind(start);
+        self.asm.alu_rm(Alu::Add, W64, number, reference(table, 8));
         self.window(table, OLD, next);
-        self.asm.load(Size::B8, Gpr::RDX, Mem::new(Gpr::RDX, 0));
+        self.numbered(table, OLD);
         self.asm.jmp(hit);
     }
 
-    /// `rdx` = address of a number's value, or away.
+    /// A number's place in a window, or away.
     fn window(&mut self, table: i32, bank: i32, outside: Label) {
         let [number, ..] = KEY;
-        self.asm.mov_rr(W64, Gpr::RDX, number);
-        self.asm.alu_rm(Alu::Sub, W64, Gpr::RDX, reference(table, bank + 8));
-        self.asm.alu_rm(Alu::Cmp, W64, Gpr::RDX, reference(table, bank + 16));
+        self.asm.alu_rm(Alu::Sub, W64, number, reference(table, bank + 8));
+        self.asm.alu_rm(Alu::Cmp, W64, number, reference(table, bank + 16));
         self.asm.jcc(Cc::Ae, outside);
-        self.asm.shift_ri(Shift::Shl, W64, Gpr::RDX, 3);
-        self.asm.alu_rm(Alu::Add, W64, Gpr::RDX, reference(table, bank));
     }
 
-    /// `rdx` = the value of the key in its first bucket, or on to the rest of the search.
+    /// `rax` = the value at a place in a window.
+    fn numbered(&mut self, table: i32, bank: i32) {
+        let [number, ..] = KEY;
+        self.asm.load(Size::B8, Gpr::RAX, reference(table, bank));
+        self.asm.load_indexed(Gpr::RAX, Gpr::RAX, number);
+    }
+
+    /// `rax` = the value of the key in its first bucket, or on to the rest of the search.
     pub(super) fn hashed(&mut self, lane: &Lane, at: usize, hit: Label, next: Label) {
         self.hash(lane);
+        if lane.layout != Layout::Plain {
+            self.asm.mov_rr(W64, HASH, Gpr::RDX);
+        }
         self.bucket(at as i32, 0);
         if self.mode == Mode::Fetch {
-            self.asm.prefetch(Mem::new(Gpr::RAX, 0));
+            self.asm.prefetch(Mem::new(Gpr::RDX, 0));
             if lane.layout != Layout::Plain {
-                self.asm.prefetch(Mem::new(Gpr::RAX, LINE));
+                self.asm.prefetch(Mem::new(Gpr::RDX, LINE));
             }
             return;
         }
@@ -154,61 +161,65 @@ impl Emitter<'_> {
         self.cold.push(Cold::Search { lane: at, start, hit, next });
     }
 
-    /// `rax` and `r9` = hash of the key (`plan::HashKey::hash`, `plan::Lane::hash`).
+    /// `rdx` = hash of the key (`plan::HashKey::hash`, `plan::Lane::hash`).
     fn hash(&mut self, lane: &Lane) {
-        let [first, second, ..] = *self.plan.key.secrets();
+        let secrets = *self.plan.key.secrets();
+        let [first, second, ..] = secrets;
         let words = lane.words();
         let [one, two, ..] = KEY;
         self.asm.mov_ri(Gpr::RAX, first);
         if words == 1 {
-            self.fold(one);
+            self.asm.unary(Unary::Mul, W64, one);
         } else {
             self.asm.alu_rr(Alu::Xor, W64, Gpr::RAX, one);
             self.asm.mov_ri(Gpr::RDX, second);
             self.asm.alu_rr(Alu::Xor, W64, Gpr::RDX, two);
-            self.fold(Gpr::RDX);
+            self.asm.unary(Unary::Mul, W64, Gpr::RDX);
         }
-        let secrets = *self.plan.key.secrets();
         for (word, secret) in KEY.iter().zip(secrets).take(words).skip(2) {
+            self.asm.alu_rr(Alu::Xor, W64, Gpr::RAX, Gpr::RDX);
             self.asm.alu_rr(Alu::Xor, W64, Gpr::RAX, *word);
             self.asm.mov_ri(Gpr::RDX, secret);
-            self.fold(Gpr::RDX);
+            self.asm.unary(Unary::Mul, W64, Gpr::RDX);
         }
+        self.asm.alu_rr(Alu::Xor, W64, Gpr::RDX, Gpr::RAX);
         if lane.layout != Layout::Plain {
-            self.asm.alu_ri(Alu::Or, W64, Gpr::RAX, 1);
+            self.asm.alu_ri(Alu::Or, W64, Gpr::RDX, 1);
         }
-        self.asm.mov_rr(W64, HASH, Gpr::RAX);
     }
 
-    /// `rax` = both halves of `rax * by`, combined.
-    fn fold(&mut self, by: Gpr) {
-        self.asm.unary(Unary::Mul, W64, by);
-        self.asm.alu_rr(Alu::Xor, W64, Gpr::RAX, Gpr::RDX);
+    /// `rdx` = hash of the key, once more.
+    fn again(&mut self, lane: &Lane) {
+        if lane.layout == Layout::Plain {
+            self.hash(lane);
+        } else {
+            self.asm.mov_rr(W64, Gpr::RDX, HASH);
+        }
     }
 
-    /// `rax`, a hash, becomes the address of its bucket.
+    /// `rdx`, a hash, becomes the address of its bucket.
     fn bucket(&mut self, table: i32, bank: i32) {
-        self.asm.alu_rm(Alu::And, W64, Gpr::RAX, reference(table, bank + 8));
-        self.asm.alu_rm(Alu::Add, W64, Gpr::RAX, reference(table, bank));
+        self.asm.alu_rm(Alu::And, W64, Gpr::RDX, reference(table, bank + 8));
+        self.asm.alu_rm(Alu::Add, W64, Gpr::RDX, reference(table, bank));
     }
 
-    /// `rdx` = the value of the digest in the bucket at `rax`, or 0, and flags say which. Of keys
+    /// `rax` = the value of the digest in the bucket at `rdx`, or 0, and flags say which. Of keys
     /// of several words `r15` is the slot.
     fn search(&mut self, lane: &Lane) {
         let wide = lane.layout != Layout::Plain;
         let [one, ..] = KEY;
         let digest = if wide { HASH } else { one };
-        self.zero(Gpr::RDX);
+        self.zero(Gpr::RAX);
         for slot in 0..BUCKET_SLOTS as i32 {
             let at = slot * SLOT_BYTES;
-            self.asm.alu_rm(Alu::Cmp, W64, digest, Mem::new(Gpr::RAX, at));
-            self.asm.cmov_m(Cc::E, W64, Gpr::RDX, Mem::new(Gpr::RAX, at + 8));
+            self.asm.alu_rm(Alu::Cmp, W64, digest, Mem::new(Gpr::RDX, at));
+            self.asm.cmov_m(Cc::E, W64, Gpr::RAX, Mem::new(Gpr::RDX, at + 8));
             if wide {
-                self.asm.lea(W64, NEAR, Mem::new(Gpr::RAX, at));
+                self.asm.lea(W64, NEAR, Mem::new(Gpr::RDX, at));
                 self.asm.cmov(Cc::E, W64, SLOT, NEAR);
             }
         }
-        self.asm.test_rr(W64, Gpr::RDX, Gpr::RDX);
+        self.asm.test_rr(W64, Gpr::RAX, Gpr::RAX);
     }
 
     /// Compares a key of several words with the one in the slot found.
@@ -224,7 +235,7 @@ impl Emitter<'_> {
     }
 
     /// The rest of a search: the second bucket if the first is marked, then the same in the old
-    /// bank if there is one. `rax` is the first bucket.
+    /// bank if there is one. `rdx` is the first bucket.
     pub(super) fn search_on(&mut self, at: usize, start: Label, hit: Label, next: Label) {
         let plan = self.plan;
         let Some(lane) = plan.lanes.get(at) else { return };
@@ -234,10 +245,10 @@ impl Emitter<'_> {
         self.marked(old);
         self.second(lane, (table, 0), hit, old);
         self.asm.bind(old);
-        self.asm.load(Size::B8, Gpr::RDX, reference(table, OLD));
-        self.asm.test_rr(W64, Gpr::RDX, Gpr::RDX);
+        self.asm.load(Size::B8, Gpr::RAX, reference(table, OLD));
+        self.asm.test_rr(W64, Gpr::RAX, Gpr::RAX);
         self.asm.jcc(Cc::E, next);
-        self.asm.mov_rr(W64, Gpr::RAX, HASH);
+        self.again(lane);
         self.bucket(table, OLD);
         self.found(lane, hit, miss);
         self.asm.bind(miss);
@@ -246,22 +257,22 @@ impl Emitter<'_> {
         self.asm.jmp(next);
     }
 
-    /// Away unless the bucket at `rax` is marked.
+    /// Away unless the bucket at `rdx` is marked.
     fn marked(&mut self, not: Label) {
-        self.asm.load(Size::B8, Gpr::RDX, Mem::new(Gpr::RAX, 8));
-        self.asm.shift_ri(Shift::Shr, W64, Gpr::RDX, MARK.trailing_zeros() as u8);
-        self.asm.test_ri(W32, Gpr::RDX, 1);
+        self.asm.load(Size::B8, Gpr::RAX, Mem::new(Gpr::RDX, 8));
+        self.asm.shift_ri(Shift::Shr, W64, Gpr::RAX, MARK.trailing_zeros() as u8);
+        self.asm.test_ri(W32, Gpr::RAX, 1);
         self.asm.jcc(Cc::E, not);
     }
 
     fn second(&mut self, lane: &Lane, (table, bank): (i32, i32), hit: Label, miss: Label) {
-        self.asm.mov_rr(W64, Gpr::RAX, HASH);
-        self.asm.shift_ri(Shift::Shr, W64, Gpr::RAX, 32);
+        self.again(lane);
+        self.asm.shift_ri(Shift::Shr, W64, Gpr::RDX, 32);
         self.bucket(table, bank);
         self.found(lane, hit, miss);
     }
 
-    /// To `hit` if the bucket at `rax` has the key, else to `miss`, which may be what follows.
+    /// To `hit` if the bucket at `rdx` has the key, else to `miss`, which may be what follows.
     fn found(&mut self, lane: &Lane, hit: Label, miss: Label) {
         self.search(lane);
         if lane.layout == Layout::Plain {
@@ -273,17 +284,23 @@ impl Emitter<'_> {
         }
     }
 
-    /// The value in `rdx` is a candidate for the best.
+    /// The value in `rax` is a candidate for the best; the first one is the best.
     pub(super) fn raise(&mut self) {
-        self.asm.alu_rr(Alu::Cmp, W64, BEST, Gpr::RDX);
-        self.asm.cmov(Cc::B, W64, BEST, Gpr::RDX);
+        if self.looked {
+            self.asm.alu_rr(Alu::Cmp, W64, BEST, Gpr::RAX);
+            self.asm.cmov(Cc::B, W64, BEST, Gpr::RAX);
+        } else {
+            self.asm.mov_rr(W64, BEST, Gpr::RAX);
+        }
     }
 
-    /// The same, unless it is pending, which is: negative.
+    /// The same, unless it is pending.
     pub(super) fn note(&mut self, next: Label) {
         let start = self.asm.label();
-        self.asm.test_rr(W64, Gpr::RDX, Gpr::RDX);
-        self.asm.jcc(Cc::L, start);
+        self.asm.mov_rr(W64, HASH, Gpr::RAX);
+        self.asm.shift_ri(Shift::Shr, W64, HASH, dispatch::PENDING.trailing_zeros() as u8);
+        self.asm.test_ri(W32, HASH, 1);
+        self.asm.jcc(Cc::Ne, start);
         self.raise();
         self.cold.push(Cold::Pending { start, next });
     }
@@ -291,7 +308,7 @@ impl Emitter<'_> {
     /// A pending value is noted.
     pub(super) fn pending(&mut self, start: Label, next: Label) {
         self.asm.bind(start);
-        self.asm.store_r(Size::B8, Mem::new(PENDING, 0), Gpr::RDX);
+        self.asm.store_r(Size::B8, Mem::new(PENDING, 0), Gpr::RAX);
         self.asm.alu_ri(Alu::Add, W64, PENDING, 8);
         self.asm.jmp(next);
     }

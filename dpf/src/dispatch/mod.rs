@@ -5,13 +5,16 @@
 //! *number* of filters is in the tables, so that insertion is a data write and the code changes
 //! only with the set of lanes.
 //!
-//! There are three entries of one form ([`Mode`]). The first only keeps the greatest value; a value
-//! that says "somebody must be asked" is greater than all others, and then the second is called,
-//! which notes each of them. The third looks into no table but fetches what the others will look
-//! at.
+//! There are three entries of one form ([`Mode`]). The first only keeps the greatest value; if that
+//! says "somebody must be asked", the second is called, which notes each that says so. The third
+//! looks into no table but fetches what the others will look at.
 //!
-//! Registers: `rdi` frame, `rsi` length, `r11` table references, `rcx` next pending word, `r10`
-//! best value; key words in `r8` and callee-saved registers; `rax rdx r9 r14 r15` scratch.
+//! Where no frame gets to two lanes, a hit is the answer and the first entry returns with it.
+//! Otherwise the first lane's value is the best so far, and each further one is compared.
+//!
+//! Registers: `rdi` frame, `rsi` length, `rcx` table references, `r11` next pending word, `r10`
+//! best value; key words in `r8` and callee-saved registers; `rax` values, `rdx` buckets, `r9` a
+//! header's place or a digest; `r14 r15` slots.
 //! Convention and table layouts: `runtime::native::dispatch`.
 
 mod lane;
@@ -28,8 +31,8 @@ use crate::x86::{Alu, Assembled, Assembler, Cc, Gpr, Label, Mem};
 
 const FRAME: Gpr = Gpr::RDI;
 const LENGTH: Gpr = Gpr::RSI;
-const TABLES: Gpr = Gpr::R11;
-const PENDING: Gpr = Gpr::RCX;
+const TABLES: Gpr = Gpr::RCX;
+const PENDING: Gpr = Gpr::R11;
 const BEST: Gpr = Gpr::R10;
 const HEADER: Gpr = Gpr::R9;
 const HASH: Gpr = Gpr::R9;
@@ -72,7 +75,8 @@ pub(crate) fn emit(plan: &Plan) -> Result<Emitted, CompileError> {
 fn pass(plan: &Plan, short: Vec<bool>) -> Result<(Assembled, Emitted), CompileError> {
     let asm = Assembler::new(short);
     let (mode, cold, parts) = (Mode::Greatest, Vec::new(), Vec::new());
-    let mut emitter = Emitter { asm, plan, mode, cold, parts };
+    let single = most_looks(&plan.graph) <= 1;
+    let mut emitter = Emitter { asm, plan, mode, single, looked: false, cold, parts };
     emitter.entry(Mode::Greatest);
     let full = emitter.asm.len();
     emitter.entry(Mode::Full);
@@ -88,6 +92,10 @@ struct Emitter<'a> {
     plan: &'a Plan,
     /// Which entry is being made.
     mode: Mode,
+    /// No frame gets to two lanes.
+    single: bool,
+    /// A frame that gets here may have got to a lane before.
+    looked: bool,
     /// What is seldom needed, to be emitted behind the end.
     cold: Vec<Cold>,
     parts: Vec<(usize, usize)>,
@@ -103,6 +111,17 @@ enum Cold {
     Pending { start: Label, next: Label },
 }
 
+/// To how many lanes a frame gets at most.
+fn most_looks(block: &Block) -> usize {
+    let step = |step: &Step| match step {
+        Step::Look(_) => 1,
+        Step::Nested(block) => most_looks(block),
+        Step::Switch(_, cases) => cases.iter().map(|(_, case)| most_looks(case)).max().unwrap_or(0),
+        Step::Length(_) | Step::Range(_) | Step::Test(_) => 0,
+    };
+    block.iter().map(step).sum()
+}
+
 /// The registers that a plan's code must save.
 fn saved(plan: &Plan) -> Vec<Gpr> {
     let keys = KEY.get(1..plan.words_max().max(1)).unwrap_or(&[]);
@@ -114,24 +133,30 @@ impl Emitter<'_> {
     /// One of the entries, from the first instruction to the last.
     fn entry(&mut self, mode: Mode) {
         self.mode = mode;
-        let saved = saved(self.plan);
-        for reg in &saved {
-            self.asm.push(*reg);
+        self.looked = false;
+        for reg in saved(self.plan) {
+            self.asm.push(reg);
         }
-        self.asm.mov_rr(W64, TABLES, Gpr::RDX);
-        self.zero(BEST);
+        if mode == Mode::Full {
+            self.asm.mov_rr(W64, PENDING, Gpr::RDX);
+        }
+        let keeps = mode == Mode::Full || (mode == Mode::Greatest && !self.single);
+        if keeps {
+            self.zero(BEST);
+        }
         let end = self.asm.label();
         let plan = self.plan;
         self.block(&plan.graph, end);
         self.asm.bind(end);
-        self.asm.mov_rr(W64, Gpr::RAX, BEST);
-        if self.mode == Mode::Full {
+        match mode {
+            _ if keeps => self.asm.mov_rr(W64, Gpr::RAX, BEST),
+            Mode::Greatest | Mode::Full => self.zero(Gpr::RAX),
+            Mode::Fetch => {}
+        }
+        if mode == Mode::Full {
             self.asm.mov_rr(W64, Gpr::RDX, PENDING);
         }
-        for reg in saved.iter().rev() {
-            self.asm.pop(*reg);
-        }
-        self.asm.ret();
+        self.leave();
         for cold in core::mem::take(&mut self.cold) {
             match cold {
                 Cold::Search { lane, start, hit, next } => self.search_on(lane, start, hit, next),
@@ -141,6 +166,14 @@ impl Emitter<'_> {
                 Cold::Pending { start, next } => self.pending(start, next),
             }
         }
+    }
+
+    /// Registers back, and return.
+    fn leave(&mut self) {
+        for reg in saved(self.plan).iter().rev() {
+            self.asm.pop(*reg);
+        }
+        self.asm.ret();
     }
 
     /// `reg` = 0
@@ -230,17 +263,22 @@ impl Emitter<'_> {
     fn switch(&mut self, window: &Window, cases: &[(u64, Block)]) {
         let end = self.asm.label();
         self.masked(window, FRAME, 0);
+        let before = self.looked;
+        let mut after = before;
         for (nth, (value, block)) in cases.iter().enumerate() {
+            self.looked = before;
             self.compare(*value, window.size);
             let last = nth + 1 == cases.len();
             let next = if last { end } else { self.asm.label() };
             self.asm.jcc(Cc::Ne, next);
             self.block(block, end);
+            after |= self.looked;
             if !last {
                 self.asm.jmp(end);
                 self.asm.bind(next);
             }
         }
+        self.looked = after;
         self.asm.bind(end);
     }
 
@@ -259,10 +297,12 @@ impl Emitter<'_> {
         }
         self.asm.bind(hit);
         match self.mode {
+            Mode::Greatest if self.single => self.leave(),
             Mode::Greatest => self.raise(),
             Mode::Full => self.note(next),
             Mode::Fetch => {}
         }
+        self.looked = true;
         self.asm.bind(next);
     }
 }

@@ -83,6 +83,9 @@ impl Engine {
 
     /// The greater of `best` and what the pending entry turns out to be worth.
     fn resolve(&self, best: u64, pending: u64, confirm: impl Fn(&Holder) -> bool) -> u64 {
+        if value::greater(best, pending) == best {
+            return best;
+        }
         let entry = value::index(pending).and_then(|index| self.merged.entries.get(index));
         let Some(entry) = entry else { return best };
         let winner = entry.visible().find(|claimant| {

@@ -4,7 +4,7 @@ use runtime::native::Zeroed;
 use runtime::native::dispatch::{BUCKET_SLOTS, Bank, Layout, Table};
 
 use crate::error::EngineError;
-use crate::limits::{WINDOW_FREE, WINDOW_PER_ENTRY};
+use crate::limits::{SLOTS_PER_ENTRY, WINDOW_FREE, WINDOW_PER_ENTRY};
 use crate::plan::{Key, Lane};
 
 /// Numbers in the smallest window.
@@ -119,10 +119,15 @@ impl Room {
         (window.is_worth(self.entries + 1) && old <= WINDOW_FREE / 2).then_some(window)
     }
 
+    /// Whether a hashed table had better grow to have so many entries.
+    pub(super) fn is_crowded(&self, entries: usize) -> bool {
+        entries.saturating_mul(SLOTS_PER_ENTRY) > self.current.slots()
+    }
+
     /// Whether a hashed lane of numbers had better be direct now that it would grow: its window.
     pub(super) fn denser(&self, lane: &Lane, key: &Key) -> Option<Window> {
         let numbers = lane.layout == Layout::Plain && lane.masks == [0xffff];
-        let growing = self.old.is_some() || (self.entries + 1) * 2 <= self.current.slots();
+        let growing = self.old.is_some() || !self.is_crowded(self.entries + 1);
         if !numbers || growing {
             return None;
         }

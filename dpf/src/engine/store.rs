@@ -99,7 +99,7 @@ impl Merged {
             let number = Lane::number(key);
             (room.low, room.high) = (room.low.min(number), room.high.max(number));
             let hashed = self.plan.lanes.get(at).is_some_and(|lane| lane.layout.is_hashed());
-            if hashed && room.old.is_none() && room.entries * 2 > room.current.slots() {
+            if hashed && room.old.is_none() && room.is_crowded(room.entries) {
                 // Ahead of need: if there is no memory for it now, there still are free slots.
                 let _grown = self.grow(at, key);
             }

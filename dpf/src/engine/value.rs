@@ -1,27 +1,26 @@
 //! What is in a table's value word.
 //!
 //! The idea: dispatch code only compares these words, and what comes out says to whom the frame
-//! belongs without another look-up: `rank << 56 | handle`. Bit 63 says that the frame's owner must
-//! be asked for first ("pending"), the handle is then an entry's index. Bit 55 is the bucket's
-//! ([`runtime::native::dispatch::MARK`]).
+//! belongs without another look-up: `rank << 57 | handle`. Bit 56 says that somebody must be asked
+//! ([`PENDING`]), the handle is then an entry's index. Bit 55 is the bucket's
+//! ([`runtime::native::dispatch::MARK`]). The rank stands above both, so that whoever is settled at
+//! a deeper place wins without anybody further up being asked.
 //!
 //! Rank: a grant at depth d has 2d, its bindings 2d + 1. So a binding beats its own grant, and both
 //! beat whatever is further up (design decision 3). The root, rank 0, is never stored. An even rank
 //! is therefore a grant's, an odd one a binding's, and the payload need only be the handle.
 
+use runtime::native::dispatch::PENDING;
 use verifier::{BindingId, GrantId};
 
 use super::Verdict;
 use crate::error::EngineError;
 use crate::limits::DEPTH_MAX;
 
-const RANK_SHIFT: u32 = 56;
+const RANK_SHIFT: u32 = 57;
 /// Bits of a handle: the index has 32 of them.
 const HANDLE_BITS: u32 = 55;
 const HANDLE: u64 = (1 << HANDLE_BITS) - 1;
-
-/// The owner must be asked for.
-const PENDING: u64 = 1 << 63;
 
 /// Where a holder stands; greater wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,9 +64,9 @@ pub(super) fn index(value: u64) -> Option<u32> {
     (value & PENDING != 0).then_some(value as u32)
 }
 
-/// The one with the greater rank, whether pending or not.
+/// The one with the greater rank, whether pending or not; the first of two with the same.
 pub(super) fn greater(a: u64, b: u64) -> u64 {
-    if a & !PENDING >= b & !PENDING { a } else { b }
+    if a >> RANK_SHIFT >= b >> RANK_SHIFT { a } else { b }
 }
 
 /// The verdict of a value that is not pending; nobody's frames are the root's.
@@ -81,9 +80,11 @@ pub(super) fn verdict(value: u64) -> Verdict {
     }
 }
 
-// The greatest rank fits in the bits between handle and flag, the mark in the bit below.
-const _: () = assert!(DEPTH_MAX * 2 + 1 < 1 << (63 - RANK_SHIFT));
+// The greatest rank fits above the flag, and that is above the mark, above the handle.
+const _: () = assert!(DEPTH_MAX * 2 + 1 < 1 << (64 - RANK_SHIFT));
+const _: () = assert!(PENDING == 1 << (RANK_SHIFT - 1));
 const _: () = assert!(runtime::native::dispatch::MARK == 1 << HANDLE_BITS);
+const _: () = assert!(HANDLE_BITS + 2 == RANK_SHIFT);
 
 #[cfg(test)]
 mod tests {
@@ -105,6 +106,9 @@ mod tests {
                 assert_eq!((verdict(high | mark), index(high)), (bound, None));
                 let above = pending(Rank::binding(depth - 1).unwrap(), u32::MAX);
                 assert!(high > low && greater(low, above) == low && greater(above, low) == low);
+                assert!(low > above, "settled and deeper wins without asking");
+                let same = pending(Rank::grant(depth).unwrap(), 0);
+                assert!(same > low, "of the same rank somebody must be asked");
             }
         }
         assert_eq!(verdict(0), Verdict::Unbound(Some(GrantId::ROOT)));

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use super::lane::Lane;
 use super::shape::ByteRange;
-use super::window::{TestedByte, Window, windows};
+use super::window::{TestedByte, Window, tests};
 
 /// Bytes of one switch at most.
 const SWITCH_BYTES: usize = 2;
@@ -78,7 +78,7 @@ fn block(lanes: &[Lane], members: &[usize], mut known: Known) -> Block {
     let shared: Vec<TestedByte> = (first.constants.iter().copied())
         .filter(|byte| fresh(&known, byte) && everyone(&|lane| lane.constants.contains(byte)))
         .collect();
-    steps.extend(windows(&shared, known.length).into_iter().map(Step::Test));
+    steps.extend(tests(&shared, known.length).into_iter().map(Step::Test));
     known.bytes.extend(shared.iter().map(|byte| (byte.0, byte.1)));
     if let [only] = members {
         steps.push(Step::Look(*only));
@@ -124,7 +124,7 @@ fn switch(
     let mut load = None;
     let mut cases = Vec::new();
     for (value, group) in &values {
-        let Some(window) = windows(value, known.length).first().copied() else { continue };
+        let Some(window) = tests(value, known.length).first().copied() else { continue };
         load = Some(Window { value: 0, ..window });
         cases.push((window.value, block(lanes, group, inner.clone())));
     }

@@ -6,6 +6,9 @@
 //! a new one, whose key also has the bytes where it differs ([`Lane::widened`]); the entries of the
 //! narrower lane move over a few at a time.
 //!
+//! Constants beside key bytes that one load covers with them are *absorbed*: they are in the key,
+//! where the comparison of keys tests them for nothing.
+//!
 //! Invariant: a frame of a rule that fits the lane satisfies its constants and has the rule's key;
 //! the converse if the lane is exact and so is the rule.
 
@@ -18,8 +21,8 @@ use runtime::native::dispatch::Layout;
 
 use super::HashKey;
 use super::shape::{ByteRange, Shape};
-use super::window::{TestedByte, Window, tight, windows};
-use crate::limits::KEY_WORDS_MAX;
+use super::window::{self, TestedByte, Window, tight};
+use crate::limits::{CLASS_BYTES, KEY_WORDS_MAX};
 
 /// Bytes of a key.
 pub(crate) const KEY_BYTES_MAX: usize = KEY_WORDS_MAX * 8;
@@ -69,6 +72,8 @@ pub(crate) struct Lane {
     pub(crate) groups: Vec<Group>,
     /// For each key word, the bits that count.
     pub(crate) masks: Vec<u64>,
+    /// Offsets of constants that are in the key.
+    absorbed: Vec<u16>,
     /// For each test in the key: (its index, word, shift).
     places: Vec<(usize, usize, u8)>,
 }
@@ -81,6 +86,7 @@ impl Lane {
             constants: Vec::new(),
             groups: Vec::new(),
             masks: Vec::new(),
+            absorbed: Vec::new(),
             places: Vec::new(),
             layout: Layout::Single,
             shape,
@@ -89,12 +95,14 @@ impl Lane {
         lane.arrange(false);
         if lane.masks.len() > KEY_WORDS_MAX {
             lane.arrange(true);
+        } else if !direct {
+            lane.absorb();
         }
         lane.place();
         lane.layout = match lane.masks.as_slice() {
             [] => Layout::Single,
             [0xffff] if direct => Layout::Direct,
-            [mask] if *mask != u64::MAX => Layout::Plain,
+            [mask] if *mask != u64::MAX || !lane.absorbed.is_empty() => Layout::Plain,
             masks => Layout::Wide { words: masks.len() },
         };
         lane
@@ -185,9 +193,21 @@ impl Lane {
     /// The digest of a slot that nobody is in: no key has it.
     pub(crate) fn nobody(&self) -> u64 {
         match (self.layout, self.masks.first()) {
+            // Of a key without a free bit, the complement of what all have in common.
+            (Layout::Plain, Some(&u64::MAX)) => self.common(),
             (Layout::Plain, Some(mask)) => !mask,
             _ => 0,
         }
+    }
+
+    /// A word that differs from each key in the absorbed constants.
+    fn common(&self) -> u64 {
+        let absorbed =
+            self.places.iter().filter_map(|(test, _, shift)| match self.roles.get(*test)? {
+                Role::Constant(value) => Some(u64::from(!value) << shift),
+                Role::Key => None,
+            });
+        absorbed.fold(0, |word, bits| word | bits)
     }
 
     /// The number that a key of a direct lane is: its two bytes in network order.
@@ -257,10 +277,10 @@ impl Lane {
                 end = end.max(self.shape.min_length);
                 self.constants = constants;
             } else {
-                tests = windows(&constants, end);
+                tests = window::tests(&constants, end);
             }
-            let loads = if close { tight(&keyed) } else { windows(&keyed, end) };
-            let loads = loads.iter().map(|window| Load {
+            let covered = if close { tight(&keyed) } else { window::loads(&keyed, end) };
+            let loads = covered.iter().map(|window| Load {
                 offset: window.offset,
                 size: window.size,
                 word: 0,
@@ -272,11 +292,59 @@ impl Lane {
         self.masks = alloc::vec![0; words];
     }
 
+    /// Widens loads over constants beside them, as long as the key gets no more words. Constants of
+    /// the class stay: they tell lanes apart.
+    fn absorb(&mut self) {
+        let words = self.masks.len();
+        for nth in 0..self.groups.iter().map(|group| group.loads.len()).max().unwrap_or(0) {
+            let Some(group) = self.groups.iter().position(|group| group.base == Base::Frame) else {
+                return;
+            };
+            let Some(load) = self.groups.get(group).and_then(|group| group.loads.get(nth)) else {
+                return;
+            };
+            let Some((wider, taken)) = self.wider(load) else { continue };
+            let mut groups = self.groups.clone();
+            if let Some(load) = groups.get_mut(group).and_then(|group| group.loads.get_mut(nth)) {
+                *load = wider;
+            }
+            if pack(&mut groups) <= words {
+                self.groups = groups;
+                self.constants.retain(|(at, ..)| !taken.contains(at));
+                self.absorbed.extend(taken);
+            }
+        }
+    }
+
+    /// A load of twice the size whose other half are constants, and where those are.
+    fn wider(&self, load: &Load) -> Option<(Load, core::ops::Range<u16>)> {
+        let (size, bytes) = match load.size {
+            Size::B1 => (Size::B2, 1),
+            Size::B2 => (Size::B4, 2),
+            Size::B4 => (Size::B8, 4),
+            Size::B8 => return None,
+        };
+        let behind = load.offset.checked_add(bytes).map(|at| (load.offset, at));
+        let before = load.offset.checked_sub(bytes).map(|at| (at, at));
+        let whole = |at: u16| {
+            let known = self.constants.iter().any(|byte| (byte.0, byte.1) == (at, 0xff));
+            known && !CLASS_BYTES.contains(&at)
+        };
+        let mut both = [behind, before].into_iter().flatten();
+        both.find_map(|(offset, at)| {
+            let taken = at..at.checked_add(bytes)?;
+            taken.clone().all(whole).then_some((Load { offset, size, ..*load }, taken))
+        })
+    }
+
     /// Where each byte of the key is.
     fn place(&mut self) {
         self.places.clear();
         for (at, (test, role)) in self.shape.tests.iter().zip(&self.roles).enumerate() {
-            if *role != Role::Key {
+            let absorbed = test.cell.base == Base::Frame
+                && matches!(role, Role::Constant(_))
+                && self.absorbed.contains(&test.cell.offset);
+            if *role != Role::Key && !absorbed {
                 continue;
             }
             let groups = self.groups.iter().filter(|group| group.base == test.cell.base);

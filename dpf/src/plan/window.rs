@@ -1,7 +1,8 @@
 //! Loads that cover several tested bytes at once.
 //!
-//! The idea: tested bytes that lie within eight bytes of each other are loaded together and masked.
-//! A window never reaches beyond `end`, up to which the frame is known to have bytes.
+//! The idea: tested bytes that lie near each other are loaded together and masked: within eight bytes
+//! for a key, within four for a comparison, whose mask and value then are immediates. A window
+//! never reaches beyond `end`, up to which the frame is known to have bytes.
 
 use alloc::vec::Vec;
 
@@ -33,12 +34,22 @@ impl Window {
     }
 }
 
-/// Bytes (ascending) as windows inside `end`. Each byte must lie before `end`.
-pub(crate) fn windows(bytes: &[TestedByte], end: u16) -> Vec<Window> {
+/// Bytes (ascending) to be compared, as windows inside `end`. Each byte must lie before `end`.
+pub(crate) fn tests(bytes: &[TestedByte], end: u16) -> Vec<Window> {
+    windows(bytes, end, 4)
+}
+
+/// Bytes (ascending) of a key, as windows inside `end`. Each byte must lie before `end`.
+pub(crate) fn loads(bytes: &[TestedByte], end: u16) -> Vec<Window> {
+    windows(bytes, end, 8)
+}
+
+/// Windows of at most so many bytes.
+fn windows(bytes: &[TestedByte], end: u16, most: u16) -> Vec<Window> {
     let mut windows = Vec::new();
     let mut rest = bytes;
     while let Some((first, ..)) = rest.first() {
-        let near = rest.iter().take_while(|(at, ..)| at.abs_diff(*first) < 8).count();
+        let near = rest.iter().take_while(|(at, ..)| at.abs_diff(*first) < most).count();
         let (window, taken) = covering(rest.get(..near).unwrap_or(rest), end);
         windows.push(window);
         rest = rest.get(taken.max(1)..).unwrap_or(&[]);
@@ -103,25 +114,25 @@ fn over(offset: u16, size: Size, bytes: &[TestedByte]) -> Window {
 
 #[cfg(test)]
 mod tests {
-    use super::{tight, windows};
+    use super::{tests, tight};
     use ebpf::Size;
 
     #[test]
     fn near_bytes_are_loaded_together_and_never_beyond_the_end() {
         let bytes = [(12, 0xff, 8), (13, 0xff, 0), (14, 0xff, 0x45), (20, 0x1f, 0), (23, 0xff, 17)];
-        let all = windows(&bytes, 42);
+        let all = tests(&bytes, 42);
         assert_eq!(all.len(), 2);
         assert_eq!((all[0].offset, all[0].size), (12, Size::B4));
         assert_eq!((all[0].mask, all[0].value), (0xff_ffff, 0x45_0008));
         assert_eq!((all[1].mask, all[1].value), (0xff00_001f, 0x1100_0000));
         for end in 24..40 {
-            let covered: u32 = windows(&bytes, end).iter().map(|w| w.mask.count_ones()).sum();
+            let covered: u32 = tests(&bytes, end).iter().map(|w| w.mask.count_ones()).sum();
             assert_eq!(covered, 4 * 8 + 5);
-            for window in windows(&bytes, end) {
+            for window in tests(&bytes, end) {
                 assert!(usize::from(window.offset) + window.size.bytes() <= usize::from(end));
             }
         }
-        let short = windows(&[(0, 0xff, 1), (1, 0xff, 2), (2, 0xff, 3)], 3);
+        let short = tests(&[(0, 0xff, 1), (1, 0xff, 2), (2, 0xff, 3)], 3);
         assert_eq!(short.iter().map(|w| w.size.bytes()).sum::<usize>(), 3);
     }
 

@@ -200,6 +200,13 @@ impl Assembler {
         self.modrm(op, dst, Rm::Mem(mem));
     }
 
+    /// `mov dst, [base + index * 8]`; `base` and `dst` among the first eight, `index` among the last
+    pub fn load_indexed(&mut self, dst: Gpr, base: Gpr, index: Gpr) {
+        debug_assert!(!dst.high() && !base.high() && index.high() && base.low() != 5);
+        let sib = 3 << 6 | index.low() << 3 | base.low();
+        self.raw(&[0x4a, 0x8b, 0x04 | dst.low() << 3, sib]);
+    }
+
     /// Loads one, two or four bytes, sign-extended to 64 bits
     pub fn load_signed(&mut self, size: Size, dst: Gpr, mem: Mem) {
         let op = match size {

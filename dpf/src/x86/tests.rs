@@ -60,7 +60,8 @@ fn arithmetic_reads_back() {
 
 #[test]
 fn memory_operands_read_back_for_every_base() {
-    let cases: [Case<'_>; 14] = [
+    let cases: [Case<'_>; 15] = [
+        (&|a| a.load_indexed(Gpr::RDX, Gpr::RAX, Gpr::R12), "mov rdx, [rax+r12*8]"),
         (&|a| a.load(Size::B1, Gpr::RDX, Mem::new(Gpr::RSP, 0)), "movzx edx, byte [rsp]"),
         (&|a| a.load(Size::B2, Gpr::RDX, Mem::new(Gpr::RBP, 0)), "movzx edx, word [rbp]"),
         (&|a| a.load(Size::B4, Gpr::R9, Mem::new(Gpr::R12, -4)), "mov r9d, [r12-4]"),

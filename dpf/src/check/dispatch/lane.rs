@@ -22,6 +22,8 @@ const REFERENCE: i32 = 48;
 const OLD: i32 = 24;
 /// Bit of a value that says "look into the second bucket too".
 const MARK: u8 = 55;
+/// Bit of a value that says "ask".
+const ASK: u8 = 56;
 
 /// What must stand behind the end: jumps that must land where it begins, and where it goes.
 pub(super) enum Later {
@@ -68,10 +70,13 @@ impl Matcher<'_> {
         }
         let hit = self.code.at();
         let pending = match self.entry {
-            Entry::Greatest => self.raise().map(|()| None)?,
+            Entry::Greatest if self.keeps => self.raise().map(|()| None)?,
+            Entry::Greatest if self.after => return self.code.refuse("a best value to be kept"),
+            Entry::Greatest => self.leave().map(|()| None)?,
             Entry::Full => Some(self.note()?),
             Entry::Fetch => None,
         };
+        self.after = true;
         for exit in exits {
             self.code.lands(exit, "what follows the lane")?;
         }
@@ -202,17 +207,18 @@ impl Matcher<'_> {
             return Ok(());
         }
         let what = "the only value";
-        let (size, dst) = (Size::B8, RDX);
+        let (size, dst) = (Size::B8, RAX);
         self.code.expect(Native::Load { size, dst, from: reference(table, 0) }, what)?;
-        self.code.expect(Native::Load { size, dst, from: at(RDX, 0) }, what)
+        self.code.expect(Native::Load { size, dst, from: at(RAX, 0) }, what)
     }
 
-    /// A value, and flags that say whether there is one.
-    fn value(&mut self) -> Result<(), CheckError> {
+    /// The value at a place that was compared with the window's length.
+    fn numbered(&mut self, table: i32, bank: i32) -> Result<(), CheckError> {
         let what = "a value";
-        let load = Native::Load { size: Size::B8, dst: RDX, from: at(RDX, 0) };
-        self.code.expect(load, what)?;
-        self.code.expect(Native::Test { width: W64, left: RDX, right: RDX }, what)
+        let [index, ..] = KEY;
+        let from = reference(table, bank);
+        self.code.expect(Native::Load { size: Size::B8, dst: RAX, from }, what)?;
+        self.code.expect(Native::LoadIndexed { dst: RAX, base: RAX, index }, what)
     }
 
     /// A number's value: jumps to the old window, and out of the lane.
@@ -226,11 +232,17 @@ impl Matcher<'_> {
         self.code.expect(Native::SwapLowBytes { dst: number }, what)?;
         let outside = self.window(table, 0)?;
         if self.entry == Entry::Fetch {
-            self.code.expect(Native::Prefetch { at: at(RDX, 0) }, what)?;
+            let (width, dst) = (W64, number);
+            let scale = Native::ShiftConst { op: Direction::Left, width, dst, count: 3 };
+            self.code.expect(scale, what)?;
+            let from = reference(table, 0);
+            self.code.expect(Native::ArithMemory { op: Arith::Add, width, dst, from }, what)?;
+            self.code.expect(Native::Prefetch { at: at(number, 0) }, what)?;
             exits.push(outside);
             return Ok((Vec::new(), exits));
         }
-        self.value()?;
+        self.numbered(table, 0)?;
+        self.code.expect(Native::Test { width: W64, left: RAX, right: RAX }, what)?;
         let missing = self.code.jump_if(If::Equal, what)?;
         Ok((alloc::vec![outside, missing], exits))
     }
@@ -244,9 +256,12 @@ impl Matcher<'_> {
         for start in starts {
             self.code.lands(*start, "the old window")?;
         }
+        let [number, ..] = KEY;
+        let (op, from) = (Arith::Add, reference(table, 8));
+        let whole = Native::ArithMemory { op, width: W64, dst: number, from };
+        self.code.expect(whole, "the number itself")?;
         let outside = self.window(table, OLD)?;
-        let load = Native::Load { size: Size::B8, dst: RDX, from: at(RDX, 0) };
-        self.code.expect(load, "a value")?;
+        self.numbered(table, OLD)?;
         let found = self.code.jump("a jump to the hit")?;
         if found == hit && outside == next {
             Ok(())
@@ -258,30 +273,28 @@ impl Matcher<'_> {
     /// Numbers below the window's first wrap, and are above its length then.
     fn window(&mut self, table: i32, bank: i32) -> Result<usize, CheckError> {
         let what = "a number's place in its window";
-        let [number, ..] = KEY;
-        let (width, dst) = (W64, RDX);
-        self.code.expect(Native::Move { width, dst, src: number }, what)?;
+        let [dst, ..] = KEY;
+        let width = W64;
         let from = reference(table, bank + 8);
         self.code.expect(Native::ArithMemory { op: Arith::Sub, width, dst, from }, what)?;
         let from = reference(table, bank + 16);
         self.code.expect(Native::ArithMemory { op: Arith::Compare, width, dst, from }, what)?;
-        let outside = self.code.jump_if(If::AboveEqual, what)?;
-        let scale = Native::ShiftConst { op: Direction::Left, width, dst, count: 3 };
-        self.code.expect(scale, what)?;
-        let from = reference(table, bank);
-        self.code.expect(Native::ArithMemory { op: Arith::Add, width, dst, from }, what)?;
-        Ok(outside)
+        self.code.jump_if(If::AboveEqual, what)
     }
 
     /// The first bucket: jumps to where the search goes on.
     fn hashed(&mut self, lane: &Lane, table: i32) -> Result<Vec<usize>, CheckError> {
         self.hash(lane)?;
+        if wide(lane) {
+            let keep = Native::Move { width: W64, dst: HASH, src: RDX };
+            self.code.expect(keep, "the hash to be kept")?;
+        }
         self.bucket(table, 0)?;
         if self.entry == Entry::Fetch {
             let what = "a bucket to be fetched";
-            self.code.expect(Native::Prefetch { at: at(RAX, 0) }, what)?;
+            self.code.expect(Native::Prefetch { at: at(RDX, 0) }, what)?;
             if wide(lane) {
-                self.code.expect(Native::Prefetch { at: at(RAX, LINE) }, what)?;
+                self.code.expect(Native::Prefetch { at: at(RDX, LINE) }, what)?;
             }
             return Ok(Vec::new());
         }
@@ -307,23 +320,32 @@ impl Matcher<'_> {
             self.code.expect(xor(RDX, two), what)?;
             self.code.expect(multiply(RDX), what)?;
         }
-        self.code.expect(xor(RAX, RDX), what)?;
         for (word, value) in KEY.iter().zip(secrets).take(lane.words()).skip(2) {
+            self.code.expect(xor(RAX, RDX), what)?;
             self.code.expect(xor(RAX, *word), what)?;
             self.code.expect(Native::Const { dst: RDX, value }, what)?;
             self.code.expect(multiply(RDX), what)?;
-            self.code.expect(xor(RAX, RDX), what)?;
         }
+        self.code.expect(xor(RDX, RAX), what)?;
         if wide(lane) {
-            let odd = Native::ArithConst { op: Arith::Or, width: W64, dst: RAX, value: 1 };
+            let odd = Native::ArithConst { op: Arith::Or, width: W64, dst: RDX, value: 1 };
             self.code.expect(odd, what)?;
         }
-        self.code.expect(Native::Move { width: W64, dst: HASH, src: RAX }, what)
+        Ok(())
+    }
+
+    /// The hash once more: of a short key from the key itself.
+    fn again(&mut self, lane: &Lane) -> Result<(), CheckError> {
+        if !wide(lane) {
+            return self.hash(lane);
+        }
+        let kept = Native::Move { width: W64, dst: RDX, src: HASH };
+        self.code.expect(kept, "the hash that was kept")
     }
 
     /// The mask keeps the offset inside the bank.
     fn bucket(&mut self, table: i32, bank: i32) -> Result<(), CheckError> {
-        let (width, dst) = (W64, RAX);
+        let (width, dst) = (W64, RDX);
         let from = reference(table, bank + 8);
         let mask = Native::ArithMemory { op: Arith::And, width, dst, from };
         self.code.expect(mask, "a bucket's offset")?;
@@ -336,21 +358,21 @@ impl Matcher<'_> {
         let what = "a bucket's slots";
         let [one, ..] = KEY;
         let (width, dst) = (W64, if wide(lane) { HASH } else { one });
-        self.zero(RDX, what)?;
+        self.zero(RAX, what)?;
         for slot in 0..SLOTS {
-            let from = at(RAX, slot * SLOT_BYTES);
+            let from = at(RDX, slot * SLOT_BYTES);
             let compare = Native::ArithMemory { op: Arith::Compare, width, dst, from };
             self.code.expect(compare, what)?;
-            let (cond, from) = (If::Equal, at(RAX, slot * SLOT_BYTES + 8));
-            self.code.expect(Native::MoveIfMemory { cond, width, dst: RDX, from }, what)?;
+            let (cond, from) = (If::Equal, at(RDX, slot * SLOT_BYTES + 8));
+            self.code.expect(Native::MoveIfMemory { cond, width, dst: RAX, from }, what)?;
             if wide(lane) {
-                let of = at(RAX, slot * SLOT_BYTES);
+                let of = at(RDX, slot * SLOT_BYTES);
                 self.code.expect(Native::Address { width, dst: NEAR, of }, what)?;
                 let note = Native::MoveIf { cond, width, dst: SLOT, src: NEAR };
                 self.code.expect(note, what)?;
             }
         }
-        self.code.expect(Native::Test { width, left: RDX, right: RDX }, what)
+        self.code.expect(Native::Test { width, left: RAX, right: RAX }, what)
     }
 
     /// Only behind a hit is `r15` a slot.
@@ -388,10 +410,10 @@ impl Matcher<'_> {
             self.code.lands(old, "the old bank")?;
         }
         let from = reference(table, OLD);
-        self.code.expect(Native::Load { size: Size::B8, dst: RDX, from }, what)?;
-        self.code.expect(Native::Test { width: W64, left: RDX, right: RDX }, what)?;
+        self.code.expect(Native::Load { size: Size::B8, dst: RAX, from }, what)?;
+        self.code.expect(Native::Test { width: W64, left: RAX, right: RAX }, what)?;
         self.to(If::Equal, next)?;
-        self.code.expect(Native::Move { width: W64, dst: RAX, src: HASH }, what)?;
+        self.again(lane)?;
         self.bucket(table, OLD)?;
         for miss in self.found(lane, hit)? {
             self.code.lands(miss, "the old bank's second bucket")?;
@@ -413,11 +435,11 @@ impl Matcher<'_> {
     /// Where the code goes if the bucket is not marked.
     fn marked(&mut self) -> Result<usize, CheckError> {
         let what = "a bucket's mark";
-        let from = at(RAX, 8);
-        self.code.expect(Native::Load { size: Size::B8, dst: RDX, from }, what)?;
+        let from = at(RDX, 8);
+        self.code.expect(Native::Load { size: Size::B8, dst: RAX, from }, what)?;
         let (op, count) = (Direction::Right, MARK);
-        self.code.expect(Native::ShiftConst { op, width: W64, dst: RDX, count }, what)?;
-        self.code.expect(Native::TestConst { width: W32, left: RDX, value: 1 }, what)?;
+        self.code.expect(Native::ShiftConst { op, width: W64, dst: RAX, count }, what)?;
+        self.code.expect(Native::TestConst { width: W32, left: RAX, value: 1 }, what)?;
         self.code.jump_if(If::Equal, what)
     }
 
@@ -428,9 +450,9 @@ impl Matcher<'_> {
         hit: usize,
     ) -> Result<Vec<usize>, CheckError> {
         let what = "the second bucket";
-        self.code.expect(Native::Move { width: W64, dst: RAX, src: HASH }, what)?;
+        self.again(lane)?;
         let op = Direction::Right;
-        let upper = Native::ShiftConst { op, width: W64, dst: RAX, count: 32 };
+        let upper = Native::ShiftConst { op, width: W64, dst: RDX, count: 32 };
         self.code.expect(upper, what)?;
         self.bucket(table, bank)?;
         self.found(lane, hit)
@@ -452,17 +474,24 @@ impl Matcher<'_> {
     /// A candidate for the best value.
     fn raise(&mut self) -> Result<(), CheckError> {
         let what = "the greater value to be kept";
-        let compare = Native::Arith { op: Arith::Compare, width: W64, dst: BEST, src: RDX };
+        if !self.after {
+            let first = Native::Move { width: W64, dst: BEST, src: RAX };
+            return self.code.expect(first, what);
+        }
+        let compare = Native::Arith { op: Arith::Compare, width: W64, dst: BEST, src: RAX };
         self.code.expect(compare, what)?;
-        let raise = Native::MoveIf { cond: If::Below, width: W64, dst: BEST, src: RDX };
+        let raise = Native::MoveIf { cond: If::Below, width: W64, dst: BEST, src: RAX };
         self.code.expect(raise, what)
     }
 
     /// The same; where the code goes with a pending value.
     fn note(&mut self) -> Result<usize, CheckError> {
         let what = "a hit to be noted";
-        self.code.expect(Native::Test { width: W64, left: RDX, right: RDX }, what)?;
-        let pending = self.code.jump_if(If::Less, what)?;
+        self.code.expect(Native::Move { width: W64, dst: HASH, src: RAX }, what)?;
+        let (op, count) = (Direction::Right, ASK);
+        self.code.expect(Native::ShiftConst { op, width: W64, dst: HASH, count }, what)?;
+        self.code.expect(Native::TestConst { width: W32, left: HASH, value: 1 }, what)?;
+        let pending = self.code.jump_if(If::NotEqual, what)?;
         self.raise()?;
         Ok(pending)
     }
@@ -470,7 +499,7 @@ impl Matcher<'_> {
     fn pending(&mut self, start: usize, next: usize) -> Result<(), CheckError> {
         let what = "a pending value to be stored";
         self.code.lands(start, what)?;
-        let store = Native::Store { size: Size::B8, to: at(PENDING, 0), src: RDX };
+        let store = Native::Store { size: Size::B8, to: at(PENDING, 0), src: RAX };
         self.code.expect(store, what)?;
         let further = Native::ArithConst { op: Arith::Add, width: W64, dst: PENDING, value: 8 };
         self.code.expect(further, what)?;

@@ -20,8 +20,8 @@ use lane::Later;
 
 const FRAME: R = R(7);
 const LENGTH: R = R(6);
-const TABLES: R = R(11);
-const PENDING: R = RCX;
+const TABLES: R = RCX;
+const PENDING: R = R(11);
 const BEST: R = R(10);
 const HEADER: R = R(9);
 const HASH: R = R(9);
@@ -54,6 +54,9 @@ pub(super) fn implements(
         code: Cursor::new(code),
         plan,
         entry: Entry::Greatest,
+        keeps: true,
+        after: false,
+        saved: Vec::new(),
         later: Vec::new(),
         looked: alloc::vec![false; plan.lanes.len()],
     };
@@ -69,10 +72,21 @@ struct Matcher<'a> {
     code: Cursor<'a>,
     plan: &'a Plan,
     entry: Entry,
+    /// A best value is kept. If not, a hit returns, and no frame may get to a second lane.
+    keeps: bool,
+    /// A frame that gets here may have got to a lane before.
+    after: bool,
+    /// Registers to be restored.
+    saved: Vec<R>,
     /// What must stand behind the end.
     later: Vec<Later>,
     /// Lanes that were looked into: none twice, or there were too many pending values.
     looked: Vec<bool>,
+}
+
+/// `reg` = 0
+fn zero(reg: R) -> Native {
+    Native::Arith { op: Arith::Xor, width: W32, dst: reg, src: reg }
 }
 
 /// Jumps that leave a block: where they land.
@@ -88,34 +102,52 @@ impl Matcher<'_> {
             return self.code.refuse("keys of five words at most");
         };
         let wide: &[R] = if self.plan.has_wide() { &[NEAR, SLOT] } else { &[] };
-        let saved: Vec<R> = keys.iter().chain(wide).copied().collect();
-        for reg in &saved {
+        self.saved = keys.iter().chain(wide).copied().collect();
+        for reg in &self.saved {
             self.code.expect(Native::Push(*reg), "a register to be saved")?;
         }
-        self.code.expect(Native::Move { width: W64, dst: TABLES, src: RDX }, "the tables")?;
-        self.zero(BEST, "no best value yet")?;
+        self.after = false;
+        if entry == Entry::Full {
+            let room = Native::Move { width: W64, dst: PENDING, src: RDX };
+            self.code.expect(room, "room for pending values")?;
+        }
+        self.keeps = match entry {
+            Entry::Full => self.zero(BEST, "no best value yet").map(|()| true)?,
+            Entry::Greatest => self.code.skip(zero(BEST)),
+            Entry::Fetch => false,
+        };
         let plan = self.plan;
         for exit in self.block(&plan.graph, 0)? {
             self.code.lands(exit, "the end of the graph")?;
         }
-        self.code.expect(Native::Move { width: W64, dst: RAX, src: BEST }, "the result")?;
+        match entry {
+            _ if self.keeps => {
+                let result = Native::Move { width: W64, dst: RAX, src: BEST };
+                self.code.expect(result, "the result")?;
+            }
+            Entry::Fetch => {}
+            Entry::Greatest | Entry::Full => self.zero(RAX, "no value")?,
+        }
         if entry == Entry::Full {
             let end = Native::Move { width: W64, dst: RDX, src: PENDING };
             self.code.expect(end, "the end of the pending values")?;
         }
-        for reg in saved.iter().rev() {
-            self.code.expect(Native::Pop(*reg), "a register to be restored")?;
-        }
-        self.code.expect(Native::Return, "a return")?;
+        self.leave()?;
         for later in core::mem::take(&mut self.later) {
             self.later(&later)?;
         }
         Ok(())
     }
 
+    fn leave(&mut self) -> Result<(), CheckError> {
+        for reg in self.saved.iter().rev() {
+            self.code.expect(Native::Pop(*reg), "a register to be restored")?;
+        }
+        self.code.expect(Native::Return, "a return")
+    }
+
     fn zero(&mut self, reg: R, what: &'static str) -> Result<(), CheckError> {
-        let zero = Native::Arith { op: Arith::Xor, width: W32, dst: reg, src: reg };
-        self.code.expect(zero, what)
+        self.code.expect(zero(reg), what)
     }
 
     /// A block that begins where the frame is known to have `least` bytes.
@@ -224,10 +256,14 @@ impl Matcher<'_> {
         self.inside(window, least)?;
         self.bits(window, FRAME, 0)?;
         let mut exits = Exits::new();
+        let before = self.after;
+        let mut after = before;
         for (nth, (value, block)) in cases.iter().enumerate() {
+            self.after = before;
             self.compare(&Window { value: *value, ..*window })?;
             let other = self.code.jump_if(If::NotEqual, "a jump to the next value")?;
             exits.extend(self.block(block, least)?);
+            after |= self.after;
             if nth + 1 == cases.len() {
                 exits.push(other);
             } else {
@@ -235,6 +271,7 @@ impl Matcher<'_> {
                 self.code.lands(other, "the next value")?;
             }
         }
+        self.after = after;
         for exit in exits {
             self.code.lands(exit, "the end of the switch")?;
         }

@@ -28,12 +28,15 @@ pub const KEY_WORDS_MAX: usize = 5;
 pub const TABLES_MAX: usize = 64;
 /// Frames of one call at most.
 pub const BATCH_MAX: usize = 64;
+/// In a value: somebody must be asked. The bits above are what is compared first.
+pub const PENDING: u64 = 1 << 56;
 
-/// Dispatch code: `(frame, length, table references, pending) -> (best, end of pending)`.
+/// Dispatch code: `(frame, length, pending, table references) -> (best, end of pending)`.
 ///
-/// The entry at 0 writes nothing: if its best has bit 63, somebody must be asked, and the entry at
-/// `full` says who. That one writes at most one word per table to `pending`. The entry at
-/// `prefetch` only fetches what the others will look at. All are called alike.
+/// The entry at 0 writes nothing and does not look at `pending`: if its best has bit [`PENDING`],
+/// somebody must be asked, and the entry at `full` says who. That one writes at most one word per
+/// table to `pending`. The entry at `prefetch` only fetches what the others will look at, and its
+/// answer means nothing.
 #[derive(Debug)]
 pub enum Dispatch {}
 
@@ -74,7 +77,8 @@ struct Answer {
     pending_end: u64,
 }
 
-type DispatchEntry = extern "C" fn(*const u8, u64, *const TableRef, *mut u64) -> Answer;
+type DispatchEntry =
+    extern "C" fn(*const u8, u64, MaybeUninit<*mut u64>, *const TableRef) -> Answer;
 
 /// Room for what one call finds pending.
 type Pending = [MaybeUninit<u64>; TABLES_MAX];
@@ -199,23 +203,22 @@ impl Dispatcher {
         bank
     }
 
-    /// Classifies a frame: the greatest value among the hits. If it has bit 63, one or more hits
-    /// are "pending", and [`Dispatcher::run_full`] must be asked.
+    /// Classifies a frame: the greatest value among the hits. If it has bit [`PENDING`], one or
+    /// more hits are "pending", and [`Dispatcher::run_full`] must be asked.
     #[inline]
     #[must_use]
     pub fn run(&self, frame: &[u8]) -> u64 {
-        // The first entry does not write: the pointer is only there to be passed.
-        self.enter(0, frame, core::ptr::null_mut()).best
+        self.enter(0, frame, MaybeUninit::uninit()).best
     }
 
-    /// Classifies a frame: the greatest among the hits without bit 63. Each hit with it ("pending")
-    /// is then passed to `resolve` with the best so far, in table order; what that returns is the
-    /// new best.
+    /// Classifies a frame: the greatest among the hits without bit [`PENDING`]. Each hit with it is
+    /// then passed to `resolve` with the best so far, in table order; what that returns is the new
+    /// best.
     #[must_use]
     pub fn run_full(&self, frame: &[u8], resolve: impl FnMut(u64, u64) -> u64) -> u64 {
         let mut pending: Pending = [MaybeUninit::uninit(); TABLES_MAX];
         let start = pending.as_mut_ptr().cast::<u64>();
-        let answer = self.enter(self.code.geometry().full, frame, start);
+        let answer = self.enter(self.code.geometry().full, frame, MaybeUninit::new(start));
         let bytes = answer.pending_end.wrapping_sub(start.addr() as u64) as usize;
         let count = bytes / size_of::<u64>();
         settle(answer.best, pending.get(..count).unwrap_or(&[]), resolve)
@@ -224,20 +227,20 @@ impl Dispatcher {
     /// Fetches into the cache what [`Dispatcher::run`] will look at first.
     #[inline]
     pub fn prefetch(&self, frame: &[u8]) {
-        let _nothing = self.enter(self.code.geometry().prefetch, frame, core::ptr::null_mut());
+        let _nothing = self.enter(self.code.geometry().prefetch, frame, MaybeUninit::uninit());
     }
 
     #[inline]
-    fn enter(&self, offset: usize, frame: &[u8], pending: *mut u64) -> Answer {
+    fn enter(&self, offset: usize, frame: &[u8], pending: MaybeUninit<*mut u64>) -> Answer {
         let entry = self.code.entry().cast::<u8>().wrapping_add(offset).cast::<()>();
         // SAFETY: the code was vouched for under `Dispatch` with the geometry of `self.tables`
         // (compared in `new` and `exchange`, kept by `grow`), with entries at 0, `geometry.full`
         // and `geometry.prefetch`; callers here name no other offset. It reads `frame`, the table
         // references and, in each bank that a reference names, only places below its mask or length
-        // (all borrowed from `self` for the call). Only the entry at `full` writes: at most one
-        // word per table to `pending`, which `run_full` makes `TABLES_MAX` words long.
+        // (all borrowed from `self` for the call). Only the entry at `full` uses `pending`: it
+        // writes at most one word per table to it, and `run_full` makes it `TABLES_MAX` words long.
         let entry = unsafe { transmute::<*const (), DispatchEntry>(entry) };
-        entry(frame.as_ptr(), frame.len() as u64, self.refs.as_ptr(), pending)
+        entry(frame.as_ptr(), frame.len() as u64, pending, self.refs.as_ptr())
     }
 }
 

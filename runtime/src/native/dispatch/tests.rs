@@ -6,9 +6,9 @@ use super::{Bank, Dispatch, Dispatcher, Geometry, Layout, MARK, Mismatch, Table}
 use crate::native::{Checked, Code, HostPages};
 use crate::pages::CodeError;
 
-/// `mov rax, [rdx]; mov rax, [rax + 8]; mov [rcx], rax; lea rdx, [rcx + 8]; mov eax, 5; ret`
+/// `mov rax, [rcx]; mov rax, [rax + 8]; mov [rdx], rax; lea rdx, [rdx + 8]; mov eax, 5; ret`
 const FIRST_VALUE: [u8; 20] = [
-    0x48, 0x8b, 0x02, 0x48, 0x8b, 0x40, 0x08, 0x48, 0x89, 0x01, 0x48, 0x8d, 0x51, 0x08, 0xb8, 5, 0,
+    0x48, 0x8b, 0x01, 0x48, 0x8b, 0x40, 0x08, 0x48, 0x89, 0x02, 0x48, 0x8d, 0x52, 0x08, 0xb8, 5, 0,
     0, 0, 0xc3,
 ];
 
