@@ -73,6 +73,34 @@ pub struct GrantRequest {
     pub refusal_bytes: u64,
 }
 
+/// What [`crate::Call::Carve`] reads. A [`MapList`] stands right behind it if the flags say so.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct CarveRequest {
+    /// eBPF bytes of a filter whose claim is the transmit space, or zero: the mirror.
+    pub transmit: u64,
+    /// Their length.
+    pub transmit_bytes: u64,
+    /// What is bound; its filter is also the receive space.
+    pub bind: BindRequest,
+}
+
+/// What [`crate::Call::HandOver`] reads. A [`MapList`] stands right behind it if the flags say so.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct HandOverRequest {
+    /// eBPF bytes of the first part's filter. It keeps rings, ASH, maps, pipe and counts.
+    pub first: u64,
+    /// Their length.
+    pub first_bytes: u64,
+    /// The second part.
+    pub second: BindRequest,
+}
+
 /// One entry of [`crate::Call::PageBatch`].
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,

@@ -101,6 +101,19 @@ calls! {
     Transmit = 44,
     /// `(binding, &mut BindingStats)`.
     BindingStats = 45,
+    /// `(binding, &`[`crate::bind::CarveRequest`]`)` → binding capability. What the request's filter
+    /// accepts becomes a grant of its own, carved from the binding, with the new binding as all of
+    /// it: both or neither. Needs `Rights::REVOKE` on the binding, whose frames they are until then
+    /// and again once the new binding has gone. Resumable proof.
+    Carve = 46,
+    /// `(binding, &`[`crate::bind::HandOverRequest`]`)` → binding capability of the second part.
+    /// The caller's own binding becomes two that are proven to be exactly it, between two packets.
+    /// The handle names the first part from then on, every other capability to the old binding is
+    /// void. Needs `Rights::REVOKE`. Resumable proof.
+    HandOver = 47,
+    /// `(grant)` → 1 once all tables are whole that proofs under it look into; before that, each
+    /// call fills them a little. Needs `Rights::BIND`.
+    GrantSettle = 48,
 
     /// `(binding, passes, bytes)`: packets for the binding's ring go through these passes, a word
     /// each ([`crate::download`]), on their way; zero bytes take them back.

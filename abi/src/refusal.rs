@@ -49,6 +49,8 @@ pub enum Blame {
     Request,
     /// A wake-up predicate.
     Predicate,
+    /// The filter of a hand-over's second part.
+    Rest,
 }
 
 /// The record.

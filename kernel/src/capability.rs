@@ -162,6 +162,17 @@ impl Table {
         slot.and_then(|slot| slot.held).ok_or(Status::BadHandle)
     }
 
+    /// A handle names another object from now on, with the same rights; what it named before.
+    ///
+    /// # Errors
+    /// As for [`Table::get`].
+    pub(crate) fn rename(&mut self, handle: Handle, object: Object) -> Result<Capability, Status> {
+        let capability = self.get(handle)?;
+        let slot = self.slot_mut(handle.index()).ok_or(Status::BadHandle)?;
+        slot.held = Some(Capability { object, ..capability });
+        Ok(capability)
+    }
+
     /// Forgets a capability, and says what it was.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ impl Kernel {
         self.raise_repossessions();
     }
 
-    fn take_grant_down(&mut self, id: GrantId) {
+    pub(crate) fn take_grant_down(&mut self, id: GrantId) {
         let network = &mut self.network;
         if !network.engine.remove_grant(id, &mut network.code) {
             log::error!("grant {id} was not in the engine");

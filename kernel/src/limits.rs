@@ -68,6 +68,23 @@ pub const fn compile_heap(slots: usize) -> usize {
     256 * 1024 + slots * 256
 }
 
+/// Kernel heap that one call may need that fills the proof index's tables: a segment of nodes and
+/// the rules that are put in.
+pub const SETTLE_HEAP: usize = 160 * 1024;
+
+/// Datagrams of one environment of which fragments may be awaited at once: what it is charged for
+/// fragments is its share of the table.
+pub const DATAGRAMS_PER_OWNER: usize = 8;
+
+/// Fragments that one datagram may come in: more than 65,535 bytes over Ethernet need.
+pub const FRAGMENTS_MAX: u32 = 64;
+
+/// Bytes of a datagram's payload at most, RFC 791 3.1.
+pub const DATAGRAM_BYTES_MAX: u32 = 65_535;
+
+/// Nanoseconds for which later fragments are awaited: RFC 791 3.2, "fifteen seconds".
+pub const FRAGMENT_LIFE_NS: u64 = 15_000_000_000;
+
 /// Steps that a predicate's proof may take: its caller's slice goes by meanwhile.
 pub const PREDICATE_STEPS_MAX: u32 = 256;
 

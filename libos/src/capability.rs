@@ -233,19 +233,16 @@ impl Grant {
         ash: Option<&[u8]>,
         pages: &RingPages<'_>,
     ) -> Result<Binding, BindError> {
-        with_refusal(|refusal| {
-            perform(Request::Bind(Bind {
-                grant: self.0,
-                filter,
-                ash: ash.unwrap_or_default(),
-                control: pages.control,
-                rx: pages.rx,
-                tx: pages.tx,
-                maps: pages.maps,
-                refusal,
-            }))
-        })
-        .map(|handle| Binding(Handle(handle)))
+        with_refusal(|refusal| perform(Request::Bind(pages.bind(self.0, (filter, ash), refusal))))
+            .map(|handle| Binding(Handle(handle)))
+    }
+
+    /// Fills the tables that proofs under it look into, a little; `true` once all are whole.
+    ///
+    /// # Errors
+    /// `BadHandle`, `MissingRight`, `NoMemory`.
+    pub fn settle(self) -> Result<bool, Status> {
+        plain(Call::GrantSettle, &[self.0.0]).map(|whole| whole != 0)
     }
 
     /// Takes it back with all that hangs below it.
@@ -270,6 +267,29 @@ pub struct RingPages<'a> {
     pub maps: &'a [Handle],
 }
 
+impl<'a> RingPages<'a> {
+    fn bind<'b>(
+        &'b self,
+        under: Handle,
+        (filter, ash): (&'b [u8], Option<&'b [u8]>),
+        refusal: &'b mut [u8],
+    ) -> Bind<'b>
+    where
+        'a: 'b,
+    {
+        Bind {
+            grant: under,
+            filter,
+            ash: ash.unwrap_or_default(),
+            control: self.control,
+            rx: self.rx,
+            tx: self.tx,
+            maps: self.maps,
+            refusal,
+        }
+    }
+}
+
 impl Default for RingPages<'_> {
     fn default() -> Self {
         RingPages { control: Handle::NONE, rx: &[], tx: &[], maps: &[] }
@@ -287,6 +307,46 @@ pub(crate) fn with_refusal(
 }
 
 impl Binding {
+    /// A connection carved out of this binding: what `filter` accepts is the new binding's, and
+    /// this one's again when that has gone. It may send what `transmit` accepts, or the mirror.
+    ///
+    /// # Errors
+    /// [`BindError`] with the kernel's record.
+    pub fn carve(
+        self,
+        (filter, transmit): (&[u8], Option<&[u8]>),
+        ash: Option<&[u8]>,
+        pages: &RingPages<'_>,
+    ) -> Result<Binding, BindError> {
+        let (call, program) = (Call::Carve, transmit.unwrap_or_default());
+        with_refusal(|refusal| {
+            let bind = pages.bind(self.0, (filter, ash), refusal);
+            perform(Request::Part { call, program, bind })
+        })
+        .map(|handle| Binding(Handle(handle)))
+    }
+
+    /// Becomes two that are together exactly what it was, between two packets. This one is `first`
+    /// from then on, with its rings, ASH and counts; the second is returned, with `pages` and an
+    /// ASH of its own.
+    ///
+    /// # Errors
+    /// [`BindError`] with the kernel's record: nothing has changed.
+    pub fn hand_over(
+        self,
+        first: &[u8],
+        second: &[u8],
+        ash: Option<&[u8]>,
+        pages: &RingPages<'_>,
+    ) -> Result<Binding, BindError> {
+        let (call, program) = (Call::HandOver, first);
+        with_refusal(|refusal| {
+            let bind = pages.bind(self.0, (second, ash), refusal);
+            perform(Request::Part { call, program, bind })
+        })
+        .map(|handle| Binding(Handle(handle)))
+    }
+
     /// Hands what is in the transmit ring to the kernel: how many slots it took.
     ///
     /// # Errors

@@ -83,8 +83,42 @@ impl RingMemory {
         ash: Option<&[u8]>,
         maps: &[Handle],
     ) -> Result<Rings, BindError> {
+        self.bound(maps, |pages| grant.bind_pages(filter, ash, pages))
+    }
+
+    /// A connection with these rings, carved out of a binding ([`Binding::carve`]).
+    ///
+    /// # Errors
+    /// As [`RingMemory::bind`].
+    pub fn carve(
+        self,
+        listener: Binding,
+        filter: &[u8],
+        ash: Option<&[u8]>,
+    ) -> Result<Rings, BindError> {
+        self.bound(&[], |pages| listener.carve((filter, None), ash, pages))
+    }
+
+    /// The second part of a binding that becomes two, with these rings ([`Binding::hand_over`]).
+    ///
+    /// # Errors
+    /// As [`RingMemory::bind`].
+    pub fn hand_over(
+        self,
+        old: Binding,
+        [first, second]: [&[u8]; 2],
+        ash: Option<&[u8]>,
+    ) -> Result<Rings, BindError> {
+        self.bound(&[], |pages| old.hand_over(first, second, ash, pages))
+    }
+
+    fn bound(
+        self,
+        maps: &[Handle],
+        bind: impl FnOnce(&RingPages<'_>) -> Result<Binding, BindError>,
+    ) -> Result<Rings, BindError> {
         let pages = RingPages { control: self.control, rx: &self.rx, tx: &self.tx, maps };
-        let binding = match grant.bind_pages(filter, ash, &pages) {
+        let binding = match bind(&pages) {
             Ok(binding) => binding,
             Err(error) => {
                 self.give_back();

@@ -16,6 +16,7 @@
 mod classify;
 mod dump;
 mod entry;
+mod exchange;
 mod holder;
 mod merge;
 mod room;

@@ -1,7 +1,7 @@
 //! Calls on grants and bindings.
 
-use abi::bind::{BindRequest, GrantRequest, WITH_MAPS};
-use abi::limits::{BINDINGS_MAX, PROGRAM_SLOTS_MAX, REFUSAL_BYTES_MAX, RING_PAGES_MAX};
+use abi::bind::{BindRequest, GrantRequest};
+use abi::limits::{PROGRAM_SLOTS_MAX, REFUSAL_BYTES_MAX, RING_PAGES_MAX};
 use abi::{Handle, Rights, Status};
 use alloc::vec::Vec;
 use verifier::GrantId;
@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::{Answer, Arguments, Done, bounded};
 use crate::Kernel;
 use crate::environment::EnvironmentId;
-use crate::filter::{BindStart, DeriveStart, Order, RingPages, Source};
+use crate::filter::{DeriveStart, Order, Programs, RingPages, Source};
 use crate::pages::PageId;
 use crate::reserve::Need;
 
@@ -28,8 +28,9 @@ impl Kernel {
             receive: self.source(a.caller, request.receive, request.receive_bytes)?,
             transmit: self.optional(a.caller, request.transmit, request.transmit_bytes)?,
             rights: rights | Rights::REVOKE,
+            from: None,
         };
-        let programs = (start.receive, start.transmit);
+        let programs = Programs { filter: start.receive, ash: None, other: start.transmit };
         self.start_derive(a.caller, Order { grant, refusal, programs }, start)
     }
 
@@ -48,20 +49,10 @@ impl Kernel {
     pub(super) fn bind(&mut self, a: &Arguments) -> Answer {
         let (grant, _) = self.grant_of(a, Rights::BIND)?;
         let request: BindRequest = self.read_block(a.caller, a.words[1])?;
-        if request.flags & !WITH_MAPS != 0 {
-            return Err(Status::BadArgument);
-        }
         let refusal = self.refusal_buffer(a.caller, request.refusal, request.refusal_bytes)?;
-        let filter = self.source(a.caller, request.filter, request.filter_bytes)?;
-        let ash = self.optional(a.caller, request.ash, request.ash_bytes)?;
-        let rings = self.ring_pages(a.caller, &request)?;
-        let maps = self.map_list(a.caller, a.words[1], &request)?;
-        let bindings = self.environments.get(a.caller).map_or(0, |it| it.bindings);
-        if bindings >= BINDINGS_MAX {
-            return Err(Status::Limit);
-        }
-        let order = Order { grant, refusal, programs: (filter, ash) };
-        self.start_bind(a.caller, order, BindStart { filter, ash, rings, maps })
+        let start = self.bind_start(a.caller, a.words[1], &request)?;
+        let programs = Programs { filter: start.filter, ash: start.ash, other: None };
+        self.start_bind(a.caller, Order { grant, refusal, programs }, start)
     }
 
     /// `(binding)`: out again.
@@ -114,7 +105,7 @@ impl Kernel {
     }
 
     /// A program that need not be there.
-    fn optional(
+    pub(super) fn optional(
         &self,
         caller: EnvironmentId,
         address: u64,
@@ -143,7 +134,7 @@ impl Kernel {
     }
 
     /// The pages of the rings that a request asks for.
-    fn ring_pages(
+    pub(super) fn ring_pages(
         &mut self,
         caller: EnvironmentId,
         request: &BindRequest,

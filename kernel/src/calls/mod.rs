@@ -6,6 +6,7 @@
 //! [`Kernel::copy_out`]; and it changes nothing before all of that has succeeded.
 
 mod capabilities;
+mod carving;
 mod downloads;
 mod environments;
 mod flows;
@@ -119,6 +120,9 @@ impl Kernel {
             Call::Unbind => self.unbind(a),
             Call::Transmit => self.transmit_call(a),
             Call::BindingStats => self.binding_stats(a),
+            Call::Carve => self.carve(a),
+            Call::HandOver => self.hand_over_call(a),
+            Call::GrantSettle => self.grant_settle(a),
             Call::Revoke => self.revoke(a),
             Call::RevokeStatus => self.revoke_status(a),
             Call::VitalSet => self.vital_set(a),

@@ -25,7 +25,7 @@ impl Kernel {
         (slots, bytes): (usize, usize),
     ) -> Result<(Arena, u64), Trouble> {
         let slots = slots.min(abi::limits::PROGRAM_SLOTS_MAX);
-        let bytes = bytes.min(2 * abi::limits::PROGRAM_SLOTS_MAX * 8);
+        let bytes = bytes.min(3 * abi::limits::PROGRAM_SLOTS_MAX * 8);
         let room = verifier::arena_bytes(slots) + bytes * DECODED + OVERHEAD;
         let frames = room.div_ceil(abi::limits::PAGE_BYTES);
         let missing =

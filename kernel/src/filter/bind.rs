@@ -1,7 +1,6 @@
 //! Binding: the stages from a decoded filter to a published binding.
 
 use abi::bind::BindingStats;
-use abi::limits::ASH_COST_MAX;
 use abi::record::Record;
 use abi::refusal::{Blame, Code};
 use abi::{Handle, Rights};
@@ -13,7 +12,7 @@ use verifier::{
     BindingId, ClaimProof, Fuel, GrantId, HashKey, Placed, Placement, SafetyProof, Verified,
 };
 
-use super::{Source, Trouble, decode, drive};
+use super::{Source, Trouble, decode, drive, handler};
 use crate::Kernel;
 use crate::binding::Binding;
 use crate::capability::{Capability, Object};
@@ -39,6 +38,14 @@ pub(crate) struct RingPages {
     pub(crate) control: PageId,
     pub(crate) receive: Vec<PageId>,
     pub(crate) transmit: Vec<PageId>,
+}
+
+/// What a binding has besides its filter.
+pub(super) struct Parts {
+    pub(super) ash: Option<Verified>,
+    pub(super) rings: Option<RingPages>,
+    /// The maps that the ASH names by position.
+    pub(super) maps: Vec<MapId>,
 }
 
 /// A binding on its way.
@@ -69,15 +76,7 @@ impl Bind {
         start: BindStart,
     ) -> Result<Bind, Trouble> {
         let filter = decode(kernel, arena, (caller, start.filter), Kind::Filter, Blame::Filter)?;
-        let ash_program = match start.ash {
-            Some(ash) => {
-                let program = decode(kernel, arena, (caller, ash), Kind::Ash, Blame::Ash)?;
-                let held = start.maps.iter().filter_map(|&id| kernel.maps.get(id));
-                let specs = held.map(|held| *held.map.spec());
-                Some(arena.enter(|| program.with_maps(specs.collect())))
-            }
-            None => None,
-        };
+        let ash_program = handler::program(kernel, arena, (caller, start.ash), &start.maps)?;
         let stage = Stage::FilterSafe(arena.enter(|| SafetyProof::new(filter)));
         Ok(Bind { stage, ash_program, ash: None, rings: start.rings, maps: start.maps })
     }
@@ -138,10 +137,7 @@ impl Bind {
         (filter, ash): (Verified, Verified),
         key: HashKey,
     ) -> Result<Stage, Trouble> {
-        if ash.worst_case() > ASH_COST_MAX {
-            let limit = ("ASH_COST_MAX", u64::from(ASH_COST_MAX));
-            return Err(Trouble::limit(Code::Limit, Blame::Ash, limit));
-        }
+        handler::affordable(&ash)?;
         self.ash = Some(ash);
         Ok(Stage::Claim(arena.enter(|| ClaimProof::guarding(filter, key))))
     }
@@ -163,33 +159,12 @@ impl Kernel {
         let ash_slots = ash.as_ref().map_or(0, |ash| ash.program().len());
         let cost = BINDING_COST + 64 * (filter_slots + ash_slots) as u64;
         self.reserve_for_publication(owner, filter_slots + ash_slots, cost)?;
-        let rings = self.check_rings(owner, rings)?;
-        let ash_cost = ash.as_ref().map_or(0, charge::cost_of);
-        let ash = match &ash {
-            Some(verified) => {
-                let gone = || Trouble::stale("a map was given back while the proof ran");
-                let maps = self.maps_of(owner, &maps).ok_or_else(gone)?;
-                let loaded = dpf::load_with(verified, &maps, &mut self.network.code);
-                Some(loaded.map_err(|it| Trouble::engine(Blame::Ash, &it))?)
-            }
-            None => None,
-        };
-        let binding = Binding {
-            owner,
-            grant: placed.grant(),
-            ash,
-            ash_cost,
-            rings,
-            maps,
-            pipe: None,
-            stats: BindingStats::default(),
-            picked_up: None,
-            cost,
-        };
+        let parts = Parts { ash, rings, maps };
+        let binding = self.make_binding(owner, placed.grant(), parts, cost)?;
         let filter = self.program_for_record(placed.claim().verified().program());
         let grant = placed.grant();
         let id = self.own_and_publish(placed, binding)?;
-        let handle = self.hand_over(owner, id, cost)?;
+        let handle = self.entrust(owner, id, cost)?;
         let compile_cycles = machine::time::cycles().saturating_sub(before);
         log::info!("environment {}: binding {id} under grant {grant}", owner.0);
         self.channel.emit(filter.len() + 64, || Record::Bound {
@@ -204,8 +179,45 @@ impl Kernel {
         Ok(handle)
     }
 
+    /// What the kernel keeps for a binding: its pages looked at again, its ASH compiled.
+    pub(super) fn make_binding(
+        &mut self,
+        owner: EnvironmentId,
+        grant: GrantId,
+        Parts { ash, rings, maps }: Parts,
+        cost: u64,
+    ) -> Result<Binding, Trouble> {
+        let rings = self.check_rings(owner, rings)?;
+        let ash_cost = ash.as_ref().map_or(0, charge::cost_of);
+        let ash = match &ash {
+            Some(verified) => {
+                let gone = || Trouble::stale("a map was given back while the proof ran");
+                let maps = self.maps_of(owner, &maps).ok_or_else(gone)?;
+                let loaded = dpf::load_with(verified, &maps, &mut self.network.code);
+                Some(loaded.map_err(|it| Trouble::engine(Blame::Ash, &it))?)
+            }
+            None => None,
+        };
+        Ok(Binding {
+            owner,
+            grant,
+            ash,
+            ash_cost,
+            rings,
+            maps,
+            pipe: None,
+            stats: BindingStats::default(),
+            picked_up: None,
+            cost,
+        })
+    }
+
     /// The last steps: after `prepare` nothing can fail.
-    fn own_and_publish(&mut self, placed: Placed, binding: Binding) -> Result<BindingId, Trouble> {
+    pub(super) fn own_and_publish(
+        &mut self,
+        placed: Placed,
+        binding: Binding,
+    ) -> Result<BindingId, Trouble> {
         let network = &mut self.network;
         let prepared = network
             .registry
@@ -231,7 +243,7 @@ impl Kernel {
     }
 
     /// Charges and pins what the binding keeps, and gives its owner the capability.
-    fn hand_over(
+    pub(super) fn entrust(
         &mut self,
         owner: EnvironmentId,
         id: BindingId,

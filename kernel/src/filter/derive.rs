@@ -9,7 +9,8 @@ use ebpf::{Kind, Program};
 use flow::Space;
 use machine::heap::Arena;
 use verifier::{
-    Claim, ClaimProof, Derivation, Fuel, GrantId, PlacedGrant, SafetyProof, Transmit, Verified,
+    BindingId, Claim, ClaimProof, Derivation, Fuel, GrantId, PlacedGrant, SafetyProof, Transmit,
+    Verified,
 };
 
 use super::{Source, Trouble, decode, drive};
@@ -27,6 +28,8 @@ pub(crate) struct DeriveStart {
     pub(crate) transmit: Option<Source>,
     /// What the caller may do with the child.
     pub(crate) rights: Rights,
+    /// The binding that it is carved from; none: the parent itself.
+    pub(crate) from: Option<BindingId>,
 }
 
 impl DeriveStart {
@@ -38,13 +41,14 @@ impl DeriveStart {
 
 /// A grant on its way.
 pub(super) struct Derive {
-    stage: Stage,
+    pub(super) stage: Stage,
     transmit_program: Option<Program>,
-    guard: Option<Verified>,
+    pub(super) guard: Option<Verified>,
     rights: Rights,
+    from: Option<BindingId>,
 }
 
-enum Stage {
+pub(super) enum Stage {
     ReceiveSafe(SafetyProof),
     ReceiveClaim(ClaimProof),
     TransmitSafe(Claim, SafetyProof),
@@ -69,7 +73,8 @@ impl Derive {
             None => None,
         };
         let stage = Stage::ReceiveSafe(arena.enter(|| SafetyProof::new(receive)));
-        Ok(Derive { stage, transmit_program, guard: None, rights: start.rights })
+        let DeriveStart { rights, from, .. } = start;
+        Ok(Derive { stage, transmit_program, guard: None, rights, from })
     }
 
     /// Works on the current stage; true once everything is proven.
@@ -108,7 +113,8 @@ impl Derive {
                     None => Stage::TransmitClaim(receive, proof),
                     Some(claim) => {
                         guardable(claim.space())?;
-                        place(kernel, parent, receive, Transmit::Claim(claim.detach()))?
+                        let transmit = Transmit::Claim(claim.detach());
+                        place(kernel, (parent, self.from), receive, transmit)?
                     }
                 }
             }
@@ -117,7 +123,7 @@ impl Derive {
                     None => Stage::GuardSafe(receive, space, proof),
                     Some(guard) => {
                         self.guard = Some(guard);
-                        place(kernel, parent, receive, Transmit::Space(space))?
+                        place(kernel, (parent, self.from), receive, Transmit::Space(space))?
                     }
                 }
             }
@@ -156,14 +162,19 @@ impl Derive {
     }
 }
 
-/// Inside the parent in both directions, apart from its other children and bindings.
+/// Inside the parent in both directions, apart from its other children and bindings; or inside the
+/// binding that it is carved from.
 fn place(
     kernel: &Kernel,
-    parent: GrantId,
+    (parent, from): (GrantId, Option<BindingId>),
     receive: Claim,
     transmit: Transmit,
 ) -> Result<Stage, Trouble> {
-    let proof = Derivation::new(&kernel.network.registry, parent, receive, transmit);
+    let registry = &kernel.network.registry;
+    let proof = match from {
+        Some(from) => Derivation::carve(registry, from, receive, transmit),
+        None => Derivation::new(registry, parent, receive, transmit),
+    };
     proof.map(|it| Stage::Place(Box::new(it))).map_err(|it| Trouble::refused(Blame::Filter, &it))
 }
 
@@ -211,7 +222,7 @@ impl Kernel {
         Ok(handle)
     }
 
-    fn adopt_and_publish(
+    pub(super) fn adopt_and_publish(
         &mut self,
         placed: PlacedGrant,
         record: GrantRecord,

@@ -6,9 +6,12 @@
 //! derive  copy in -> decode -> safe -> claim -> (transmit: safe, claim | mirror) -> guardable
 //!                 -> guard: lower, safe -> inside the parent, apart -> reserve -> compile, check
 //!                 -> prepare -> adopt -> publish
+//! carve   the stages of both: inside the listener's claim instead, apart from what was carved
+//! hand-   copy in -> decode -> safe -> claim, for both parts -> together exactly the old binding
+//!  over           -> reserve -> compile, check -> exchange -> prepare -> commit -> publish
 //! ```
 //!
-//! `bind.rs` and `derive.rs` hold one stage after the other. A call starts a [`Proof`]; its
+//! `bind.rs`, `derive.rs`, `carve.rs` and `handover.rs` hold one stage after the other. A call starts a [`Proof`]; its
 //! environment is then `Proving` and each of its turns is one [`Kernel::prove`], a bounded number
 //! of instructions long, with the card and the clock served in between. The proof's memory is an
 //! arena of frames that the caller pays for while it runs; what survives is made anew in the
@@ -17,7 +20,10 @@
 
 mod arena;
 mod bind;
+mod carve;
 mod derive;
+mod handler;
+mod handover;
 mod predicate;
 mod refusal;
 
@@ -36,7 +42,9 @@ use crate::environment::EnvironmentId;
 use crate::limits::PROOF_FUEL;
 
 pub(crate) use bind::{BindStart, RingPages};
+pub(crate) use carve::CarveStart;
 pub(crate) use derive::DeriveStart;
+pub(crate) use handover::HandOverStart;
 pub(crate) use refusal::Trouble;
 
 /// A proof that is being worked on.
@@ -56,13 +64,23 @@ pub(crate) struct Order {
     pub(crate) grant: GrantId,
     /// Where a refusal record goes, and the room there.
     pub(crate) refusal: (u64, u64),
-    /// The caller's programs: the filter, and the ASH or the transmit filter.
-    pub(crate) programs: (Source, Option<Source>),
+    pub(crate) programs: Programs,
+}
+
+/// The caller's programs, for whoever is told of a refusal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Programs {
+    pub(crate) filter: Source,
+    pub(crate) ash: Option<Source>,
+    /// The transmit filter, or the filter of a hand-over's second part.
+    pub(crate) other: Option<Source>,
 }
 
 enum Work {
     Bind(bind::Bind),
     Derive(derive::Derive),
+    Carve(Box<carve::Carve>),
+    HandOver(Box<handover::HandOver>),
 }
 
 /// What to decode, and where it lies in the caller's memory: address and bytes.
@@ -104,6 +122,41 @@ impl Kernel {
         let bytes = start.receive.bytes + start.transmit.map_or(0, |source| source.bytes);
         self.start(caller, order, (start.slots(), bytes), |kernel, arena| {
             derive::Derive::decode(kernel, arena, caller, start).map(Work::Derive)
+        })
+    }
+
+    /// The same for a grant with one binding, carved from another binding.
+    pub(crate) fn start_carve(
+        &mut self,
+        caller: EnvironmentId,
+        order: Order,
+        start: CarveStart,
+    ) -> Answer {
+        let (ash, derivation) = (start.bind.ash.unwrap_or_default(), start.derivation());
+        let transmit = start.transmit.unwrap_or_default();
+        let slots = derivation.slots().max(ash.slots());
+        let bytes = start.bind.filter.bytes + transmit.bytes + ash.bytes;
+        self.start(caller, order, (slots, bytes), |kernel, arena| {
+            let carve = carve::Carve::decode(kernel, arena, caller, start)?;
+            Ok(Work::Carve(Box::new(carve)))
+        })
+    }
+
+    /// The same for two parts of a binding.
+    pub(crate) fn start_hand_over(
+        &mut self,
+        caller: EnvironmentId,
+        order: Order,
+        start: HandOverStart,
+    ) -> Answer {
+        let (first, second) = (start.first, start.second.filter);
+        let ash = start.second.ash.unwrap_or_default();
+        // The first part's proof and claim are there while the second's is worked on.
+        let slots = first.slots() + second.slots().max(ash.slots());
+        let bytes = first.bytes + second.bytes + ash.bytes;
+        self.start(caller, order, (slots, bytes), |kernel, arena| {
+            let parts = handover::HandOver::decode(kernel, arena, caller, start)?;
+            Ok(Work::HandOver(Box::new(parts)))
         })
     }
 
@@ -155,6 +208,8 @@ impl Kernel {
             Work::Derive(derive) => {
                 derive.step(&mut proof.arena, self, proof.order.grant, &mut fuel)
             }
+            Work::Carve(carve) => carve.step(&mut proof.arena, self, proof.order.grant, &mut fuel),
+            Work::HandOver(parts) => parts.step(&mut proof.arena, self, &mut fuel),
         };
         proof.cycles += machine::time::cycles().saturating_sub(before);
         let finished = match outcome {
@@ -184,6 +239,8 @@ impl Kernel {
         match work {
             Work::Bind(bind) => self.publish_binding(id, bind, cycles),
             Work::Derive(derive) => self.publish_grant(id, derive, order.grant, cycles),
+            Work::Carve(carve) => self.publish_carved(id, *carve, order.grant, cycles),
+            Work::HandOver(parts) => self.publish_parts(id, *parts, cycles),
         }
     }
 

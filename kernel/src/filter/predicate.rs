@@ -12,7 +12,7 @@ use dpf::NativeProgram;
 use ebpf::Kind;
 use verifier::{Fuel, GrantId, SafetyProof, Verified};
 
-use super::{Order, Source, Trouble};
+use super::{Order, Programs, Source, Trouble};
 use crate::Kernel;
 use crate::calls::{Answer, Done};
 use crate::charge;
@@ -67,7 +67,8 @@ impl Kernel {
         (source, refusal): (Source, (u64, u64)),
         trouble: &Trouble,
     ) -> Answer {
-        let order = Order { grant: GrantId::ROOT, refusal, programs: (source, None) };
+        let programs = Programs { filter: source, ..Programs::default() };
+        let order = Order { grant: GrantId::ROOT, refusal, programs };
         match trouble {
             Trouble::Failed(status) => Err(*status),
             Trouble::Refused(_) => Ok(Done::Refused(self.refuse(caller, order, trouble, 0))),

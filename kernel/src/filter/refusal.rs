@@ -14,7 +14,7 @@ use dpf::EngineError;
 use runtime::pages::CodeError;
 use verifier::{Part, Party, RefusalCode};
 
-use super::Order;
+use super::{Order, Programs};
 use crate::Kernel;
 use crate::environment::EnvironmentId;
 
@@ -166,10 +166,11 @@ impl Kernel {
     /// The program that a refusal blames, as the caller's memory has it now; nothing if there is
     /// none, or no room for it.
     fn program_at_fault(&self, caller: EnvironmentId, order: Order, blame: Blame) -> Vec<u8> {
-        let (filter, other) = order.programs;
+        let Programs { filter, ash, other } = order.programs;
         let source = match blame {
             Blame::Filter | Blame::Predicate => Some(filter),
-            Blame::Ash | Blame::Transmit => other,
+            Blame::Ash => ash,
+            Blame::Transmit | Blame::Rest => other,
             Blame::Request => None,
         };
         let room = machine::heap::free_bytes().saturating_sub(crate::limits::HEAP_HEADROOM);

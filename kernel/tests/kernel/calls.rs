@@ -47,6 +47,9 @@ fn table(hand: &Hand) -> Vec<(Call, u64, Rights, Vec<u64>)> {
         (Call::Unbind, hand.binding, Rights::REVOKE, vec![]),
         (Call::Transmit, hand.binding, Rights::TRANSMIT, vec![]),
         (Call::BindingStats, hand.binding, Rights::READ, vec![at]),
+        (Call::Carve, hand.binding, Rights::REVOKE, vec![at]),
+        (Call::HandOver, hand.binding, Rights::REVOKE, vec![at]),
+        (Call::GrantSettle, hand.grant, Rights::BIND, vec![]),
     ]
 }
 
@@ -110,12 +113,14 @@ fn pointers_into_the_kernel_or_nowhere_are_refused() {
     let hand = hand(&mut machine);
     let bad = [0, 8, 0xfff, 0x7000_0000, 0x7fff_ffff_f000, 1 << 47, 0xffff_8000_0000_0000];
     for at in bad.into_iter().chain([0xffff_ffff_8010_0000, u64::MAX - 2, u64::MAX]) {
-        let calls: [(Call, Vec<u64>); 8] = [
+        let calls: [(Call, Vec<u64>); 10] = [
             (Call::Print, vec![hand.debug, at, 4]),
             (Call::Report, vec![hand.debug, at, 4]),
             (Call::EnvCreate, vec![100, at, 4]),
             (Call::GrantDerive, vec![hand.grant, at]),
             (Call::Bind, vec![hand.grant, at]),
+            (Call::Carve, vec![hand.binding, at]),
+            (Call::HandOver, vec![hand.binding, at]),
             (Call::BindingStats, vec![hand.binding, at]),
             (Call::Books, vec![at, 4096]),
             (Call::EnvStart, vec![hand.environment, at, SCRATCH, 0]),

@@ -13,6 +13,8 @@ mod binding;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod carving;
+#[cfg(test)]
 mod downloads;
 #[cfg(test)]
 mod endings;

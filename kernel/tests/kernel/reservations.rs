@@ -2,6 +2,7 @@
 
 use abi::{Call, Status};
 
+use crate::carving::{carve, hand_over};
 use crate::harness::{BindPlan, Machine, bind, derive, filter, udp};
 
 /// A little of everything that reserves; true if all of it succeeded.
@@ -20,7 +21,18 @@ fn story(machine: &mut Machine) -> bool {
     let (status, grant) = derive(machine, root, &receive, &[]);
     note(status);
     let plan = BindPlan { who: machine.init, own, grant, filter: &receive, ash: &[], pages: 0 };
-    note(bind(machine, &plan).0);
+    let (status, listener) = bind(machine, &plan);
+    note(status);
+    let part =
+        |text: &str| filter(&format!("udp and dst host 10.0.2.15 and dst port 7 and {text}"));
+    let (status, connection) = carve(machine, listener, &part("src port 1"));
+    note(status);
+    let halves = ["src portrange 0-999", "src portrange 1000-65535"].map(part);
+    note(hand_over(machine, listener, [&halves[0], &halves[1]], &[]).0);
+    note(machine.call(Call::GrantSettle, &[grant]).0);
+    if connection != 0 {
+        note(machine.call(Call::Unbind, &[connection]).0);
+    }
     machine.receive(&udp(1, 7, b"x"));
     let (status, page) = machine.call(Call::PageAlloc, &[own, u64::MAX]);
     note(status);

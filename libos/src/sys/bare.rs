@@ -5,12 +5,16 @@
 
 use core::arch::asm;
 
-use abi::bind::{BindRequest, BindingStats, GrantRequest, MapList, WITH_MAPS};
+use abi::bind::{
+    BindRequest, BindingStats, CarveRequest, GrantRequest, HandOverRequest, MapList, WITH_MAPS,
+};
 use abi::download::PredicateRequest;
 use abi::limits::PAGE_BYTES;
 use abi::{Call, Handle};
 
 use super::{Bind, MapMemory, Request, Window};
+
+const _: () = assert!(size_of::<CarveRequest>() == size_of::<HandOverRequest>());
 
 /// Status and value.
 pub(super) fn perform(request: Request<'_>) -> (u64, u64) {
@@ -46,6 +50,7 @@ pub(super) fn perform(request: Request<'_>) -> (u64, u64) {
             behind(call, first, [into.as_mut_ptr() as u64, into.len() as u64])
         }
         Request::Bind(bind) => self::bind(bind),
+        Request::Part { call, program, bind } => part(call, program, bind),
         Request::Block { call, bytes } => registers(call as u64, [address(bytes), 0, 0, 0, 0, 0]),
         Request::Map { call, map, key, memory, flags } => {
             let (at, size, value) = match memory {
@@ -93,10 +98,28 @@ fn behind(call: Call, first: Option<u64>, [at, count]: [u64; 2]) -> (u64, u64) {
     }
 }
 
-fn bind(bind: Bind<'_>) -> (u64, u64) {
+fn bind(mut bind: Bind<'_>) -> (u64, u64) {
     /// A request and its list of maps, one behind the other.
     #[repr(C)]
     struct Block(BindRequest, MapList);
+    let (request, maps) = bound(&mut bind);
+    let block = Block(request, maps);
+    let at = core::ptr::from_ref(&block) as u64;
+    registers(Call::Bind as u64, [bind.grant.0, at, 0, 0, 0, 0])
+}
+
+/// `CarveRequest` and `HandOverRequest` are the same to whoever fills them in.
+fn part(call: Call, program: &[u8], mut bind: Bind<'_>) -> (u64, u64) {
+    #[repr(C)]
+    struct Block(CarveRequest, MapList);
+    let (bound, maps) = bound(&mut bind);
+    let (transmit, transmit_bytes) = (address(program), program.len() as u64);
+    let block = Block(CarveRequest { transmit, transmit_bytes, bind: bound }, maps);
+    let at = core::ptr::from_ref(&block) as u64;
+    registers(call as u64, [bind.grant.0, at, 0, 0, 0, 0])
+}
+
+fn bound(bind: &mut Bind<'_>) -> (BindRequest, MapList) {
     let request = BindRequest {
         filter: address(bind.filter),
         filter_bytes: bind.filter.len() as u64,
@@ -111,10 +134,7 @@ fn bind(bind: Bind<'_>) -> (u64, u64) {
         refusal_bytes: bind.refusal.len() as u64,
         flags: WITH_MAPS,
     };
-    let maps = MapList { maps: address(bind.maps), count: bind.maps.len() as u64 };
-    let block = Block(request, maps);
-    let at = core::ptr::from_ref(&block) as u64;
-    registers(Call::Bind as u64, [bind.grant.0, at, 0, 0, 0, 0])
+    (request, MapList { maps: address(bind.maps), count: bind.maps.len() as u64 })
 }
 
 /// The address of a slice; zero means none.

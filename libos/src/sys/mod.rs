@@ -90,6 +90,15 @@ pub enum Request<'a> {
     },
     /// `Bind`.
     Bind(Bind<'a>),
+    /// `Carve` or `HandOver`: one more program before what is bound.
+    Part {
+        /// Which call.
+        call: Call,
+        /// The transmit filter, empty for the mirror; or the first part's filter.
+        program: &'a [u8],
+        /// What is bound; in place of a grant, the binding that it is a part of.
+        bind: Bind<'a>,
+    },
     /// The kernel writes words: `(address, count)`, or `(first, address)`.
     Words {
         /// Which call.

@@ -1,0 +1,154 @@
+//! Carving: a connection out of its listener, in one call.
+//!
+//! The child grant and the one binding that is all of it come into being together, or not at all:
+//! between the two nothing is classified. Nobody holds the grant, so it goes with its binding, and
+//! its frames are the listener's again.
+
+use abi::Handle;
+use abi::record::Record;
+use abi::refusal::Blame;
+use machine::heap::Arena;
+use verifier::{BindingId, Fuel, GrantId, Placed};
+
+use super::bind::Parts;
+use super::derive::{Derive, Stage};
+use super::handler::Handler;
+use super::{BindStart, DeriveStart, Source, Trouble};
+use crate::Kernel;
+use crate::environment::EnvironmentId;
+use crate::grant::GrantRecord;
+use crate::limits::BINDING_COST;
+
+/// What a carve call asks for.
+pub(crate) struct CarveStart {
+    /// The listener.
+    pub(crate) from: BindingId,
+    /// The connection; its filter is the grant's receive space and the binding's claim.
+    pub(crate) bind: BindStart,
+    /// None: the mirror of the receive space.
+    pub(crate) transmit: Option<Source>,
+}
+
+/// A connection on its way.
+pub(super) struct Carve {
+    derive: Derive,
+    handler: Handler,
+    parts: Parts,
+}
+
+impl CarveStart {
+    /// The grant that is a part of it.
+    pub(super) fn derivation(&self) -> DeriveStart {
+        let (receive, transmit) = (self.bind.filter, self.transmit);
+        DeriveStart { receive, transmit, rights: abi::Rights::empty(), from: Some(self.from) }
+    }
+}
+
+impl Carve {
+    /// Copy in, decode.
+    pub(super) fn decode(
+        kernel: &Kernel,
+        arena: &mut Arena,
+        caller: EnvironmentId,
+        start: CarveStart,
+    ) -> Result<Carve, Trouble> {
+        let derive = Derive::decode(kernel, arena, caller, start.derivation())?;
+        let BindStart { ash, rings, maps, .. } = start.bind;
+        let handler = Handler::decode(kernel, arena, (caller, ash), &maps)?;
+        Ok(Carve { derive, handler, parts: Parts { ash: None, rings, maps } })
+    }
+
+    /// Works on the current stage; true once everything is proven.
+    pub(super) fn step(
+        &mut self,
+        arena: &mut Arena,
+        kernel: &Kernel,
+        parent: GrantId,
+        fuel: &mut Fuel,
+    ) -> Result<bool, Trouble> {
+        Ok(self.handler.step(arena, fuel)? && self.derive.step(arena, kernel, parent, fuel)?)
+    }
+}
+
+impl Kernel {
+    /// Reserve, compile, check, adopt, own, commit, publish.
+    pub(super) fn publish_carved(
+        &mut self,
+        owner: EnvironmentId,
+        carve: Carve,
+        parent: GrantId,
+        proof_cycles: u64,
+    ) -> Result<Handle, Trouble> {
+        let Carve { derive, handler, parts } = carve;
+        let Derive { stage: Stage::Proven(placed), guard: Some(guard), .. } = derive else {
+            return Err(Trouble::over());
+        };
+        let before = machine::time::cycles();
+        let ash = handler.take();
+        let ash_slots = ash.as_ref().map_or(0, |ash| ash.program().len());
+        let filter_slots = placed.receive().verified().program().len();
+        let grant_slots = filter_slots + guard.program().len();
+        let costs =
+            [grant_slots, filter_slots + ash_slots].map(|slots| BINDING_COST + 64 * slots as u64);
+        // Two holders are merged, one after the other.
+        let slots = 2 * (grant_slots + ash_slots) + MERGED_TWICE;
+        self.reserve_for_publication(owner, slots, costs.iter().sum())?;
+        let filter = self.program_for_record(placed.receive().verified().program());
+        let guard = self.load(&guard, Blame::Transmit)?;
+        let record =
+            GrantRecord { guard: Some(guard), holders: 0, payer: Some(owner), cost: costs[0] };
+        let grant = self.adopt_and_publish(placed, record)?;
+        if let Some(environment) = self.environments.get_mut(owner) {
+            environment.account.heap += costs[0];
+        }
+        let parts = Parts { ash, ..parts };
+        let id = match self.bind_all(owner, grant, parts, costs[1]) {
+            Ok(id) => id,
+            Err(trouble) => {
+                // Nobody has seen it: as if it had never been.
+                let _nothing_else = self.network.registry.revoke(grant);
+                self.take_grant_down(grant);
+                return Err(trouble);
+            }
+        };
+        let handle = self.entrust(owner, id, costs[1])?;
+        let compile_cycles = machine::time::cycles().saturating_sub(before);
+        log::info!("environment {}: binding {id} carved under grant {parent}", owner.0);
+        let (child, environment) = (grant.to_raw(), owner.0);
+        let receive = filter.clone();
+        self.channel.emit(receive.len() + 64, || Record::Granted {
+            grant: child,
+            parent: parent.to_raw(),
+            environment,
+            receive,
+            proof_cycles,
+        });
+        self.channel.emit(filter.len() + 64, || Record::Bound {
+            binding: id.to_raw(),
+            grant: child,
+            environment,
+            filter,
+            ash_slots: ash_slots as u32,
+            proof_cycles,
+            compile_cycles,
+        });
+        Ok(handle)
+    }
+
+    /// The binding that is all of a grant that was just adopted.
+    fn bind_all(
+        &mut self,
+        owner: EnvironmentId,
+        grant: GrantId,
+        parts: Parts,
+        cost: u64,
+    ) -> Result<BindingId, Trouble> {
+        let placed = Placed::all_of(&self.network.registry, grant);
+        let placed = placed.map_err(|refusal| Trouble::refused(Blame::Filter, &refusal))?;
+        let binding = self.make_binding(owner, grant, parts, cost)?;
+        self.own_and_publish(placed, binding)
+    }
+}
+
+/// Slots that stand for what merging takes besides programs, a second time.
+const MERGED_TWICE: usize = 1_024;
