@@ -42,10 +42,11 @@ pub struct Counters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PortId(usize);
 
-/// A binding, and whether it holds frames that the kernel has not taken.
+/// A binding, how many sockets use it, and whether it holds frames that the kernel has not taken.
 #[derive(Debug)]
 struct Port {
     rings: Rings,
+    uses: usize,
     dirty: bool,
     tuple: Tuple,
 }
@@ -94,7 +95,7 @@ impl Device {
 
     /// Another binding, for the packets of `tuple`.
     pub(crate) fn add(&mut self, rings: Rings, tuple: Tuple) -> PortId {
-        let port = Port { rings, dirty: false, tuple };
+        let port = Port { rings, uses: 1, dirty: false, tuple };
         let free = self.ports.all.iter().position(Option::is_none);
         let place = free.unwrap_or(self.ports.all.len());
         match self.ports.all.get_mut(place) {
@@ -105,12 +106,28 @@ impl Device {
         PortId(place)
     }
 
-    /// Takes a binding out again.
-    pub(crate) fn remove(&mut self, id: PortId) -> Option<Rings> {
-        let port = self.ports.all.get_mut(id.0)?.take()?;
-        self.ports.by_tuple.remove(&port.tuple);
-        self.ports.full.retain(|&place| place != id.0);
-        Some(port.rings)
+    /// One more socket uses that binding.
+    pub(crate) fn hold(&mut self, id: PortId) {
+        if let Some(port) = self.ports.all.get_mut(id.0).and_then(Option::as_mut) {
+            port.uses += 1;
+        }
+    }
+
+    /// One socket less does; after the last the binding is taken back.
+    pub(crate) fn release(&mut self, id: PortId) {
+        let Some(slot) = self.ports.all.get_mut(id.0) else { return };
+        let Some(port) = slot.as_mut() else { return };
+        port.uses = port.uses.saturating_sub(1);
+        if port.uses > 0 {
+            return;
+        }
+        if let Some(mut port) = slot.take() {
+            flush(&mut port, &mut self.counters);
+            self.ports.by_tuple.remove(&port.tuple);
+            self.ports.full.retain(|&place| place != id.0);
+            // A binding that is gone already needs no unbinding.
+            let _ = port.rings.unbind();
+        }
     }
 
     /// The rings of the first binding, if there is one.
@@ -162,6 +179,13 @@ impl Device {
             return true;
         }
         self.flush();
+        // The kernel tells of completions to who asked with a full ring (`abi::ring::TX_QUIET`).
+        let Device { ports: Ports { all, full, .. }, counters, .. } = self;
+        for &place in full.iter() {
+            if let Some(port) = all.get_mut(place).and_then(Option::as_mut) {
+                flush(port, counters);
+            }
+        }
         let all = &self.ports.all;
         let full = |place: &usize| {
             let port = all.get(*place).and_then(Option::as_ref);

@@ -17,6 +17,7 @@ pub mod ethernet;
 pub mod explain;
 pub mod filter;
 pub mod frames;
+pub mod http;
 pub mod limits;
 pub mod neighbours;
 mod net;

@@ -40,6 +40,13 @@ pub(crate) struct Inner {
     sequence: u32,
     /// When the last round began, in nanoseconds since boot: the clock is read once for each.
     now: u64,
+    /// Whether there is a socket with timers: of TCP.
+    timed: bool,
+    /// Sockets were given so much to send since smoltcp was asked: without it, and before a timer
+    /// is due, there is nothing to send, and nobody looks.
+    queued: usize,
+    /// When the nearest timer is due.
+    due: u64,
 }
 
 impl Stack {
@@ -58,7 +65,18 @@ impl Stack {
         let sockets = SocketSet::new(vec![]);
         let connections = Connections::default();
         let net = net.clone();
-        let mut inner = Inner { net, device, interface, sockets, connections, sequence: 0, now };
+        let mut inner = Inner {
+            net,
+            device,
+            interface,
+            sockets,
+            connections,
+            sequence: 0,
+            now,
+            timed: false,
+            queued: 0,
+            due: NEVER,
+        };
         inner.readdress();
         Stack(Rc::new(RefCell::new(inner)))
     }
@@ -114,13 +132,14 @@ impl Stack {
                 inner.poll();
                 if let Some(found) = look(&mut inner) {
                     // What the look has written goes out before the caller computes.
+                    inner.touched();
                     inner.egress();
                     return Some(found);
                 }
-                if inner.egress() {
-                    continue;
+                match inner.deadline() {
+                    0 => continue,
+                    next => next,
                 }
-                inner.deadline()
             };
             if clock::wait(next.min(deadline_ns)).deadline() && clock::now_ns() >= deadline_ns {
                 let mut inner = self.inner();
@@ -145,40 +164,69 @@ impl Inner {
         self.device.add(rings, tuple)
     }
 
+    /// A socket may have something to send now.
+    pub(crate) fn touched(&mut self) {
+        self.queued = self.queued.saturating_add(1);
+    }
+
+    /// There is a socket with timers from now on.
+    pub(crate) fn has_timers(&mut self) {
+        self.timed = true;
+        self.touched();
+    }
+
     pub(crate) fn poll(&mut self) {
         self.refresh();
+        let pending = self.device.pending();
+        if !pending && self.queued == 0 && !self.timed {
+            return;
+        }
         self.now = clock::now_ns();
+        if pending {
+            self.ingress();
+        }
+        self.egress();
+        if self.timed {
+            let Inner { connections, sockets, device, now, .. } = self;
+            connections.reap(sockets, device, *now);
+        }
+    }
+
+    fn ingress(&mut self) {
         let now = instant(self.now);
         self.interface.poll_maintenance(now);
         for _ in 0..INGRESS_ROUND {
             let Inner { interface, device, sockets, .. } = self;
             match interface.poll_ingress_single(now, device, sockets) {
                 PollIngressSingleResult::None => break,
-                PollIngressSingleResult::PacketProcessed => {}
+                _ if !self.timed => {}
+                // A second acknowledgement changes nothing, and may have to be answered.
+                PollIngressSingleResult::PacketProcessed => self.touched(),
                 PollIngressSingleResult::SocketStateChanged => {
                     self.connections.arrived(&mut self.sockets, self.now);
+                    self.touched();
                 }
             }
         }
-        self.egress();
-        let Inner { connections, sockets, device, now, .. } = self;
-        connections.reap(sockets, device, *now);
     }
 
-    /// Sends what there is to send; whether there was something.
-    pub(crate) fn egress(&mut self) -> bool {
+    /// Sends what there is to send.
+    pub(crate) fn egress(&mut self) {
         self.refresh();
-        let mut any = false;
-        let now = instant(self.now);
-        for _ in 0..EGRESS_ROUNDS {
-            let Inner { interface, device, sockets, .. } = self;
-            match interface.poll_egress(now, device, sockets) {
-                PollResult::None => break,
-                PollResult::SocketStateChanged => any = true,
-            }
+        if self.queued > 0 || (self.timed && self.now >= self.due) {
+            // Without TCP each pass sends a datagram, and it is known how many there are.
+            let rounds = if self.timed { EGRESS_ROUNDS } else { self.queued.min(EGRESS_ROUNDS) };
+            let ended = (0..rounds).any(|_| {
+                let Inner { interface, device, sockets, .. } = self;
+                interface.poll_egress(instant(self.now), device, sockets) == PollResult::None
+            });
+            let done = ended || !self.timed;
+            self.queued = match (self.device.is_held_back(), done) {
+                (false, true) => 0,
+                _ => 1,
+            };
         }
         self.device.flush();
-        any
     }
 
     pub(crate) fn deadline(&mut self) -> u64 {
@@ -186,12 +234,16 @@ impl Inner {
         if self.device.is_held_back() {
             return self.connections.deadline();
         }
-        if self.device.pending() {
+        if self.queued > 0 || self.device.pending() {
             return 0;
+        }
+        if !self.timed {
+            return NEVER;
         }
         let at = self.interface.poll_at(instant(self.now), &self.sockets);
         let due = |at: Instant| u64::try_from(at.total_micros()).unwrap_or(0).saturating_mul(1000);
-        at.map_or(NEVER, due).min(self.connections.deadline())
+        self.due = at.map_or(NEVER, due);
+        self.due.min(self.connections.deadline())
     }
 
     /// Follows the page of addresses: one load while it does not change.
@@ -245,9 +297,8 @@ fn instant(ns: u64) -> Instant {
 /// Frees a socket's place.
 pub(crate) fn forget(inner: &mut Inner, handle: SocketHandle, port: Option<PortId>) {
     inner.sockets.remove(handle);
-    if let Some(rings) = port.and_then(|port| inner.device.remove(port)) {
-        // A binding that is gone already needs no unbinding.
-        let _ = rings.unbind();
+    if let Some(port) = port {
+        inner.device.release(port);
     }
 }
 

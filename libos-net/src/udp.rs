@@ -169,6 +169,7 @@ impl UdpSocket {
     pub fn send_to(&mut self, data: &[u8], to: SocketAddr) -> Result<(), SocketError> {
         let mut inner = self.stack.inner();
         put(inner.sockets.get_mut(self.handle), data, to)?;
+        inner.touched();
         inner.egress();
         Ok(())
     }
@@ -186,7 +187,10 @@ impl UdpSocket {
                     socket.register_send_waker(context.waker());
                     Poll::Pending
                 }
-                done => Poll::Ready(done),
+                done => {
+                    inner.touched();
+                    Poll::Ready(done)
+                }
             }
         })
         .await

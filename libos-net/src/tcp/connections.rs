@@ -31,7 +31,7 @@ pub(crate) struct Connections {
 struct Ending {
     handle: SocketHandle,
     options: StreamOptions,
-    port: Option<PortId>,
+    port: PortId,
     until: u64,
 }
 
@@ -110,12 +110,7 @@ impl Connections {
     }
 
     /// Leaves a connection to end by itself.
-    pub(super) fn leave(
-        &mut self,
-        handle: SocketHandle,
-        options: StreamOptions,
-        port: Option<PortId>,
-    ) {
+    pub(super) fn leave(&mut self, handle: SocketHandle, options: StreamOptions, port: PortId) {
         let until = now_ns().saturating_add(ENDING_NS);
         self.ending.push_back(Ending { handle, options, port, until });
     }
@@ -141,10 +136,7 @@ impl Connections {
             }
             over = over.saturating_sub(1);
             self.spare.take_back(sockets, ending.handle, ending.options);
-            if let Some(rings) = ending.port.and_then(|port| device.remove(port)) {
-                // A binding that is gone already needs no unbinding.
-                let _ = rings.unbind();
-            }
+            device.release(ending.port);
         }
     }
 

@@ -86,6 +86,7 @@ impl TcpListener {
         let inner = &mut *inner;
         let place = inner.connections.listen(endpoint, options.stream, &mut inner.sockets);
         let place = place.ok_or_else(|| refused("the port"))?;
+        inner.has_timers();
         let tuple = Tuple { protocol: TCP, local: local.port, remote: None };
         let port = inner.attach(rings, tuple);
         let stack = stack.clone();
@@ -156,8 +157,12 @@ impl TcpListener {
     }
 
     fn stream(&self, handle: SocketHandle) -> Result<(TcpStream, SocketAddr), SocketError> {
-        let remote = self.stack.inner().sockets.get::<Socket<'_>>(handle).remote_endpoint();
-        let stream = TcpStream::new(self.stack.clone(), handle, self.stream);
+        let remote = {
+            let mut inner = self.stack.inner();
+            inner.device.hold(self.port);
+            inner.sockets.get::<Socket<'_>>(handle).remote_endpoint()
+        };
+        let stream = TcpStream::new(self.stack.clone(), handle, self.stream, self.port);
         // Without an address it was reset; dropping the stream takes the socket back.
         let remote = remote.ok_or_else(|| refused("a connection that was reset"))?;
         Ok((stream, remote.into()))
@@ -169,9 +174,7 @@ impl Drop for TcpListener {
         let mut inner = self.stack.inner();
         let inner = &mut *inner;
         inner.connections.unlisten(self.place, &mut inner.sockets);
-        if let Some(rings) = inner.device.remove(self.port) {
-            // A binding that is gone already needs no unbinding.
-            let _ = rings.unbind();
-        }
+        // Connections that were accepted go on, and keep the binding.
+        inner.device.release(self.port);
     }
 }

@@ -58,14 +58,19 @@ pub struct TcpStream {
     stack: Stack,
     handle: SocketHandle,
     options: StreamOptions,
-    port: Option<PortId>,
+    port: PortId,
     /// How long a blocking call may take, in nanoseconds.
     patience: u64,
 }
 
 impl TcpStream {
-    pub(super) fn new(stack: Stack, handle: SocketHandle, options: StreamOptions) -> TcpStream {
-        TcpStream { stack, handle, options, port: None, patience: NEVER }
+    pub(super) fn new(
+        stack: Stack,
+        handle: SocketHandle,
+        options: StreamOptions,
+        port: PortId,
+    ) -> TcpStream {
+        TcpStream { stack, handle, options, port, patience: NEVER }
     }
 
     /// Connects from `port` of ours, which the grant must cover, to `remote`, and waits until the
@@ -90,9 +95,10 @@ impl TcpStream {
             let options = StreamOptions::default();
             let socket = inner.connections.socket(options);
             let handle = inner.sockets.add(socket);
+            inner.has_timers();
             let tuple =
                 Tuple { protocol: TCP, local: port, remote: Some((remote.ip(), remote.port())) };
-            let port = Some(inner.attach(rings, tuple));
+            let port = inner.attach(rings, tuple);
             TcpStream { stack: stack.clone(), handle, options, port, patience: NEVER }
         };
         {
@@ -209,6 +215,7 @@ impl TcpStream {
         // Nobody can take back what is on its way: closing the reading half is not reading.
         let mut inner = self.stack.inner();
         inner.sockets.get_mut::<Socket<'_>>(self.handle).close();
+        inner.touched();
         inner.egress();
     }
 
@@ -216,7 +223,24 @@ impl TcpStream {
     pub fn abort(self) {
         let mut inner = self.stack.inner();
         inner.sockets.get_mut::<Socket<'_>>(self.handle).abort();
+        inner.touched();
         inner.egress();
+    }
+
+    /// Writes what there is room for at once; `None` if there is no room.
+    ///
+    /// # Errors
+    /// As [`TcpStream::write`].
+    pub fn try_write(&self, from: &[u8]) -> Option<Result<usize, TcpError>> {
+        self.with(|socket| try_write(socket, from))
+    }
+
+    /// Reads what is there; `None` if nothing is.
+    ///
+    /// # Errors
+    /// As [`TcpStream::read`].
+    pub fn try_read(&self, into: &mut [u8]) -> Option<Result<usize, TcpError>> {
+        self.with(|socket| try_read(socket, into))
     }
 
     /// What is there, or a wake-up.
@@ -301,7 +325,10 @@ impl TcpStream {
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Socket<'static>) -> T) -> T {
-        f(self.stack.inner().sockets.get_mut(self.handle))
+        let mut inner = self.stack.inner();
+        // What was written or read may be something to send: bytes, or a window.
+        inner.touched();
+        f(inner.sockets.get_mut(self.handle))
     }
 
     fn blocking<T>(
@@ -321,6 +348,7 @@ impl Drop for TcpStream {
         let mut inner = self.stack.inner();
         inner.sockets.get_mut::<Socket<'_>>(self.handle).close();
         inner.connections.leave(self.handle, self.options, self.port);
+        inner.touched();
         inner.egress();
     }
 }
