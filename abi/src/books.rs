@@ -27,7 +27,8 @@ macro_rules! reasons {
 reasons! {
     /// Shorter than an Ethernet header or longer than the longest frame.
     Length = 0 "length",
-    /// A non-first IP fragment (received), or any fragment (transmitted).
+    /// A later IP fragment of whose first nothing is known (received), or any fragment
+    /// (transmitted).
     Fragment = 1 "fragment",
     /// Nobody owns it, or it lies in carved space that nobody bound.
     Unbound = 2 "unbound",
@@ -49,6 +50,14 @@ reasons! {
     OwnerBroke = 10 "owner-broke",
     /// A copy that an ASH wanted to send was one too many for its run.
     CopyLimit = 11 "copy-limit",
+    /// A later fragment whose bytes have come already, or the first of another owner's datagram.
+    FragmentOverlap = 12 "fragment-overlap",
+    /// A later fragment before which one is missing.
+    FragmentOrder = 13 "fragment-order",
+    /// A fragment whose lengths make no sense.
+    FragmentLength = 14 "fragment-length",
+    /// One fragment more than a datagram may come in.
+    FragmentFlood = 15 "fragment-flood",
 }
 
 /// How many reasons there are.

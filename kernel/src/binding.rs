@@ -49,6 +49,7 @@ impl Kernel {
         if !network.engine.remove(id, &mut network.code) {
             log::error!("binding {id} was not in the engine");
         }
+        network.pieces.forget(id);
         let Some(binding) = network.bindings.remove(&id) else { return };
         if let Some(ash) = binding.ash {
             ash.free(&mut network.code);

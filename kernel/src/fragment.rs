@@ -1,8 +1,9 @@
 //! Is this frame an IP fragment.
 //!
 //! Ports are only in the first fragment of a datagram, so a later one could show a filter whatever
-//! its sender likes in their place. Received non-first fragments are therefore dropped before
-//! anything is classified, and nothing fragmented is transmitted (design decisions 7 and 8).
+//! its sender likes in their place. Received later fragments are therefore never classified: they
+//! go to whom their first went ([`crate::pieces`]) or nowhere; and nothing fragmented is transmitted
+//! (design decisions 7 and 8).
 //! Looks through up to two VLAN tags (IEEE 802.1Q, 802.1ad); what is cut short is no fragment.
 
 /// EtherType, RFC 7042 B.1.
@@ -15,6 +16,10 @@ const TAGS_MAX: usize = 2;
 const FRAGMENT_HEADER: u8 = 44;
 /// Bytes of an IPv6 header.
 const IPV6_BYTES: usize = 40;
+/// Headers that may stand before a fragment header, RFC 8200 4.1: hop-by-hop options, routing,
+/// destination options. How many of them are looked behind.
+const BEFORE_FRAGMENT: [u8; 3] = [0, 43, 60];
+const EXTENSIONS_MAX: usize = 4;
 
 /// What a frame says about fragmentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,15 +60,66 @@ fn ipv4(frame: &[u8], ip: usize) -> Fragment {
     }
 }
 
-/// The fragment header directly behind the IPv6 header, RFC 8200 4.5. One that says "offset 0, no
-/// more fragments" is whole, but still not sent: nothing needs it.
+/// By the fragment header, RFC 8200 4.5. One that says "offset 0, no more fragments" is whole, but
+/// still not sent: nothing needs it.
 fn ipv6(frame: &[u8], ip: usize) -> Fragment {
-    if frame.get(ip + 6) != Some(&FRAGMENT_HEADER) {
-        return Fragment::No;
-    }
-    match word(frame, ip + IPV6_BYTES + 2) {
+    let Some(at) = fragment_header(frame, ip) else { return Fragment::No };
+    match word(frame, at + 2) {
         Some(field) if field & 0xfff8 != 0 => Fragment::Later,
         _ => Fragment::First,
+    }
+}
+
+/// Where the fragment header of an IPv6 packet is.
+fn fragment_header(frame: &[u8], ip: usize) -> Option<usize> {
+    let (mut next, mut at) = (*frame.get(ip + 6)?, ip + IPV6_BYTES);
+    for _ in 0..EXTENSIONS_MAX {
+        if !BEFORE_FRAGMENT.contains(&next) {
+            break;
+        }
+        let bytes = (usize::from(*frame.get(at + 1)?) + 1) * 8;
+        (next, at) = (*frame.get(at)?, at + bytes);
+    }
+    (next == FRAGMENT_HEADER).then_some(at)
+}
+
+/// Where a fragment's headers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Located {
+    /// The IP header.
+    pub(crate) ip: usize,
+    pub(crate) version: Version,
+}
+
+/// Which IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    Four,
+    /// With the place of its fragment header.
+    Six {
+        header: usize,
+    },
+}
+
+impl Located {
+    /// Where its VLAN tags are.
+    pub(crate) fn tags(self) -> impl Iterator<Item = usize> {
+        (12..self.ip - 2).step_by(4)
+    }
+}
+
+/// Finds the headers of a fragment; `None` if the frame is none.
+pub(crate) fn locate(frame: &[u8]) -> Option<Located> {
+    let tagged = |at: usize| word(frame, at).is_some_and(|kind| ETHERTYPE_TAGS.contains(&kind));
+    let tags = (0..TAGS_MAX).take_while(|tag| tagged(12 + 4 * tag)).count();
+    let ip = 12 + 4 * tags + 2;
+    match word(frame, ip - 2)? {
+        IPV4 if ipv4(frame, ip) != Fragment::No => Some(Located { ip, version: Version::Four }),
+        IPV6 => {
+            let header = fragment_header(frame, ip)?;
+            Some(Located { ip, version: Version::Six { header } })
+        }
+        _ => None,
     }
 }
 
@@ -114,6 +170,27 @@ mod tests {
         assert_eq!(of(&ipv6(17, 0xffff)), Fragment::No);
         assert_eq!(of(&ipv6(44, 0x0001)), Fragment::First);
         assert_eq!(of(&ipv6(44, 0x0008)), Fragment::Later);
+    }
+
+    #[test]
+    fn a_fragment_header_behind_others_is_found() {
+        let mut frame = ipv6(0, 0);
+        // Hop-by-hop options of 16 bytes, then destination options of 8, then the fragment header.
+        frame.truncate(54);
+        frame.extend([60, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        frame.extend([44, 0, 0, 0, 0, 0, 0, 0]);
+        frame.extend([17, 0, 0x00, 0x09, 1, 2, 3, 4]);
+        assert_eq!(of(&frame), Fragment::Later);
+        let header = 54 + 24;
+        let version = super::Version::Six { header };
+        assert_eq!(super::locate(&frame), Some(super::Located { ip: 14, version }));
+        // Five before it are more than anybody looks behind.
+        let mut long = ipv6(0, 0);
+        long.truncate(54);
+        (0..4).for_each(|_| long.extend([0, 0, 0, 0, 0, 0, 0, 0]));
+        long.extend([44, 0, 0, 0, 0, 0, 0, 0]);
+        long.extend([17, 0, 0x00, 0x09, 1, 2, 3, 4]);
+        assert_eq!(of(&long), Fragment::No);
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod network;
 pub mod options;
 mod packet;
 mod pages;
+mod pieces;
 mod predicate;
 mod probe;
 mod reserve;

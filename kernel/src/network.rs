@@ -10,6 +10,7 @@ use verifier::{BindingId, GrantId, Limits, Registry};
 use crate::binding::Binding;
 use crate::grant::GrantRecord;
 use crate::initiate::Staging;
+use crate::pieces::Pieces;
 use crate::slots::Slots;
 
 /// The network side of the kernel.
@@ -29,6 +30,8 @@ pub(crate) struct Network {
     interrupted: Option<u64>,
     /// The period of the clock that packets are charged in ([`crate::charge`]).
     pub(crate) period: u64,
+    /// Whose later fragments are.
+    pub(crate) pieces: Pieces,
     /// Where a transmission's header is copied to. Beyond the header it is always zero.
     pub(crate) header: Box<[u8; FRAME_BYTES_MAX]>,
 }
@@ -67,6 +70,7 @@ impl Network {
             sending: Vec::with_capacity(machine::limits::TRANSMIT_SLOTS),
             interrupted: None,
             period: 0,
+            pieces: Pieces::new(verifier::HashKey::new(second, key)),
             header: Box::new([0; FRAME_BYTES_MAX]),
         }
     }

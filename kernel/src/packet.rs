@@ -14,6 +14,7 @@ use verifier::BindingId;
 
 use crate::Kernel;
 use crate::charge;
+use crate::environment::EnvironmentId;
 use crate::fragment::{self, Fragment};
 use crate::initiate::{Done, Outbox};
 use crate::limits::{BATCH_MAX, HEAP_HEADROOM};
@@ -72,6 +73,7 @@ impl Kernel {
         let owner = self.classify(packet.frame());
         marks.mark(Stage::Classify);
         let verdict = match owner {
+            Err(Reason::Fragment) => self.take_fragment(packet, marks.picked_up()),
             Err(reason) => self.drop_packet(packet, None, reason),
             Ok(owner) => {
                 let action = self.run_ash(owner, &mut packet);
@@ -99,7 +101,8 @@ impl Kernel {
         if !is_frame_length(frame.len()) {
             return Err(Reason::Length);
         }
-        if fragment::of(frame) == Fragment::Later {
+        let fragment = fragment::of(frame);
+        if fragment == Fragment::Later {
             return Err(Reason::Fragment);
         }
         let dpf::Verdict::Bound(id) = self.network.engine.classify(frame) else {
@@ -107,7 +110,41 @@ impl Kernel {
         };
         let binding = self.network.bindings.get_mut(&id).ok_or(Reason::Unbound)?;
         binding.stats.received += 1;
+        if fragment == Fragment::First {
+            let owner = binding.owner;
+            self.begin_datagram(id, owner, frame)?;
+        }
         Ok(id)
+    }
+
+    /// Remembers whose a datagram is, by its first fragment.
+    #[cold]
+    fn begin_datagram(
+        &mut self,
+        id: BindingId,
+        owner: EnvironmentId,
+        frame: &[u8],
+    ) -> Result<(), Reason> {
+        let piece = self.network.pieces.read(frame)?;
+        self.network.pieces.begin(piece, (id, owner), machine::time::now_ns())
+    }
+
+    /// A later fragment: into the ring of whoever has the first, past the ASH, which would read
+    /// ports where there are none.
+    #[cold]
+    fn take_fragment(&mut self, packet: Received, picked_up: Option<u64>) -> Verdict {
+        let pieces = &mut self.network.pieces;
+        let piece = pieces.read(packet.frame());
+        let whose = piece.and_then(|piece| pieces.next(piece, machine::time::now_ns()));
+        match whose {
+            Err(reason) => self.drop_packet(packet, None, reason),
+            Ok(id) => {
+                if let Some(binding) = self.network.bindings.get_mut(&id) {
+                    binding.stats.received += 1;
+                }
+                self.deliver(id, packet, picked_up)
+            }
+        }
     }
 
     /// Runs the owner's ASH in place, whether or not the owner is running, if the owner can pay.

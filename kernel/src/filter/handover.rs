@@ -244,6 +244,8 @@ impl Kernel {
         for sending in self.network.sending.iter_mut().filter(|it| it.binding == old) {
             sending.binding = new;
         }
+        // Their first is in the ring that the first part keeps.
+        self.network.pieces.rename(old, new);
         if let Some(binding) = self.network.bindings.get_mut(&new) {
             binding.cost += more;
         }

@@ -19,6 +19,8 @@ mod downloads;
 #[cfg(test)]
 mod endings;
 #[cfg(test)]
+mod fragments;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 mod grants;

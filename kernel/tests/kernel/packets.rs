@@ -77,7 +77,7 @@ fn frames_of_no_legal_length_are_dropped_first() {
 #[test]
 fn later_fragments_are_dropped_whoever_owns_their_port() {
     let (mut machine, _) = bound(&[], 1);
-    let mut frame = udp(5, 7, b"payload that looks like ports");
+    let mut frame = udp(5, 7, b"here might stand a port!");
     frame[20] = 0x20;
     frame[21] = 0x01;
     machine.receive(&frame);
