@@ -11,8 +11,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use abi::limits::FRAME_BYTES_MAX;
-use libos::Rings;
-use libos::rings::SendError;
+use libos::rings::{RingMemory, SendError};
+use libos::{Binding, Env, Rings, Status};
 use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
@@ -55,6 +55,8 @@ struct Port {
 #[derive(Debug)]
 pub struct Device {
     ports: Ports,
+    /// Of bindings that were taken back. Its addresses are not used twice, so it is kept.
+    spare: Vec<RingMemory>,
     neighbours: Neighbours,
     received: Box<[u8; FRAME_BYTES_MAX]>,
     sending: Box<[u8; FRAME_BYTES_MAX]>,
@@ -86,6 +88,7 @@ impl Device {
         let buffer = || Box::new([0; FRAME_BYTES_MAX]);
         Device {
             ports: Ports::default(),
+            spare: Vec::new(),
             neighbours,
             received: buffer(),
             sending: buffer(),
@@ -125,9 +128,30 @@ impl Device {
             flush(&mut port, &mut self.counters);
             self.ports.by_tuple.remove(&port.tuple);
             self.ports.full.retain(|&place| place != id.0);
-            // A binding that is gone already needs no unbinding.
-            let _ = port.rings.unbind();
+            if let Ok(memory) = port.rings.unbind() {
+                self.spare.push(memory);
+            }
         }
+    }
+
+    /// Memory for rings of that many pages: some that was used before, or new.
+    ///
+    /// # Errors
+    /// As [`RingMemory::new`].
+    pub(crate) fn memory(
+        &mut self,
+        own: Env,
+        (rx, tx): (usize, usize),
+    ) -> Result<RingMemory, Status> {
+        match self.spare.iter().position(|memory| memory.pages() == (rx, tx)) {
+            Some(place) => Ok(self.spare.swap_remove(place)),
+            None => RingMemory::new(own, rx, tx),
+        }
+    }
+
+    /// The binding there.
+    pub(crate) fn binding(&self, id: PortId) -> Option<Binding> {
+        Some(self.ports.all.get(id.0)?.as_ref()?.rings.binding())
     }
 
     /// The rings of the first binding, if there is one.
@@ -230,7 +254,7 @@ fn flush(port: &mut Port, counters: &mut Counters) {
     match port.rings.flush_all() {
         Ok(()) => port.dirty = false,
         // The card is behind: again when it says that something is out.
-        Err(SendError::Kernel { status: libos::Status::Busy }) => counters.held_back += 1,
+        Err(SendError::Kernel { status: Status::Busy }) => counters.held_back += 1,
         Err(_) => {
             counters.not_sent += 1;
             port.dirty = false;
@@ -260,7 +284,7 @@ impl phy::Device for Device {
             return None;
         }
         let length = self.next_packet()?;
-        let Device { ports, neighbours, received, sending, counters } = self;
+        let Device { ports, neighbours, received, sending, counters, .. } = self;
         let packet = &received[HEADER_BYTES..length];
         Some((Received { packet }, Sending { ports, neighbours, buffer: sending, counters }))
     }

@@ -10,7 +10,9 @@ use common::{CLIENT_IP, CLIENT_MAC, Client, Faults, GRANT, IP, MAC, world};
 use libos::clock::{NEVER, now_ns};
 use libos::executor::Executor;
 use sluice_libos_net::limits::HALF_OPEN_MAX;
-use sluice_libos_net::{Shutdown, SocketError, Stack, TcpError, TcpListener, TcpStream};
+use sluice_libos_net::{
+    ListenOptions, Shutdown, SocketError, Stack, TcpError, TcpListener, TcpStream,
+};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::State;
 
@@ -355,4 +357,61 @@ fn noise_on_the_wire_ends_nothing() {
     let mut buffer = [0; 5];
     stream.read_exact(&mut buffer).unwrap();
     assert_eq!(&buffer, b"still");
+}
+
+/// One connection after the other, each ended by the client when it has its answer.
+fn callers(done: Rc<Cell<u16>>) -> impl FnMut(&mut Client, u64) {
+    let mut calling: Option<SocketHandle> = None;
+    move |client, _| {
+        let handle = *calling.get_or_insert_with(|| client.connect(6000 + done.get(), PORT));
+        let socket = client.tcp(handle);
+        if socket.can_recv() {
+            let mut buffer = [0; 100];
+            assert_eq!(socket.recv_slice(&mut buffer), Ok(5));
+            socket.close();
+        }
+        if socket.state() == State::TimeWait {
+            done.set(done.get() + 1);
+            calling = None;
+        }
+    }
+}
+
+#[test]
+fn a_connection_is_carved_out_of_its_listener() {
+    let done = Rc::new(Cell::new(0));
+    let (world, net, _guard) = world(Faults::default(), callers(done.clone()));
+    let stack = Stack::new(&net);
+    let options = ListenOptions { carve: true, ..ListenOptions::default() };
+    let listener = TcpListener::bind_with(&stack, GRANT, PORT, options).unwrap();
+    let mut pages = 0;
+    for round in 0..10 {
+        let (stream, _) = listener.accept().unwrap();
+        let filters =
+            world.borrow().rings.iter().filter(|(_, filter, _)| !filter.is_empty()).count();
+        assert_eq!(filters, 2, "the listener's, and the connection's");
+        let (listens, carved) =
+            (world.borrow().rings[0].1.clone(), world.borrow().rings[1].1.clone());
+        assert!(carved.len() > listens.len(), "more tests than the listener's");
+        // What comes to the listener fills the listener's ring alone.
+        world.borrow_mut().raw = (0..200).map(|i| syn(20_000 + i)).collect();
+        stream.write_all(b"hello").unwrap();
+        assert_eq!(stream.read(&mut [0; 8]), Ok(0));
+        drop(stream);
+        while done.get() == round {
+            stack.poll();
+            libos::clock::wait(now_ns() + 1_000_000);
+        }
+        stack.poll();
+        assert_eq!((world.borrow().rings.len(), listener.not_carved()), (1, 0), "given back");
+        if round == 0 {
+            pages = world.borrow().pages;
+        }
+    }
+    assert_eq!(world.borrow().pages, pages, "memory of rings is used again");
+    world.borrow_mut().refuse_carving = true;
+    let (stream, _) = listener.accept().unwrap();
+    stream.write_all(b"hello").unwrap();
+    assert_eq!(stream.read(&mut [0; 8]), Ok(0));
+    assert_eq!(listener.not_carved(), 1);
 }

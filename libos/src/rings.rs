@@ -9,7 +9,7 @@ use abi::download::{CHECKSUMS_MAX, SLOT_FLAGS, SLOT_PIPED, SLOT_SUMS};
 use abi::limits::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, RING_PAGES_MAX, SLOT_BYTES};
 use abi::ring::{
     RX_CONSUMED, RX_DROPPED, RX_PRODUCED, SLOT_DATA, SLOT_LENGTH, SLOTS_PER_PAGE, TX_COMPLETED,
-    TX_PRODUCED,
+    TX_PRODUCED, TX_QUIET,
 };
 use abi::{Handle, Status};
 use alloc::vec::Vec;
@@ -126,12 +126,15 @@ impl RingMemory {
             }
         };
         let slots = |pages: &[Handle]| (pages.len() * SLOTS_PER_PAGE) as u32;
+        // Whoever has a free slot has no use for being woken by a completion.
+        self.windows[0].store_u32(TX_QUIET, 1);
         Ok(Rings {
             binding,
             control: self.control,
             rx_slots: slots(&self.rx),
             tx_slots: slots(&self.tx),
             windows: self.windows,
+            pages: [self.rx, self.tx],
             rx_consumed: 0,
             tx_produced: 0,
             corrupt: 0,
@@ -140,7 +143,13 @@ impl RingMemory {
 }
 
 impl RingMemory {
-    fn give_back(self) {
+    /// Pages of receive and of transmit slots.
+    pub fn pages(&self) -> (usize, usize) {
+        (self.rx.len(), self.tx.len())
+    }
+
+    /// Gives its pages back to the kernel.
+    pub fn give_back(self) {
         let control = core::iter::once(self.control);
         for page in control.chain(self.rx).chain(self.tx) {
             // The refusal that led here is the one to report.
@@ -160,6 +169,8 @@ pub struct Rings {
     control: Handle,
     /// Control page, receive slots, transmit slots.
     windows: [Window; 3],
+    /// Names of the pages of receive and transmit slots.
+    pages: [Vec<Handle>; 2],
     rx_slots: u32,
     tx_slots: u32,
     rx_consumed: u32,
@@ -182,12 +193,21 @@ impl Rings {
         RingMemory::new(own, RX_PAGES, TX_PAGES).map_err(no_record)?.bind(grant, filter, ash)
     }
 
-    /// Takes the binding back. The pages stay the program's own.
+    /// Takes the binding back: its memory, to be bound again or given back.
     ///
     /// # Errors
-    /// As [`Binding::unbind`].
-    pub fn unbind(self) -> Result<(), Status> {
-        self.binding.unbind()
+    /// As [`Binding::unbind`]; what is still bound keeps its memory.
+    pub fn unbind(self) -> Result<RingMemory, Status> {
+        match self.binding.unbind() {
+            // A binding that is gone already, with its grant for one, has let go of them, too.
+            Ok(()) | Err(Status::BadHandle) => {}
+            Err(status) => return Err(status),
+        }
+        for word in [RX_PRODUCED, RX_CONSUMED, TX_PRODUCED, TX_COMPLETED, RX_DROPPED] {
+            self.windows[0].store_u32(word, 0);
+        }
+        let [rx, tx] = self.pages;
+        Ok(RingMemory { windows: self.windows, control: self.control, rx, tx })
     }
 
     /// The binding.

@@ -1,10 +1,10 @@
 //! Listeners.
 
+use core::cell::Cell;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
 
 use libos::clock::NEVER;
-use libos::rings::RingMemory;
 use libos::{Grant, Rings};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::Socket;
@@ -17,6 +17,9 @@ use crate::net::SocketError;
 use crate::packet::{TCP, Tuple};
 use crate::stack::{Stack, refused};
 
+/// Pages of the rings of a connection that is carved out of its listener.
+const CARVED_PAGES: (usize, usize) = (16, 8);
+
 /// How a listener is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenOptions {
@@ -26,11 +29,15 @@ pub struct ListenOptions {
     pub rx_pages: usize,
     /// Pages of its transmit ring.
     pub tx_pages: usize,
+    /// Carve each connection out of the listener when it is accepted: a binding and rings of its
+    /// own, which nothing that comes to the listener can fill. It costs a proof for each connection
+    /// and pages for its rings, so that it pays for connections that last.
+    pub carve: bool,
 }
 
 impl Default for ListenOptions {
     fn default() -> ListenOptions {
-        ListenOptions { stream: StreamOptions::default(), rx_pages: 64, tx_pages: 32 }
+        ListenOptions { stream: StreamOptions::default(), rx_pages: 64, tx_pages: 32, carve: false }
     }
 }
 
@@ -40,7 +47,8 @@ pub struct TcpListener {
     place: usize,
     port: PortId,
     local: Local,
-    stream: StreamOptions,
+    options: ListenOptions,
+    not_carved: Cell<u64>,
 }
 
 impl TcpListener {
@@ -70,7 +78,8 @@ impl TcpListener {
         let local = local.into();
         let net = stack.net();
         let filter = filter::service("tcp", net.addresses(), local)?;
-        let memory = RingMemory::new(net.own(), options.rx_pages, options.tx_pages)?;
+        let pages = (options.rx_pages, options.tx_pages);
+        let memory = stack.inner().device.memory(net.own(), pages)?;
         let rings = memory.bind(grant, &filter, None)?;
         Self::over(stack, rings, local, options)
     }
@@ -90,7 +99,7 @@ impl TcpListener {
         let tuple = Tuple { protocol: TCP, local: local.port, remote: None };
         let port = inner.attach(rings, tuple);
         let stack = stack.clone();
-        Ok(TcpListener { stack, place, port, local, stream: options.stream })
+        Ok(TcpListener { stack, place, port, local, options, not_carved: Cell::new(0) })
     }
 
     /// Our port.
@@ -156,16 +165,41 @@ impl TcpListener {
         self.stack.inner().connections.given_up(self.place)
     }
 
+    /// Connections that stayed on the listener's binding because carving them was refused.
+    pub fn not_carved(&self) -> u64 {
+        self.not_carved.get()
+    }
+
     fn stream(&self, handle: SocketHandle) -> Result<(TcpStream, SocketAddr), SocketError> {
-        let remote = {
-            let mut inner = self.stack.inner();
-            inner.device.hold(self.port);
-            inner.sockets.get::<Socket<'_>>(handle).remote_endpoint()
-        };
-        let stream = TcpStream::new(self.stack.clone(), handle, self.stream, self.port);
+        let remote = self.stack.inner().sockets.get::<Socket<'_>>(handle).remote_endpoint();
+        let port = remote.filter(|_| self.options.carve).and_then(|remote| {
+            let carved = self.carve(remote.into());
+            if carved.is_err() {
+                self.not_carved.set(self.not_carved.get() + 1);
+            }
+            carved.ok()
+        });
+        let port = port.unwrap_or_else(|| {
+            self.stack.inner().device.hold(self.port);
+            self.port
+        });
+        let stream = TcpStream::new(self.stack.clone(), handle, self.options.stream, port);
         // Without an address it was reset; dropping the stream takes the socket back.
         let remote = remote.ok_or_else(|| refused("a connection that was reset"))?;
         Ok((stream, remote.into()))
+    }
+
+    /// A binding of its own for the connection with `remote`, carved out of ours in one call: before
+    /// it the segments are the listener's, after it the connection's, and never nobody's.
+    fn carve(&self, remote: SocketAddr) -> Result<PortId, SocketError> {
+        let net = self.stack.net();
+        let filter = filter::connection("tcp", net.addresses(), self.local.port, remote)?;
+        let mut inner = self.stack.inner();
+        let listener = inner.device.binding(self.port).ok_or_else(|| refused("the listener"))?;
+        let memory = inner.device.memory(net.own(), CARVED_PAGES)?;
+        let rings = memory.carve(listener, &filter, None)?;
+        let remote = Some((remote.ip(), remote.port()));
+        Ok(inner.attach(rings, Tuple { protocol: TCP, local: self.local.port, remote }))
     }
 }
 

@@ -6,7 +6,6 @@ use core::task::{Context, Poll};
 
 use libos::Grant;
 use libos::clock::{NEVER, now_ns};
-use libos::rings::RingMemory;
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{RecvError, Socket, State};
 use smoltcp::wire::IpListenEndpoint;
@@ -88,7 +87,7 @@ impl TcpStream {
     ) -> Result<TcpStream, SocketError> {
         let net = stack.net();
         let filter = filter::connection("tcp", net.addresses(), port, remote)?;
-        let memory = RingMemory::new(net.own(), CONNECT_PAGES.0, CONNECT_PAGES.1)?;
+        let memory = stack.inner().device.memory(net.own(), CONNECT_PAGES)?;
         let rings = memory.bind(grant, &filter, None)?;
         let stream = {
             let mut inner = stack.inner();

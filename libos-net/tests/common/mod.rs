@@ -125,7 +125,7 @@ pub(crate) type Behaviour = Box<dyn FnMut(&mut Client, u64)>;
 
 pub(crate) struct World {
     pub(crate) now: u64,
-    pages: u64,
+    pub(crate) pages: u64,
     bindings: u64,
     /// Rings of each binding, with its filter.
     pub(crate) rings: Vec<(u64, Vec<u8>, Peer)>,
@@ -146,6 +146,7 @@ pub(crate) struct World {
     /// Frames that the test itself puts on the wire.
     pub(crate) raw: Vec<Vec<u8>>,
     pub(crate) unbound: Vec<u64>,
+    pub(crate) refuse_carving: bool,
 }
 
 impl World {
@@ -170,6 +171,14 @@ impl World {
                 (0, 0)
             }
             Request::Bind(bind) => self.bind(&bind),
+            Request::Part { call: Call::Carve, bind, .. } => {
+                let listener = self.rings.iter().any(|(name, _, _)| *name == bind.grant.0);
+                assert!(listener, "carved out of a binding");
+                match self.refuse_carving {
+                    true => (Status::Limit as u64, 0),
+                    false => self.bind(&bind),
+                }
+            }
             _ => (0, 0),
         }
     }
@@ -294,6 +303,7 @@ pub(crate) fn world(
         stuck: false,
         raw: Vec::new(),
         unbound: Vec::new(),
+        refuse_carving: false,
     }));
     let inner = world.clone();
     let guard = host::script(move |request| inner.borrow_mut().answer(request));
