@@ -15,6 +15,9 @@ pub const TX_PRODUCED: usize = 128;
 pub const TX_COMPLETED: usize = 192;
 /// Offset of a counter of packets that found the receive ring full.
 pub const RX_DROPPED: usize = 256;
+/// Offset of a word of the library OS's: not 0 if [`EVENT_TRANSMITTED`] is only wanted when the
+/// transmit ring was full, or slots wait that the card had no room for, at its last `Transmit`.
+pub const TX_QUIET: usize = 320;
 
 /// Slots in a page.
 pub const SLOTS_PER_PAGE: usize = crate::limits::PAGE_BYTES / crate::limits::SLOT_BYTES;
@@ -25,7 +28,7 @@ pub const SLOT_DATA: usize = 16;
 
 /// `Wait` returned because a packet arrived in a ring.
 pub const EVENT_PACKET: u64 = 1;
-/// `Wait` returned because a transmission completed.
+/// `Wait` returned because a transmission completed; see [`TX_QUIET`].
 pub const EVENT_TRANSMITTED: u64 = 2;
 /// `Wait` returned because the deadline passed.
 pub const EVENT_DEADLINE: u64 = 4;
