@@ -30,6 +30,12 @@ pub const fn state_bytes(slots: usize) -> usize {
     least((256 << 10) + slots * 1_024, 4 << 20)
 }
 
+/// Branches of the way that a state came by; of a longer way a refusal does not tell.
+pub const TURNS_MAX: usize = 512;
+
+/// Instructions of the way that a refusal tells of.
+pub const PATH_MAX: usize = 4_096;
+
 /// Loops around one instruction of a function.
 pub const LOOP_DEPTH_MAX: usize = 16;
 

@@ -22,11 +22,12 @@ use super::require;
 use super::rounds::{Phase, Run, Way};
 use super::scene;
 use super::shape::{Function, Shape};
+use super::stack::SLOTS;
 use super::state::State;
 use super::value::Value;
 use crate::fuel::Fuel;
 use crate::graph::successors;
-use crate::limits::{VISITS_MAX, WORST_CASE_MAX};
+use crate::limits::{LIGHT_SLOTS, VISITS_MAX, WORST_CASE_MAX};
 use crate::refusal::{Refusal, UnsafeReason};
 
 /// How precise a proof tries to be.
@@ -57,6 +58,10 @@ pub(super) struct Engine {
     pub(super) frames: Vec<Frame>,
     /// States at the instruction that the innermost function is at.
     pub(super) todo: States,
+    /// They are to be made one before the loop there begins.
+    pub(super) merging: bool,
+    /// States on their way, the next one last: at most the two that leave a branch.
+    out: Vec<Out>,
     pub(super) visits: u32,
     /// What helpers cost.
     costs: Costs,
@@ -82,16 +87,34 @@ pub(super) struct Frame {
     pub(super) runs: Vec<Run>,
 }
 
+/// A state on its way.
+#[derive(Debug)]
+struct Out {
+    /// The function that goes on with it, by index; none for one that is only entered.
+    frame: Option<usize>,
+    slot: u32,
+    state: Box<State>,
+}
+
 /// Fuel for one instruction's obligations and effect.
 const INSN_UNITS: u32 = 10;
 /// Fuel for one comparison with a state that waits.
-const MEET_UNITS: u32 = 5;
+pub(super) const MEET_UNITS: u32 = 5;
 /// Fuel for a pass through a loop.
-const PASS_UNITS: u32 = 60;
+pub(super) const PASS_UNITS: u32 = 60;
 
-const _: () = assert!(INSN_UNITS + PASS_UNITS <= crate::limits::ITEM_UNITS);
-// Heavy states are met by as many fewer.
-const _: () = assert!(2 * 24 * MEET_UNITS <= crate::limits::ITEM_UNITS);
+/// The heaviest state's weight.
+const WEIGHT_MAX: u32 = 1 + (SLOTS * ebpf::limits::CALL_DEPTH / LIGHT_SLOTS) as u32;
+
+/// The greatest weight of all states that are kept where ways meet: so much heft, which is no less
+/// than weight, or one state.
+const KEPT_MAX: u32 = if WEIGHT_MAX > 24 { WEIGHT_MAX } else { 24 };
+
+// An item is a visit, a state that arrives, a join, or the end of a pass with what came back.
+const _: () = assert!(INSN_UNITS * WEIGHT_MAX <= crate::limits::ITEM_UNITS);
+const _: () = assert!(MEET_UNITS * (KEPT_MAX + WEIGHT_MAX) < crate::limits::ITEM_UNITS);
+const _: () = assert!(2 + MEET_UNITS * WEIGHT_MAX + PASS_UNITS <= crate::limits::ITEM_UNITS);
+const _: () = assert!(MEET_UNITS * KEPT_MAX + PASS_UNITS < crate::limits::ITEM_UNITS);
 
 /// The most heap that an interpretation holds for a program of `slots` slots, in bytes.
 pub(super) const fn heap_bytes(slots: usize) -> usize {
@@ -107,6 +130,8 @@ impl Engine {
             pending: Pending::new(program.len()),
             frames: Vec::new(),
             todo: Vec::new(),
+            merging: false,
+            out: Vec::new(),
             visits: 0,
             costs: Costs::of(program.maps()),
             worst: 0,
@@ -129,6 +154,18 @@ impl Engine {
         ground: Ground<'_>,
         fuel: &mut Fuel,
     ) -> Result<Option<u64>, Refusal> {
+        if let Some(Out { frame, slot, state }) = self.out.pop() {
+            fuel.spend(1);
+            let arrived = match frame {
+                Some(frame) => self.deliver(ground.shape, (frame, slot), state, fuel),
+                None => self.wait(ground.shape, slot, state, fuel),
+            };
+            return arrived.map(|()| None);
+        }
+        if self.merging {
+            fuel.spend(1);
+            return self.merge(ground.shape, fuel).map(|()| None);
+        }
         if let Some(state) = self.todo.pop() {
             return self.visit(ground, state, fuel).map(|()| None);
         }
@@ -145,7 +182,7 @@ impl Engine {
             && frame.at == run.shape.end
         {
             fuel.spend(PASS_UNITS);
-            return self.end_of_pass(ground).map(|()| None);
+            return self.end_of_pass(ground, fuel).map(|()| None);
         }
         if frame.at == frame.function.end {
             self.frames.pop();
@@ -178,6 +215,7 @@ impl Engine {
         fuel: &mut Fuel,
     ) -> Result<(), Refusal> {
         let weight = state.weight();
+        state.trail.step();
         fuel.spend(INSN_UNITS * weight);
         let Some((pc, insn)) = place(self.frames.last(), ground) else {
             return Err(Refusal::unsafety(0, UnsafeReason::Malformed));
@@ -205,7 +243,7 @@ impl Engine {
         if state.cost > WORST_CASE_MAX && checking {
             return Err(Refusal::limit("WORST_CASE_MAX", WORST_CASE_MAX).at(pc));
         }
-        self.go_on(ground, (pc, insn), state, fuel)
+        self.go_on(ground, (pc, insn), state)
     }
 
     /// Instructions that are not the program's own: a helper's.
@@ -222,7 +260,6 @@ impl Engine {
         ground: Ground<'_>,
         (pc, insn): (u32, &Insn),
         mut state: Box<State>,
-        fuel: &mut Fuel,
     ) -> Result<(), Refusal> {
         let shape = ground.shape;
         match *insn {
@@ -230,74 +267,64 @@ impl Engine {
                 let test = Test { width, cond, dst, src };
                 self.note(&state, test);
                 let mut taken = state.clone();
-                if branch::follow(&mut taken, test, true) {
-                    self.send(shape, target, taken, fuel)?;
-                }
+                taken.trail.turn(true);
+                state.trail.turn(false);
+                // What is taken arrives first.
                 if branch::follow(&mut state, test, false) {
-                    self.send(shape, pc + 1, state, fuel)?;
+                    self.send(pc + 1, state);
+                }
+                if branch::follow(&mut taken, test, true) {
+                    self.send(target, taken);
                 }
                 Ok(())
             }
-            Insn::Call { target: CallTarget::Local(entry) } => self.call(shape, entry, state, fuel),
-            Insn::Exit => self.exit(shape, state, fuel),
+            Insn::Call { target: CallTarget::Local(entry) } => self.call(shape, entry, state),
+            Insn::Exit => {
+                self.exit(shape, state);
+                Ok(())
+            }
             _ => {
                 effect::apply(ground.program, &mut state, &mut self.names, insn);
-                match successors(insn, pc) {
-                    [Some(next), _] => self.send(shape, next, state, fuel),
-                    _ => Ok(()),
+                if let [Some(next), _] = successors(insn, pc) {
+                    self.send(next, state);
                 }
+                Ok(())
             }
         }
     }
 
     /// A function is entered; it is run when all states at the call have been.
-    fn call(
-        &mut self,
-        shape: &Shape,
-        entry: u32,
-        mut state: Box<State>,
-        fuel: &mut Fuel,
-    ) -> Result<(), Refusal> {
+    fn call(&mut self, shape: &Shape, entry: u32, mut state: Box<State>) -> Result<(), Refusal> {
         let (Some(&function), Some(frame)) = (shape.function(entry), self.frames.last_mut()) else {
             return Err(Refusal::unsafety(entry, UnsafeReason::Malformed));
         };
         frame.calls = Some(function);
         state.enter();
-        self.wait(shape, entry, state, fuel)
+        self.out.push(Out { frame: None, slot: entry, state });
+        Ok(())
     }
 
     /// A function ends: its caller goes on behind the call, or the program is over.
-    fn exit(
-        &mut self,
-        shape: &Shape,
-        mut state: Box<State>,
-        fuel: &mut Fuel,
-    ) -> Result<(), Refusal> {
+    fn exit(&mut self, shape: &Shape, mut state: Box<State>) {
         let Some(caller) = self.frames.len().checked_sub(2) else {
             if self.is_checking() {
                 self.worst = self.worst.max(state.cost);
             }
-            return Ok(());
+            return;
         };
         if self.frames.last().is_some_and(|frame| frame.runs.iter().any(Run::is_loose)) {
-            return Ok(());
+            return;
         }
         state.leave();
         let at = self.frames.get(caller).map_or(0, |frame| frame.at);
-        let next = shape.slot(at).map_or(0, |slot| slot + 1);
-        self.deliver(shape, (caller, next), state, fuel)
+        let slot = shape.slot(at).map_or(0, |slot| slot + 1);
+        self.out.push(Out { frame: Some(caller), slot, state });
     }
 
     /// A state goes to a slot of the innermost function.
-    fn send(
-        &mut self,
-        shape: &Shape,
-        slot: u32,
-        state: Box<State>,
-        fuel: &mut Fuel,
-    ) -> Result<(), Refusal> {
-        let frame = self.frames.len().saturating_sub(1);
-        self.deliver(shape, (frame, slot), state, fuel)
+    fn send(&mut self, slot: u32, state: Box<State>) {
+        let frame = Some(self.frames.len().saturating_sub(1));
+        self.out.push(Out { frame, slot, state });
     }
 
     /// A state goes to a slot of a function that is being run.
@@ -320,7 +347,8 @@ impl Engine {
             Some(run) => {
                 state.keep(shape.live(slot));
                 let (names, pending) = (&mut self.names, &mut self.pending);
-                fuel.spend(MEET_UNITS * (1 + run.back.len() as u32));
+                let weight: u32 = run.back.iter().map(|there| there.weight()).sum();
+                fuel.spend(MEET_UNITS * (weight + state.weight()));
                 run.comes_back(state, names, pending, meeting)
             }
             None => self.wait(shape, slot, state, fuel),
@@ -339,10 +367,9 @@ impl Engine {
             return self.pending.add(slot, state);
         }
         state.keep(shape.live(slot));
-        let weight = state.weight();
         let meeting = Meeting { cap: self.effort.cap, mark: self.mark() };
-        let met = self.pending.meet(slot, state, &mut self.names, meeting)?;
-        fuel.spend(MEET_UNITS * met * weight);
+        let weight = self.pending.meet(slot, state, &mut self.names, meeting)?;
+        fuel.spend(MEET_UNITS * weight);
         Ok(())
     }
 

@@ -18,6 +18,7 @@ pub(super) fn join(names: &mut Names, a: &State, b: &State) -> State {
     let mut joined = a.clone();
     joined.length = (a.length.0.min(b.length.0), a.length.1.max(b.length.1));
     joined.cost = a.cost.max(b.cost);
+    joined.trail = a.trail.shorter(b.trail);
     for reg in ebpf::Reg::ALL {
         joined.set(reg, pairs.meet(a.get(reg), b.get(reg)));
     }

@@ -20,6 +20,7 @@
 //! | `branch`, `refine` | what going one way at a branch teaches |
 //! | `state`, `stack`, `value`, `scalar`, `number`, `bits`, `name` | the domain |
 //! | `arith` | arithmetic on what is known of numbers |
+//! | `trail` | the way that a state came |
 //! | `record`, `scene` | what accepted and refused programs are told with |
 //! | `audit` | for fuzzing: a run held against the states |
 //!
@@ -51,6 +52,7 @@ mod scene;
 mod shape;
 mod stack;
 mod state;
+mod trail;
 mod value;
 mod widen;
 
@@ -252,7 +254,10 @@ impl Walk {
                 }
                 continue;
             }
-            match self.engine.advance(ground, fuel) {
+            let before = fuel.0;
+            let done = self.engine.advance(ground, fuel);
+            debug_assert!(before - fuel.0 <= crate::limits::ITEM_UNITS, "an item is too large");
+            match done {
                 Ok(None) => {}
                 Ok(Some(worst)) => {
                     // No more than `WORST_CASE_MAX`.

@@ -6,26 +6,33 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::engine::{Engine, Ground};
+use super::engine::{Engine, Ground, MEET_UNITS, PASS_UNITS};
 use super::join::{includes, join};
 use super::name::Name;
 use super::pending::States;
 use super::rounds::{After, Run, Sum, Way};
 use super::scene;
-use super::shape::Loop;
+use super::shape::{Loop, Shape};
 use super::state::State;
+use crate::fuel::Fuel;
 use crate::limits::EXPLORED_ROUNDS_MAX;
 use crate::refusal::{Refusal, UnsafeReason};
 
 impl Engine {
-    /// Begins a run of a loop with the states in hand.
+    /// Begins a run of a loop with the states in hand; with several where its rounds are kept
+    /// apart, otherwise they are made one first.
     pub(super) fn begin(&mut self, index: usize, shape: Loop) -> Result<(), Refusal> {
         let summed = self.summed.get(index).copied().unwrap_or(false);
         let explore = shape.side_entry || self.effort.explore && !summed;
         let way = if explore {
             Way::Explore { rounds: 0, seen: Vec::new() }
+        } else if self.todo.len() > 1 {
+            self.merging = true;
+            return Ok(());
         } else {
-            let Some(entry) = self.merged() else { return Ok(()) };
+            let Some(entry) = self.todo.last().map(|state| State::clone(state)) else {
+                return Ok(());
+            };
             self.summing(entry)?
         };
         let Some(frame) = self.frames.last_mut() else { return Ok(()) };
@@ -34,15 +41,26 @@ impl Engine {
         Ok(())
     }
 
-    /// The states in hand as one, which stays in hand.
-    fn merged(&mut self) -> Option<State> {
-        let mut one = self.todo.pop()?;
-        while let Some(state) = self.todo.pop() {
-            *one = join(&mut self.names, &one, &state);
+    /// Joins two of the states in hand at the head of a loop that is to be summed up; begins it
+    /// when there is one.
+    pub(super) fn merge(&mut self, shape: &Shape, fuel: &mut Fuel) -> Result<(), Refusal> {
+        if self.todo.len() > 1
+            && let Some(state) = self.todo.pop()
+            && let Some(one) = self.todo.last_mut()
+        {
+            fuel.spend(MEET_UNITS * one.weight().max(state.weight()));
+            **one = join(&mut self.names, &state, one);
         }
-        let entry = State::clone(&one);
-        self.todo.push(one);
-        Some(entry)
+        if self.todo.len() > 1 {
+            return Ok(());
+        }
+        self.merging = false;
+        fuel.spend(PASS_UNITS);
+        let at = self.frames.last().map_or(0, |frame| frame.at);
+        match shape.loop_at(at) {
+            Some((index, &it)) => self.begin(index, it),
+            None => Ok(()),
+        }
     }
 
     fn summing(&mut self, entry: State) -> Result<Way, Refusal> {
@@ -52,7 +70,11 @@ impl Engine {
     }
 
     /// The innermost loop's last instruction is done.
-    pub(super) fn end_of_pass(&mut self, ground: Ground<'_>) -> Result<(), Refusal> {
+    pub(super) fn end_of_pass(
+        &mut self,
+        ground: Ground<'_>,
+        fuel: &mut Fuel,
+    ) -> Result<(), Refusal> {
         let Some(mut run) = self.frames.last_mut().and_then(|frame| frame.runs.pop()) else {
             return Ok(());
         };
@@ -63,7 +85,11 @@ impl Engine {
                 seen.iter().for_each(|state| self.pending.release(state));
                 After::Leave
             }
-            Way::Explore { .. } => self.next_round(&mut run, back)?,
+            Way::Explore { .. } => {
+                let weight: u32 = back.iter().map(|state| state.weight()).sum();
+                fuel.spend(MEET_UNITS * weight);
+                self.next_round(&mut run, back)?
+            }
             Way::Sum(sum) => {
                 let before = sum.head.heap_bytes();
                 let after = sum.pass(back.first().map(|state| &**state), &mut self.names);
@@ -77,6 +103,13 @@ impl Engine {
                 (frame.at, frame.taken) = (run.shape.start, true);
                 self.todo = states;
                 frame.runs.push(run);
+                Ok(())
+            }
+            After::Sum(states) => {
+                let Some(frame) = self.frames.last_mut() else { return Ok(()) };
+                frame.at = run.shape.start;
+                self.todo = states;
+                self.merging = true;
                 Ok(())
             }
             After::Leave => self.leave(&run),
@@ -107,9 +140,11 @@ impl Engine {
     fn next_round(&mut self, run: &mut Run, back: States) -> Result<After, Refusal> {
         let Way::Explore { rounds, seen } = &mut run.way else { return Ok(After::Leave) };
         *rounds += 1;
-        // Where a round has all that an earlier one had, no round will be the last.
-        let again = |before: &State| back.iter().any(|state| includes(state, before, Name::ZERO));
-        let endless = !seen.is_empty() && seen.iter().all(again);
+        // Where a round has all that an earlier one had, no round will be the last. They come in
+        // the same order then, so that one look at each is enough.
+        let pairs = || seen.iter().zip(&back);
+        let again = pairs().all(|(before, state)| includes(state, before, Name::ZERO));
+        let endless = !seen.is_empty() && seen.len() <= back.len() && again;
         let spent = self.visits > self.effort.visits / 4 * 3;
         if *rounds > EXPLORED_ROUNDS_MAX || endless || spent {
             seen.iter().for_each(|state| self.pending.release(state));
@@ -119,10 +154,7 @@ impl Engine {
             if let Some(summed) = self.summed.get_mut(run.index) {
                 *summed = true;
             }
-            self.todo = back;
-            let Some(entry) = self.merged() else { return Ok(After::Leave) };
-            run.way = self.summing(entry)?;
-            return Ok(After::Again(core::mem::take(&mut self.todo)));
+            return Ok(After::Sum(back));
         }
         if rounds.is_power_of_two() {
             seen.iter().for_each(|state| self.pending.release(state));

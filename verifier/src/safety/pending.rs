@@ -127,7 +127,7 @@ impl Pending {
         Ok(())
     }
 
-    /// A state comes to a slot where ways meet. Returns how many it was compared with.
+    /// A state comes to a slot where ways meet. Returns the weight of all that was compared.
     pub(super) fn meet(
         &mut self,
         slot: u32,
@@ -135,17 +135,18 @@ impl Pending {
         names: &mut Names,
         meeting: Meeting,
     ) -> Result<u32, Refusal> {
-        let (mut at, mut count) = (self.first.get(slot as usize).copied().unwrap_or(NONE), 0);
+        let mut at = self.first.get(slot as usize).copied().unwrap_or(NONE);
+        let (mut load, mut weight) = (0, state.weight());
         let (mut nearest, mut least) = (NONE, u32::MAX);
         // The more there is to compare, and the less room is left, the fewer.
-        let heavy = 2 * state.weight() as usize - 1;
-        let cap = if self.bytes > self.most / 2 { 1 } else { (meeting.cap / heavy).max(1) };
+        let cap = if self.bytes > self.most / 2 { 1 } else { meeting.cap };
         while let Some(entry) = self.entries.get_mut(at as usize) {
             let Some(there) = &mut entry.state else { break };
-            count += 1;
+            load += there.heft();
+            weight += there.weight();
             if includes(there, &state, meeting.mark) {
                 there.cost = there.cost.max(state.cost);
-                return Ok(count);
+                return Ok(weight);
             }
             if cap > 1 {
                 let distance = apart(there, &state);
@@ -157,14 +158,14 @@ impl Pending {
             }
             at = entry.next;
         }
-        if (count as usize) < cap {
-            return self.add(slot, state).map(|()| count);
+        if load == 0 || load + state.heft() <= cap {
+            return self.add(slot, state).map(|()| weight);
         }
         if let Some(Entry { state: Some(there), .. }) = self.entries.get_mut(nearest as usize) {
             self.bytes = self.bytes.saturating_sub(there.heap_bytes());
             **there = join(names, there, &state);
             self.bytes += there.heap_bytes();
         }
-        Ok(count + 1)
+        Ok(weight)
     }
 }

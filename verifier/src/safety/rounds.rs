@@ -75,6 +75,8 @@ pub(super) enum Phase {
 pub(super) enum After {
     /// Another pass, with these states at the head.
     Again(States),
+    /// The rounds are not kept apart any more: these states begin it anew, summed up.
+    Sum(States),
     /// The loop is done.
     Leave,
     /// Nothing says how often it can be gone round.
@@ -222,7 +224,9 @@ impl Run {
             there.cost = there.cost.max(state.cost);
             return Ok(());
         }
-        if self.back.len() < cap {
+        // The more there is to compare, the fewer.
+        let load: usize = self.back.iter().map(|there| there.heft()).sum();
+        if load == 0 || load + state.heft() <= cap {
             pending.hold(&state)?;
             self.back.push(state);
             return Ok(());

@@ -24,7 +24,12 @@ pub(super) fn refusal(
         .filter(told)
         .map(|reg| Fact { reg, known: known(program, state, state.get(reg)) })
         .collect();
-    Refusal::unsafety(pc, reason).with_scene(Scene { facts, path: Vec::new() })
+    // A loop as a whole is at its head, not at the instruction that goes back.
+    let path = match reason {
+        UnsafeReason::UnboundedLoop => Vec::new(),
+        _ => state.trail.path(program, pc),
+    };
+    Refusal::unsafety(pc, reason).with_scene(Scene { facts, path })
 }
 
 fn known(program: &Program, state: &State, value: Value) -> Known {

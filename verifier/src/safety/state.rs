@@ -12,6 +12,7 @@ use super::name::{Name, Names};
 use super::number::Num;
 use super::scalar::Scalar;
 use super::stack::{SLOTS, Slot, Stack};
+use super::trail::Trail;
 use super::value::{Pointer, Region, Value};
 use crate::limits::{LIGHT_SLOTS, MOVED_PACKET_MAX, SPANS_MAX};
 
@@ -27,6 +28,8 @@ pub(super) struct State {
     spans: [Span; SPANS_MAX],
     /// Most instructions run so far.
     pub(super) cost: u64,
+    /// One way that leads here.
+    pub(super) trail: Trail,
 }
 
 /// The packet has at least `bytes` bytes behind a base; an unused span is about zero.
@@ -65,13 +68,18 @@ impl State {
             }
         }
         let (stack, saved, spans) = (Stack::default(), Vec::new(), [NO_SPAN; SPANS_MAX]);
-        State { registers, saved, stack, length, spans, cost: 0 }
+        State { registers, saved, stack, length, spans, cost: 0, trail: Trail::START }
     }
 
     /// How much more work the state is than a small one.
     pub(super) fn weight(&self) -> u32 {
         // At most SLOTS * CALL_DEPTH slots.
         1 + (self.stack.slots().len() / LIGHT_SLOTS) as u32
+    }
+
+    /// By how much fewer such states are kept apart than small ones.
+    pub(super) fn heft(&self) -> usize {
+        2 * self.weight() as usize - 1
     }
 
     /// The heap that the state holds, itself included, in bytes.
