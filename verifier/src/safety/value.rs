@@ -29,8 +29,8 @@ pub(crate) enum Value {
     Pointer(Pointer),
     /// Just past the packet's last byte.
     End,
-    /// The low 32 bits of a pointer into the packet, the rest zero: good for 32-bit differences only,
-    /// whose low half is that of the pointers' difference.
+    /// The low 32 bits of a pointer into the packet, the rest zero: good for 32-bit differences
+    /// only, which are the low half of the pointers' difference.
     Half(Pointer),
     /// The low 32 bits of the packet's end, likewise.
     HalfEnd,
