@@ -17,6 +17,7 @@ pub mod address;
 pub mod bind;
 pub mod books;
 pub mod call;
+pub mod certificate;
 pub mod download;
 pub mod exposed;
 pub mod fuzzing;

@@ -20,6 +20,14 @@ impl Space {
         }
         Space::from_rules(kept)
     }
+
+    /// Adds the frames of a rule, merging it with what is there. Linear in the number of rules, and
+    /// again for each that it takes up.
+    pub fn absorb(&mut self, rule: Rule) {
+        let mut kept = core::mem::take(self).into_rules();
+        add(&mut kept, rule);
+        *self = Space::from_rules(kept);
+    }
 }
 
 /// Adds `rule` to `kept`, absorbing what it can. Ends, because each round takes one rule out.

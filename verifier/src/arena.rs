@@ -17,6 +17,12 @@ pub const fn arena_bytes(slots: usize) -> usize {
     proofs + slots * size_of::<ebpf::Insn>() * 2 + SLACK
 }
 
+/// The most heap, in bytes, that a certificate adds to [`arena_bytes`].
+#[must_use]
+pub const fn certificate_bytes() -> usize {
+    crate::certificate::heap_bytes()
+}
+
 /// The most heap, in bytes, that the safety proof alone holds for a program of `slots` slots, the
 /// program included: for an ASH, which has no claim.
 #[must_use]

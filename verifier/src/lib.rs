@@ -23,6 +23,7 @@
 extern crate alloc;
 
 mod arena;
+pub mod certificate;
 mod chunked;
 pub mod claim;
 mod fuel;
@@ -37,7 +38,8 @@ mod registers;
 pub mod registry;
 pub mod safety;
 
-pub use arena::{arena_bytes, safety_bytes};
+pub use arena::{arena_bytes, certificate_bytes, safety_bytes};
+pub use certificate::Certificate;
 pub use claim::{Claim, ClaimProof, Doubt};
 pub use fuel::{Fuel, Step};
 pub use hash::HashKey;

@@ -112,6 +112,18 @@ pub const CELLS_WORK_MAX: usize = 32_768;
 /// Rules, summed over all intermediate spaces and conditions, that a claim proof may refer to.
 pub const REFERENCES_MAX: usize = 1 << 17;
 
+/// Cases of a certificate.
+pub const CERTIFICATE_CASES_MAX: usize = 128;
+
+/// Bytes that one case of a certificate may fix.
+pub const CERTIFICATE_TESTS_MAX: usize = 16;
+
+/// Rules that the cases of a certificate may come to before the claim is done.
+pub const CERTIFIED_RULES_MAX: usize = 256;
+
+/// Cells, summed over all rules, that the cases of a certificate may come to.
+pub const CERTIFIED_CELLS_MAX: usize = 8_192;
+
 /// What a claim proof may make for a program of a certain length: the limits above, or less for a
 /// short program, so that it needs little memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,9 +148,9 @@ impl ClaimBudget {
         let slots = slots.next_multiple_of(64);
         ClaimBudget {
             nodes: least(slots * 8, NODES_MAX),
-            values: least(slots * 8, VALUES_MAX),
-            rules: least(slots * 16, RULES_TABLE_MAX),
-            cells: least(slots * 128, CELLS_WORK_MAX),
+            values: least(slots * 12, VALUES_MAX),
+            rules: least(slots * 32, RULES_TABLE_MAX),
+            cells: least(slots * 192, CELLS_WORK_MAX),
             references: least(slots * 256, REFERENCES_MAX),
         }
     }

@@ -295,7 +295,7 @@ fn a_comparison_that_asks_too_much_is_refused_before_it_is_built() {
 }
 
 fn guard(program: &ebpf::Program) -> sluice_verifier::Claim {
-    let verified = common::verify(program.clone()).unwrap();
+    let verified = common::verify(program.clone()).unwrap_or_else(|refusal| panic!("{refusal}"));
     let mut proof =
         sluice_verifier::ClaimProof::guarding(verified, sluice_verifier::HashKey::new(1, 1));
     common::run(7, |fuel| proof.step(fuel)).unwrap_or_else(|refusal| panic!("{refusal}"))

@@ -151,12 +151,13 @@ pub(super) const fn heap_bytes(slots: usize) -> usize {
 }
 
 impl Extraction {
-    pub(super) fn new(program: &Program, key: HashKey, effort: Effort) -> Extraction {
+    /// What is known of every frame are `facts`.
+    pub(super) fn new(program: &Program, key: HashKey, effort: Effort, facts: Rule) -> Extraction {
         let budget = ClaimBudget::of(program.len());
         Extraction {
             stage: Stage::Order(Walk::new(program)),
             live: Live::new(program.len()),
-            values: Values::new(budget.values, key),
+            values: Values::new(budget.values, key, facts),
             rules: Rules::new(budget, key),
             nodes: Nodes::new(budget.nodes, key),
             tasks: Vec::with_capacity(2 * program.len()),

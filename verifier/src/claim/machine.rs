@@ -278,7 +278,13 @@ fn packet(
         };
         *cell = values.cell(Cell { base, offset })?;
     }
-    Ok(Ok(Value::Word(Word::loaded(cells.get(..size.bytes()).unwrap_or(&[])))))
+    let mut word = Word::loaded(cells.get(..size.bytes()).unwrap_or(&[]));
+    for (index, &cell) in cells.iter().take(size.bytes()).enumerate() {
+        if let Some((value, mask)) = values.plain(cell).and_then(|cell| values.fact(cell)) {
+            word = word.with_byte(index, value, mask);
+        }
+    }
+    Ok(Ok(Value::Word(word)))
 }
 
 /// The low `width` bits of a number; pointers are whole or lost.

@@ -43,8 +43,9 @@ use alloc::sync::Arc;
 use core::task::Poll;
 
 use ebpf::Kind;
-use flow::Space;
+use flow::{Rule, Space};
 
+use crate::certificate::{Certificate, Checking};
 use crate::fuel::{Fuel, Step};
 use crate::graph;
 use crate::hash::HashKey;
@@ -57,9 +58,23 @@ use extract::{Effort, Extraction};
 /// Extracts what a filter accepts.
 #[derive(Debug)]
 pub struct ClaimProof {
+    work: Work,
+}
+
+#[derive(Debug)]
+enum Work {
+    Extract(Box<Attempt>),
+    Check(Box<Checking>),
+}
+
+/// One extraction, and with less detail another if it may be.
+#[derive(Debug)]
+pub(crate) struct Attempt {
     verified: Verified,
     key: HashKey,
     effort: Effort,
+    /// What is taken as known of every frame.
+    facts: Rule,
     work: Option<Box<Extraction>>,
     /// What the work came to, while its memory is given back.
     answer: Option<Result<Space, Refusal>>,
@@ -97,7 +112,8 @@ impl ClaimProof {
     /// not depend on it.
     #[must_use]
     pub fn keyed(verified: Verified, key: HashKey) -> ClaimProof {
-        ClaimProof::with(verified, key, Effort::Exact)
+        let attempt = Attempt::new(verified, key, Effort::Exact, Rule::any());
+        ClaimProof { work: Work::Extract(Box::new(attempt)) }
     }
 
     /// As [`ClaimProof::keyed`], but what cannot be decided is no refusal: the claim then holds
@@ -105,19 +121,50 @@ impl ClaimProof {
     /// through the filter itself. Where a limit is met the proof begins again, with less detail.
     #[must_use]
     pub fn guarding(verified: Verified, key: HashKey) -> ClaimProof {
-        ClaimProof::with(verified, key, Effort::Guard)
+        ClaimProof { work: Work::Extract(Box::new(Attempt::guarding(verified, key))) }
     }
 
-    fn with(verified: Verified, key: HashKey, effort: Effort) -> ClaimProof {
-        let work = Some(Box::new(Extraction::new(verified.program(), key, effort)));
-        ClaimProof { verified, key, effort, work, answer: None }
+    /// As [`ClaimProof::keyed`], with cases in which the filter can be decided if it cannot be as
+    /// it stands ([`crate::certificate`]): the claim is exact, or there is none.
+    #[must_use]
+    pub fn certified(verified: Verified, key: HashKey, certificate: Certificate) -> ClaimProof {
+        let checking = Checking::new(verified, key, certificate);
+        ClaimProof { work: Work::Check(Box::new(checking)) }
     }
 
     /// Works until the fuel is spent or the answer is there.
     ///
     /// The answer's errors: [`RefusalCode::NotAFilter`], [`RefusalCode::Undecided`] with the
     /// instruction, [`RefusalCode::Limit`], and [`RefusalCode::Finished`] after the first answer.
+    /// A certificate that is none: [`RefusalCode::Undecided`] with a frame that no case holds, or
+    /// what a case leaves open.
     pub fn step(&mut self, fuel: &mut Fuel) -> Step<Claim> {
+        match &mut self.work {
+            Work::Extract(attempt) => attempt.step(fuel),
+            Work::Check(checking) => checking.step(fuel),
+        }
+    }
+}
+
+impl Attempt {
+    fn new(verified: Verified, key: HashKey, effort: Effort, facts: Rule) -> Attempt {
+        let extraction = Extraction::new(verified.program(), key, effort, facts.clone());
+        let work = Some(Box::new(extraction));
+        Attempt { verified, key, effort, facts, work, answer: None }
+    }
+
+    /// Around what the filter accepts, if it cannot be exact.
+    pub(crate) fn guarding(verified: Verified, key: HashKey) -> Attempt {
+        Attempt::new(verified, key, Effort::Guard, Rule::any())
+    }
+
+    /// Exact for the frames of `facts`; of all others the answer says nothing.
+    pub(crate) fn within(verified: Verified, key: HashKey, facts: Rule) -> Attempt {
+        Attempt::new(verified, key, Effort::Exact, facts)
+    }
+
+    /// As [`ClaimProof::step`].
+    pub(crate) fn step(&mut self, fuel: &mut Fuel) -> Step<Claim> {
         loop {
             let Some(work) = &mut self.work else {
                 return Poll::Ready(Err(Refusal::new(RefusalCode::Finished)));
@@ -138,7 +185,8 @@ impl ClaimProof {
             self.work = None;
             if let Some(doubt) = self.give_in() {
                 self.effort = Effort::Coarse(doubt);
-                let again = Extraction::new(self.verified.program(), self.key, self.effort);
+                let facts = self.facts.clone();
+                let again = Extraction::new(self.verified.program(), self.key, self.effort, facts);
                 (self.work, self.answer) = (Some(Box::new(again)), None);
                 continue;
             }
@@ -160,6 +208,11 @@ impl ClaimProof {
 }
 
 impl Claim {
+    /// What was worked out in cases.
+    pub(crate) fn exact(verified: Verified, space: Space) -> Claim {
+        Claim { verified, space: Arc::new(space), doubt: None }
+    }
+
     /// The filter.
     #[must_use]
     pub const fn verified(&self) -> &Verified {

@@ -107,7 +107,7 @@ fn above(word: &Word, bits: [Bit; 64], top: u32, carry: bool) -> Word {
 
 #[cfg(test)]
 mod tests {
-    use flow::{ByteSet, Cell};
+    use flow::{ByteSet, Cell, Rule};
 
     use super::{Lowest, lowest};
     use crate::claim::value::Values;
@@ -132,7 +132,7 @@ mod tests {
     fn taken_apart_a_sum_is_the_same_number() {
         for (plus, width) in [(1, 16), (255, 16), (0xffff, 16), (0x1ff, 16), (200, 64), (0x80, 15)]
         {
-            let mut values = Values::new(64, HashKey::PUBLIC);
+            let mut values = Values::new(64, HashKey::PUBLIC, Rule::any());
             let cells = [20, 21].map(|at| values.cell(Cell::frame(at)).unwrap());
             let word = Word::loaded(&cells);
             let start = word.add(&Word::constant(plus), width).unwrap();

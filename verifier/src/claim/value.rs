@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
-use flow::{Base, Cell};
+use flow::{Base, Cell, Rule};
 use hashbrown::HashTable;
 
 use super::measure::Measure;
@@ -62,6 +62,8 @@ pub(super) struct Values {
     source_numbers: HashTable<u32>,
     hasher: HashKey,
     limit: usize,
+    /// What is known of every frame.
+    facts: Rule,
 }
 
 /// The most heap that a table of so many values and sources holds, in bytes.
@@ -73,11 +75,12 @@ pub(super) const fn heap_bytes(limit: usize) -> usize {
 
 impl Values {
     /// A table of at most `limit` values and as many sources.
-    pub(super) fn new(limit: usize, hasher: HashKey) -> Values {
+    pub(super) fn new(limit: usize, hasher: HashKey, facts: Rule) -> Values {
         // Room for all, and for the first, so that no step has to move thousands of them.
         let mut values = Vec::with_capacity(limit + 1);
         values.push(Value::Unknown(UndecidedReason::Address, 0));
         Values {
+            facts,
             limit,
             values,
             numbers: HashTable::with_capacity(limit),
@@ -112,6 +115,12 @@ impl Values {
     pub(super) fn get(&self, id: ValueId) -> Value {
         const MISSING: Value = Value::Unknown(UndecidedReason::Address, 0);
         self.values.get(id as usize).cloned().unwrap_or(MISSING)
+    }
+
+    /// The bits of a byte that are known, and which those are: value and mask.
+    pub(super) fn fact(&self, cell: Cell) -> Option<(u8, u8)> {
+        let set = self.facts.set(cell);
+        if set.is_all() { None } else { set.as_masked().filter(|_| !set.is_empty()) }
     }
 
     /// The number of a byte of the frame.

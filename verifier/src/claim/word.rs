@@ -92,6 +92,16 @@ impl Word {
         Word { bits, plus: 0, width: 64 }
     }
 
+    /// The same, where the bits of `mask` in the byte number `at` are those of `value`.
+    pub(super) fn with_byte(mut self, at: usize, value: u8, mask: u8) -> Word {
+        for (number, bit) in self.bits.iter_mut().skip(at * 8).take(8).enumerate() {
+            if mask >> number & 1 == 1 {
+                *bit = Bit::constant(value >> number & 1 == 1);
+            }
+        }
+        self
+    }
+
     /// Its value, if it does not depend on the frame.
     pub(super) fn as_constant(&self) -> Option<u64> {
         let (ones, maybe) = self.known();

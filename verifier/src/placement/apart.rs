@@ -12,7 +12,7 @@ use core::task::Poll;
 
 use flow::{Contradiction, Intersection, Space};
 
-use super::{Shared, with_flow_fuel, within};
+use super::{Shared, confirm, with_flow_fuel, within};
 use crate::claim::{Claim, Doubt};
 use crate::fuel::Fuel;
 use crate::index::{Candidate, Form, Search, Work};
@@ -273,10 +273,14 @@ pub(super) fn accuse(
         Contradiction::Witness(witness) => witness,
         Contradiction::Budget { limit } => return Some(within::budget(limit).against(party)),
     };
-    let confirmed = claim.program_accepts(&witness) && theirs.program_accepts(&witness);
-    let refusal =
-        if confirmed { Refusal::new(RefusalCode::Overlap) } else { unconfirmed(claim.doubt()) };
-    Some(refusal.against(party).with_witness(witness))
+    let confirmed = confirm::find(&witness, |frame| {
+        claim.program_accepts(frame) && theirs.program_accepts(frame)
+    });
+    let refusal = match confirmed {
+        Some(frame) => Refusal::new(RefusalCode::Overlap).with_witness(frame),
+        None => unconfirmed(claim.doubt()).with_witness(witness),
+    };
+    Some(refusal.against(party))
 }
 
 /// The witness is no proof of anything: because of what the claim could not decide, if that is all

@@ -12,6 +12,7 @@
 //! [`UndecidedReason::Unconfirmed`]: crate::refusal::UndecidedReason::Unconfirmed
 
 mod apart;
+mod confirm;
 mod derivation;
 mod handover;
 pub mod scan;
@@ -32,7 +33,7 @@ use crate::registry::{GrantId, Registry};
 use apart::{Apart, Neighbours};
 use within::Within;
 
-pub(crate) use within::admissible;
+pub(crate) use within::{admissible, budget};
 
 /// Proves a claim to be inside its grant and apart from all bindings under it.
 #[derive(Debug)]
@@ -168,7 +169,7 @@ fn advance(
 }
 
 /// Runs `flow`'s fuel on ours.
-fn with_flow_fuel<T>(fuel: &mut Fuel, run: impl FnOnce(&mut u64) -> T) -> T {
+pub(crate) fn with_flow_fuel<T>(fuel: &mut Fuel, run: impl FnOnce(&mut u64) -> T) -> T {
     /// One unit of `flow`'s is an operation on a pair of rules: some thousand instructions.
     const RATE: u32 = 32;
     // At least one, so that any fuel makes progress.

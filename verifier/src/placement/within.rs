@@ -6,7 +6,7 @@ use core::task::Poll;
 use flow::{Containment, Contradiction, Space};
 
 use super::apart::unconfirmed;
-use super::{Shared, with_flow_fuel};
+use super::{Shared, confirm, with_flow_fuel};
 use crate::claim::Claim;
 use crate::fuel::Fuel;
 use crate::refusal::{Part, Refusal, RefusalCode};
@@ -44,19 +44,19 @@ impl Within {
             Contradiction::Witness(witness) => witness,
             Contradiction::Budget { limit } => return budget(limit),
         };
-        let accepted = match claim {
-            Some(claim) => claim.program_accepts(&witness),
-            None => self.inner.contains(&witness),
+        let accepted = |frame: &[u8]| match claim {
+            Some(claim) => claim.program_accepts(frame),
+            None => self.inner.contains(frame),
         };
-        if !accepted || self.outer.contains(&witness) {
-            return unconfirmed(claim.and_then(Claim::doubt)).with_witness(witness);
+        match confirm::find(&witness, |frame| accepted(frame) && !self.outer.contains(frame)) {
+            Some(frame) => Refusal::new(RefusalCode::OutsideGrant).with_witness(frame),
+            None => unconfirmed(claim.and_then(Claim::doubt)).with_witness(witness),
         }
-        Refusal::new(RefusalCode::OutsideGrant).with_witness(witness)
     }
 }
 
 /// A limit of `flow`, with its value where it is one that a proof can meet.
-pub(super) fn budget(limit: &'static str) -> Refusal {
+pub(crate) fn budget(limit: &'static str) -> Refusal {
     let value = flow::limits::value(limit).unwrap_or(0);
     Refusal::limit(limit, value)
 }

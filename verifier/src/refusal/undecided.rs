@@ -23,6 +23,9 @@ pub enum UndecidedReason {
     Address,
     /// A decision, or all of them together, need more cases than a limit allows, which is named.
     Limit,
+    /// The certificate's cases leave the witness out, which the filter may accept as far as can be
+    /// told without them.
+    Uncovered,
     /// Both programs should accept the witness and do not: nothing is claimed.
     Unconfirmed,
 }
@@ -44,6 +47,7 @@ impl fmt::Display for UndecidedReason {
             Self::Context => "the decision depends on the device or queue, not on the frame",
             Self::Stack => "the decision depends on a partly overwritten or mixed stack slot",
             Self::Address => "the decision depends on an address",
+            Self::Uncovered => "the certificate has no case for this frame",
             Self::Unconfirmed => "a witness was found that the programs themselves do not accept",
         })
     }

@@ -1,9 +1,11 @@
 //! Pairs of filters inside the fragment, made so that about half of them meet.
 //!
-//! A filter is a chain of tests: a load of one to four bytes at a constant place or behind an IPv4
-//! header, then what compilers put between a load and a comparison (byte order, mask, shift, add,
-//! subtract, exclusive or), then a comparison of any kind with a constant, in 32 or 64 bits; or a
-//! comparison of the frame's length. A test that fails rejects, or tries another chain.
+//! A filter is a chain of tests. Most are a load of one to four bytes and a comparison of any kind
+//! with a constant, in 32 or 64 bits, and between the two what compilers put there: byte order,
+//! mask, shift, exclusive or, sums, in any order. The load is at a constant place (behind VLAN tags
+//! too), behind an IPv4 header, behind a TCP header behind that, or behind one or two IPv6 extension
+//! headers. The others are of the frame's length. A test that fails rejects, or tries another chain;
+//! a frame that ends in an extension header, or before the byte behind it, is always rejected.
 
 use std::fmt::Write;
 
@@ -30,12 +32,56 @@ struct Filter {
 }
 
 #[derive(Clone)]
-enum Test {
-    /// Behind an IPv4 header or not, offset, size, steps, comparison.
-    Bytes { behind: bool, offset: u64, size: u64, steps: Vec<String>, failing: String },
-    /// The frame's length, compared.
-    Length(String),
+struct Test {
+    place: Place,
+    /// Behind the place.
+    offset: u64,
+    size: u64,
+    steps: Vec<String>,
+    /// The branch to where the test has failed.
+    failing: String,
 }
+
+/// Where a number comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Frame,
+    /// Behind so many VLAN tags.
+    Tags(u64),
+    Ipv4,
+    /// Behind a TCP header behind an IPv4 header.
+    Tcp,
+    /// Behind an IPv6 extension header.
+    Extension,
+    /// Behind two, the first of at most 32 bytes.
+    Extensions,
+    /// The frame's length.
+    Length,
+}
+
+/// As often as they stand here.
+const PLACES: [Place; 20] = [
+    Place::Frame,
+    Place::Frame,
+    Place::Frame,
+    Place::Frame,
+    Place::Frame,
+    Place::Frame,
+    Place::Frame,
+    Place::Frame,
+    Place::Frame,
+    Place::Frame,
+    Place::Tags(1),
+    Place::Tags(2),
+    Place::Ipv4,
+    Place::Ipv4,
+    Place::Ipv4,
+    Place::Ipv4,
+    Place::Tcp,
+    Place::Extension,
+    Place::Extensions,
+    Place::Length,
+];
 
 const CONDITIONS: [&str; 11] =
     ["jeq", "jne", "jgt", "jge", "jlt", "jle", "jsgt", "jsge", "jslt", "jsle", "jset"];
@@ -48,7 +94,7 @@ impl Filter {
         if random.below(3) == 0 {
             chains.push(chain(random));
         }
-        Filter { length: 38 + random.below(3) * 20, chains }
+        Filter { length: 58 + random.below(3) * 20, chains }
     }
 
     /// Changes one test, or adds one.
@@ -59,13 +105,11 @@ impl Filter {
         match random.below(4) {
             0 => chain.push(Test::new(random)),
             1 => chain[test] = Test::new(random),
-            _ => match &mut chain[test] {
-                Test::Bytes { size, failing, .. } => {
-                    let condition = failing.split(' ').next().unwrap_or("jne").to_owned();
-                    *failing = format!("{condition} %r5, {}", constant(random, *size * 8));
-                }
-                Test::Length(failing) => *failing = of_length(random),
-            },
+            _ => {
+                let Test { size, failing, .. } = &mut chain[test];
+                let condition = failing.split(' ').next().unwrap_or("jne").to_owned();
+                *failing = format!("{condition} %r5, {}", constant(random, *size * 8));
+            }
         }
     }
 
@@ -88,83 +132,103 @@ impl Filter {
 
 impl Test {
     fn new(random: &mut Random) -> Test {
-        if random.below(8) == 0 {
-            return Test::Length(of_length(random));
-        }
-        let behind = random.below(4) == 0;
-        let size = [1, 2, 4][random.below(3) as usize];
-        let offset = if behind {
-            random.below(8)
-        } else {
-            // Few places, so that filters meet there.
-            [12, 14, 20, 22, 23, 30, 33, 34][random.below(8) as usize]
+        let place = PLACES[random.below(PLACES.len() as u64) as usize];
+        let size = match place {
+            Place::Length => 2,
+            _ => [1, 2, 4][random.below(3) as usize],
         };
-        let mut steps: Vec<String> = (0..random.below(3)).map(|_| step(random, size)).collect();
-        // A sum is compared, not masked or shifted: with carries it is no field any more.
-        let sum = random.below(3) == 0;
-        if sum {
-            steps.push(add(random, size));
-        }
-        let mut failing = comparison(random, size * 8);
-        while sum && failing.starts_with("jset") {
-            failing = comparison(random, size * 8);
-        }
-        Test::Bytes { behind, offset, size, steps, failing }
+        let offset = match place {
+            // Few places, so that filters meet there.
+            Place::Frame => [12, 14, 20, 22, 23, 30, 33, 34][random.below(8) as usize],
+            Place::Tags(_) => 12 + random.below(8),
+            _ => random.below(8),
+        };
+        let steps = (0..random.below(4)).map(|_| step(random, size)).collect();
+        let bits = if place == Place::Length { 10 } else { size * 8 };
+        Test { place, offset, size, steps, failing: comparison(random, bits) }
     }
 
     fn write(&self, text: &mut String, fail: &str) {
-        let _ = match self {
-            Test::Length(failing) => {
-                writeln!(text, "mov %r5, %r3\nsub %r5, %r2\n{}, {fail}", failing)
-            }
-            Test::Bytes { behind, offset, size, steps, failing } => {
-                let mut base = "%r2";
-                if *behind {
-                    let _ = writeln!(
-                        text,
-                        "ldxb %r6, [%r2+14]\nand %r6, 15\nlsh %r6, 2\nmov %r7, %r2\nadd %r7, %r6\n\
-                         mov %r8, %r7\nadd %r8, {}\njgt %r8, %r3, {fail}",
-                        14 + offset + size
-                    );
-                    base = "%r7";
+        let Test { place, offset, size, steps, failing } = self;
+        // What leads to the place, and how far it is from register and name.
+        let (base, add) = match place {
+            Place::Frame | Place::Length => ("%r2", 0),
+            Place::Tags(tags) => {
+                for tag in 0..*tags {
+                    let at = 12 + tag * 4;
+                    let _ = writeln!(text, "ldxh %r5, [%r2+{at}]\njne %r5, 0x0081, {fail}");
                 }
-                let letter = ["b", "h", "", "w"][*size as usize - 1];
-                let offset = if *behind { offset + 14 } else { *offset };
-                let _ = writeln!(text, "ldx{letter} %r5, [{base}+{offset}]");
-                steps.iter().for_each(|step| {
-                    let _ = writeln!(text, "{step}");
-                });
-                writeln!(text, "{failing}, {fail}")
+                ("%r2", tags * 4)
+            }
+            Place::Ipv4 => {
+                text.push_str(IPV4);
+                ("%r7", 14)
+            }
+            Place::Tcp => {
+                let _ = write!(
+                    text,
+                    "{IPV4}mov %r8, %r7\nadd %r8, 27\njgt %r8, %r3, {fail}\nldxb %r6, [%r7+26]\n\
+                     rsh %r6, 2\nand %r6, 60\nadd %r7, %r6\n"
+                );
+                ("%r7", 14)
+            }
+            Place::Extension => {
+                let _ = write!(text, "ldxb %r6, [%r2+55]\n{HEADER}");
+                ("%r7", 54)
+            }
+            Place::Extensions => {
+                let _ = write!(
+                    text,
+                    "ldxb %r6, [%r2+55]\nand %r6, 3\n{HEADER}mov %r8, %r7\nadd %r8, 56\n\
+                     jgt %r8, %r3, out\nldxb %r6, [%r7+55]\nadd %r6, 1\nlsh %r6, 3\n\
+                     add %r7, %r6\n"
+                );
+                ("%r7", 54)
             }
         };
+        let at = add + offset;
+        let fail_if_short = match place {
+            // All lengths of a header at which that is so are more cases than are told apart.
+            Place::Extension | Place::Extensions => "out",
+            _ => fail,
+        };
+        if base == "%r7" {
+            let _ = writeln!(
+                text,
+                "mov %r8, %r7\nadd %r8, {}\njgt %r8, %r3, {fail_if_short}",
+                at + size
+            );
+        }
+        let letter = ["b", "h", "", "w"][*size as usize - 1];
+        let _ = match place {
+            Place::Length => writeln!(text, "mov %r5, %r3\nsub %r5, %r2"),
+            _ => writeln!(text, "ldx{letter} %r5, [{base}+{at}]"),
+        };
+        let _ = writeln!(text, "{}{failing}, {fail}", steps.concat());
     }
 }
 
+/// `r7` so far behind the frame's start as the IPv4 header is long.
+const IPV4: &str = "ldxb %r6, [%r2+14]\nand %r6, 15\nlsh %r6, 2\nmov %r7, %r2\nadd %r7, %r6\n";
+
+/// `r7` so far behind the frame's start as the extension header is long whose length is in `r6`.
+const HEADER: &str = "add %r6, 1\nlsh %r6, 3\nmov %r7, %r2\nadd %r7, %r6\n";
+
 fn step(random: &mut Random, size: u64) -> String {
     let bits = size * 8;
-    match random.below(5) {
+    let what = match random.below(7) {
         0 if size == 2 => "be16 %r5".to_owned(),
         0 if size == 4 => "be32 %r5".to_owned(),
         0 | 1 => format!("and %r5, {}", [0x0f, 0xf0, 0x1f, 0xff, 0x3f][random.below(5) as usize]),
         2 => format!("rsh %r5, {}", random.below(bits)),
         3 => format!("lsh %r5, {}", random.below(9)),
-        _ => format!("xor %r5, {}", constant(random, bits.min(16))),
-    }
-}
-
-fn add(random: &mut Random, size: u64) -> String {
-    let what = ["add", "sub", "add32", "sub32"][random.below(4) as usize];
-    format!("{what} %r5, {}", constant(random, size * 8))
-}
-
-/// A comparison of the length: of any kind but a test of bits.
-fn of_length(random: &mut Random) -> String {
-    loop {
-        let one = comparison(random, 7);
-        if !one.starts_with("jset") {
-            return one;
+        4 => format!("xor %r5, {}", constant(random, bits.min(16))),
+        _ => {
+            let what = ["add", "sub", "add32", "sub32"][random.below(4) as usize];
+            format!("{what} %r5, {}", constant(random, bits))
         }
-    }
+    };
+    what + "\n"
 }
 
 /// A branch to where the test has failed.
