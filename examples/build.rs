@@ -31,11 +31,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         assemble(file, kind, &text)?;
         if file == "echo" {
             assemble("tee", kind, &tee(&text))?;
-            println!("cargo::rerun-if-changed=ash/limit.s");
-            let limit = std::fs::read_to_string("ash/limit.s")?;
-            assemble("limit", kind, &format!("{limit}{text}"))?;
         }
     }
+    given_object()
+}
+
+/// The object that the example `xdp` runs: the one that `SLUICE_OBJECT` names, or ours.
+fn given_object() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-env-changed=SLUICE_OBJECT");
+    let given = std::env::var_os("SLUICE_OBJECT").map(PathBuf::from);
+    let path = given.unwrap_or_else(|| "ash/stats.o".into());
+    println!("cargo::rerun-if-changed={}", path.display());
+    let object = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    std::fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join("xdp.o"), object)?;
     Ok(())
 }
 

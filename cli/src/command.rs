@@ -53,6 +53,9 @@ enum Command {
         /// `objects` only: the folder that holds them, at any depth.
         #[arg(long, value_name = "DIR")]
         objects: Option<PathBuf>,
+        /// `soak` only: how long the load lasts.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+        minutes: u64,
     },
 }
 
@@ -192,10 +195,10 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
             let folder = objects.clone().unwrap_or(build::workspace().join("testdata/objects"));
             Ok(objects::evidence(&folder)?)
         }
-        Some(Command::Evidence { name, extent, .. }) => {
+        Some(Command::Evidence { name, extent, minutes, .. }) => {
             match name.campaign() {
                 Some(campaign) => soundness::run(campaign, extent)?,
-                None => evidence::run(*name, &machine, log)?,
+                None => evidence::run(*name, &machine, log, *minutes)?,
             }
             Ok(true)
         }

@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::roundtrip::{self, Measured, Stage};
 use crate::soundness::Campaign;
 use crate::starvation::{self, Outcome};
-use crate::{attacks, limits, linux, papers, stages};
+use crate::{attacks, clients, limits, linux, papers, soak, stages};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -51,6 +51,10 @@ pub enum Name {
     Disjoint,
     /// Expressions against tcpdump's own programs; `docs/evidence/tcpdump.md`.
     Tcpdump,
+    /// Programs that people have, on a tap device; root only; `docs/evidence/clients.md`.
+    Clients,
+    /// Services under load with an adversary beside, `--minutes` long; `docs/evidence/soak.md`.
+    Soak,
 }
 
 /// Why there is no table.
@@ -106,7 +110,7 @@ impl Name {
 ///
 /// # Errors
 /// [`EvidenceError`].
-pub fn run(name: Name, machine: &Options, log: &str) -> Result<(), EvidenceError> {
+pub fn run(name: Name, machine: &Options, log: &str, minutes: u64) -> Result<(), EvidenceError> {
     if let Some(oracle) = name.oracle() {
         return oracle.run();
     }
@@ -132,6 +136,8 @@ pub fn run(name: Name, machine: &Options, log: &str) -> Result<(), EvidenceError
         Name::Roundtrip => roundtrip(&image, machine),
         Name::Stages => by_stage(&image, machine),
         Name::Lifecycle => lives(&Machine::boot(&image, machine)?, machine),
+        Name::Clients => clients::evidence(&image, machine, &made(machine, None)),
+        Name::Soak => soak::evidence(&image, machine, minutes, &made(machine, None)),
         // Those that need no machine: `Name::campaign`, and the command itself.
         Name::Fuzz | Name::Refusals | Name::Mutants | Name::Objects => Ok(()),
         Name::Ownership | Name::Disjoint | Name::Tcpdump => Ok(()),

@@ -4,7 +4,8 @@
 //! the library OS's own business, and so is this module. [`Handlers::open`] reads the file;
 //! [`Handlers::handler`] makes each map that a program uses once, writes what the object says is in
 //! it (`.rodata`, `.data`, `.bss`), and gives the program's bytes with its maps by position, as
-//! `Bind` wants them. [`Handlers::map`] is the same map by name, for the program beside the handler.
+//! `Bind` wants them. [`Handlers::map`] is the same map by name, for the program beside the
+//! handler.
 //!
 //! Maps are shared by the programs of one object, as in libbpf; pinning means nothing here. An
 //! error says which program or map, in which section, and why.
@@ -196,6 +197,40 @@ impl Handlers {
             }
         }
         self.made_map(index).map(Map::adopt)
+    }
+
+    /// Every key and value of the map of that name, as bytes, for whoever does not know what is in
+    /// it.
+    ///
+    /// # Errors
+    /// [`HandlerError`].
+    pub fn entries(&mut self, name: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, HandlerError> {
+        let index = self.object.maps().iter().position(|map| map.name() == name);
+        let wanted = || HandlerError::NoMap { wanted: name.to_owned() };
+        let map = index.ok_or_else(wanted)?;
+        let handle = self.made_map(map)?;
+        let spec = self.object.maps().get(map).and_then(|map| map.spec().ok());
+        let spec = *spec.ok_or_else(wanted)?;
+        let failed =
+            |call| move |status| HandlerError::Kernel { name: name.to_owned(), call, status };
+        let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        loop {
+            let mut next = vec![0; spec.key_size as usize];
+            let before = entries.last().map_or(&[][..], |(key, _)| key);
+            let call = Call::MapNext;
+            let memory = MapMemory::Key(&mut next);
+            match perform(Request::Map { call, map: handle, key: before, memory, flags: 0 }) {
+                Ok(_) => {}
+                Err(Status::NoEntry) => return Ok(entries),
+                Err(status) => return Err(failed(call)(status)),
+            }
+            let mut value = vec![0; spec.value_size as usize];
+            let call = Call::MapLookup;
+            let memory = MapMemory::Into(&mut value);
+            perform(Request::Map { call, map: handle, key: &next, memory, flags: 0 })
+                .map_err(failed(call))?;
+            entries.push((next, value));
+        }
     }
 
     /// The map at that place of the object, made and filled if it is not yet.

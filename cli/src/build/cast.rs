@@ -13,6 +13,12 @@ use crate::wire::frames::{GATEWAY_IP, GUEST_IP, GUEST_MAC, Mac, PREFIX};
 pub const ECHO_PORT: u16 = 7;
 /// Port of the program that links neither library.
 pub const BARE_PORT: u16 = 9;
+/// Port of the name server.
+pub const DNS_PORT: u16 = 53;
+/// Port of the time server.
+pub const NTP_PORT: u16 = 123;
+/// Port of the key-value server.
+pub const KV_PORT: u16 = 11_211;
 /// Port that a library OS answers in ring 3.
 pub const TALK_PORT: u16 = 7777;
 
@@ -33,13 +39,15 @@ struct Role {
 
 /// Frames of a library OS with sockets, rings, a heap, and room for a proof (4 MiB while it runs).
 const WITH_STACK: u32 = 3072;
+/// Frames of one that keeps values besides, in its own memory and in a map.
+const WITH_STORE: u32 = 6144;
 /// Frames of one that only loops, or only faults.
 const TINY: u32 = 128;
 
 /// Frames of one that holds pages which it can be asked for.
 const ROOMY: u32 = 320;
 
-const ROLES: [Role; 14] = [
+const ROLES: [Role; 18] = [
     Role { name: "netd", frames: WITH_STACK, grants: &["netd"], at_boot: true },
     Role { name: "echo", frames: WITH_STACK, grants: &["echo"], at_boot: true },
     Role { name: "talk", frames: WITH_STACK, grants: &["public"], at_boot: true },
@@ -53,6 +61,10 @@ const ROLES: [Role; 14] = [
     Role { name: "sse", frames: TINY, grants: &[], at_boot: false },
     Role { name: "cache", frames: ROOMY, grants: &[], at_boot: false },
     Role { name: "stubborn", frames: ROOMY, grants: &[], at_boot: false },
+    Role { name: "xdp", frames: WITH_STACK, grants: &["public"], at_boot: false },
+    Role { name: "dns", frames: WITH_STACK, grants: &["dns"], at_boot: false },
+    Role { name: "kv", frames: WITH_STORE, grants: &["kv"], at_boot: false },
+    Role { name: "ntp", frames: WITH_STACK, grants: &["ntp"], at_boot: false },
     Role { name: "caller", frames: WITH_STACK, grants: &["public"], at_boot: false },
 ];
 
@@ -65,7 +77,8 @@ struct Extra {
 }
 
 /// Those that get more than one position of the vector of slices.
-const SLICES: &[(&str, u32)] = &[("ipc", 2), ("time-attacks", 3)];
+const SLICES: &[(&str, u32)] =
+    &[("ipc", 2), ("time-attacks", 3), ("dns", 8), ("kv", 8), ("ntp", 2)];
 
 const EXTRAS: &[Extra] = &[
     Extra { name: "stride", program: "stride", arguments: "", frames: 1024 },
@@ -76,7 +89,7 @@ const EXTRAS: &[Extra] = &[
     Extra { name: "mem-nested", program: "mem-attacks", arguments: "nested", frames: 256 },
 ];
 
-fn grants() -> [Grant; 4] {
+fn grants() -> [Grant; 7] {
     let [a, b, c, d] = GUEST_IP;
     let ours = format!("{a}.{b}.{c}.{d}");
     let service = |test: String| format!("udp and dst host {ours} and {test}");
@@ -96,6 +109,9 @@ fn grants() -> [Grant; 4] {
             transmit: None,
         },
         Grant { name: "bare", receive: service(format!("dst port {BARE_PORT}")), transmit: None },
+        Grant { name: "dns", receive: service(format!("dst port {DNS_PORT}")), transmit: None },
+        Grant { name: "kv", receive: service(format!("dst port {KV_PORT}")), transmit: None },
+        Grant { name: "ntp", receive: service(format!("dst port {NTP_PORT}")), transmit: None },
     ]
 }
 
@@ -129,7 +145,7 @@ fn environment(role: &Role) -> EnvironmentSpec {
         grants: role.grants.iter().map(|&name| name.to_owned()).collect(),
         at_boot: role.at_boot,
         owns_addresses: role.name == "netd",
-        slices: 1,
+        slices: slices_of(role.name),
     }
 }
 
@@ -142,16 +158,18 @@ fn attacker(selection: &str) -> EnvironmentSpec {
 }
 
 fn extra(extra: &Extra) -> EnvironmentSpec {
-    let found = SLICES.iter().find(|(name, _)| *name == extra.name);
-    let slices = found.map_or(1, |(_, count)| *count);
     EnvironmentSpec {
         name: extra.name.to_owned(),
         program: format!("bin/{}", extra.program),
         frames: extra.frames,
         arguments: extra.arguments.to_owned(),
-        slices,
+        slices: slices_of(extra.name),
         ..EnvironmentSpec::default()
     }
+}
+
+fn slices_of(name: &str) -> u32 {
+    SLICES.iter().find(|(known, _)| *known == name).map_or(1, |(_, count)| *count)
 }
 
 /// An expression as filter bytes.
@@ -187,7 +205,10 @@ mod tests {
         assert_eq!(owner(&frames::udp(4000, 9, b"x")), ["bare"]);
         assert_eq!(owner(&frames::ping(1, 1, b"x")), ["netd"]);
         assert_eq!(owner(&frames::arp_request(frames::GUEST_IP)), ["netd"]);
-        assert!(owner(&frames::udp(4000, 53, b"x")).is_empty());
+        for (port, name) in [(53, "dns"), (11_211, "kv"), (123, "ntp")] {
+            assert_eq!(owner(&frames::udp(4000, port, b"x")), [name]);
+        }
+        assert!(owner(&frames::udp(4000, 54, b"x")).is_empty());
         assert!(owner(&frames::later_fragment(1, b"x")).is_empty());
         assert!(owner(&frames::control("audit")).is_empty());
     }

@@ -10,6 +10,7 @@ mod counting;
 mod filters;
 mod refusals;
 mod saved;
+mod services;
 mod stations;
 
 use std::io::Write;
@@ -103,6 +104,7 @@ fn tell<W: Write>(report: &mut Report<W>, stage: &Stage<'_>) -> Result<(), Machi
     filters::show_bindings(report, stage);
     answers::show(report, stage)?;
     stations::show(report, stage)?;
+    services::show(report, stage)?;
     refusals::show(report, stage)?;
     stations::show_faulter(report, stage)?;
     books::show(report, stage)

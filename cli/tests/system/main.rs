@@ -25,4 +25,6 @@ mod residents;
 #[cfg(test)]
 mod revocation;
 #[cfg(test)]
+mod services;
+#[cfg(test)]
 mod time;

@@ -1,0 +1,220 @@
+//! Who is asked what, and what they must get.
+//!
+//! A script runs in the namespace with the machine at 10.0.2.15, and `right` looks at all that it
+//! printed.
+
+/// A client.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// The program.
+    pub name: &'static str,
+    /// The package that has it.
+    pub package: &'static str,
+    /// What it does, in words.
+    pub did: &'static str,
+    /// The same as a script.
+    pub script: &'static str,
+    /// What the line of its output holds that the table shows.
+    pub shown: &'static str,
+    /// Whether what it printed is right.
+    pub right: fn(&str) -> bool,
+}
+
+/// Everybody.
+pub const CLIENTS: &[Client] = &[
+    Client {
+        name: "ping",
+        package: "iputils-ping",
+        did: "flood of 3,000 echo requests",
+        script: "ping -f -c 3000 10.0.2.15",
+        shown: "packets transmitted",
+        right: |text| text.contains("3000 received, 0% packet loss"),
+    },
+    Client {
+        name: "fping",
+        package: "fping",
+        did: "500 requests of 1,000 bytes, 1 ms apart",
+        script: "fping -q -c 500 -p 1 -b 1000 10.0.2.15",
+        shown: "xmt/rcv",
+        right: |text| text.contains("500/500/0%"),
+    },
+    Client {
+        name: "dig",
+        package: "bind9-dnsutils",
+        did: "addresses with EDNS and a cookie",
+        script: "dig @10.0.2.15 WwW.sluice.test A",
+        shown: "flags:",
+        right: |text| {
+            let both = ["IN\tA\t10.0.2.15", "IN\tA\t10.0.2.16", "NOERROR", "WwW.sluice.test."];
+            both.iter().all(|wanted| text.contains(wanted)) && text.contains("flags: qr aa rd;")
+        },
+    },
+    Client {
+        name: "dig",
+        package: "bind9-dnsutils",
+        did: "an alias, no EDNS",
+        script: "dig +noedns @10.0.2.15 alias.sluice.test AAAA",
+        shown: "AAAA\tfec0::15",
+        right: |text| text.contains("CNAME\twww.sluice.test.") && text.contains("fec0::15"),
+    },
+    Client {
+        name: "dig",
+        package: "bind9-dnsutils",
+        did: "a name that is not there, a type that is not, a big answer cut and whole",
+        script: "dig @10.0.2.15 nobody.sluice.test A; dig @10.0.2.15 ns.sluice.test AAAA; \
+                 dig +ignore +noedns @10.0.2.15 big.sluice.test TXT; \
+                 dig +bufsize=1232 @10.0.2.15 big.sluice.test TXT",
+        shown: "NXDOMAIN",
+        right: |text| {
+            let soa = text.matches("hostmaster.sluice.test.").count() == 2;
+            let codes = text.matches("status: NOERROR").count() == 3;
+            soa && codes
+                && text.contains("NXDOMAIN")
+                && text.contains(" tc ")
+                && text.contains("4: a text")
+        },
+    },
+    Client {
+        name: "dig",
+        package: "bind9-dnsutils",
+        did: "another's zone, another class, a later EDNS",
+        script: "dig @10.0.2.15 example.com A; dig @10.0.2.15 -c CH version.bind TXT; \
+                 dig +edns=1 +noednsneg @10.0.2.15 www.sluice.test A",
+        shown: "REFUSED",
+        right: |text| text.matches("REFUSED").count() == 2 && text.contains("BADVERS"),
+    },
+    Client {
+        name: "kdig",
+        package: "knot-dnsutils",
+        did: "IPv6 addresses, DNSSEC wanted",
+        script: "kdig +dnssec @10.0.2.15 www.sluice.test AAAA",
+        shown: "AAAA\tfec0::15",
+        right: |text| text.contains("fec0::15") && text.contains("do; UDP size: 1232"),
+    },
+    Client {
+        name: "dnsperf",
+        package: "dnsperf",
+        did: "5 seconds at what it gives, 4 of 5 in the kernel",
+        script: "printf 'www.sluice.test A\\nwww.sluice.test AAAA\\nmail.sluice.test A\\n\
+                 ns.sluice.test A\\nnobody.sluice.test A\\n' > /tmp/sluice-dns.$$; \
+                 dnsperf -s 10.0.2.15 -d /tmp/sluice-dns.$$ -l 5 -q 20; rm /tmp/sluice-dns.$$",
+        shown: "Queries per second",
+        right: |text| {
+            let lost = text.lines().find(|line| line.contains("Queries lost:"));
+            lost.is_some_and(|line| line.contains(" 0 (0.00%)")) && !text.contains("SERVFAIL")
+        },
+    },
+    Client {
+        name: "nc",
+        package: "netcat-openbsd",
+        did: "memcached: set, get, get of what is not there",
+        script: "ask() { printf '\\0\\7\\0\\0\\0\\1\\0\\0'\"$1\" | nc -u -w 1 10.0.2.15 11211 | \
+                 tail -c +9; }; ask 'set greeting 5 0 5\\r\\nhello\\r\\n'; \
+                 ask 'get greeting\\r\\n'; ask 'get nothing\\r\\n'",
+        shown: "VALUE",
+        right: |text| text == "STORED\r\nVALUE greeting 5 5\r\nhello\r\nEND\r\nEND\r\n",
+    },
+    Client {
+        name: "memcaslap",
+        package: "libmemcached-tools",
+        did: "memcached over UDP, 2,000 operations, one get in ten set",
+        script: "memcaslap -s 10.0.2.15:11211 -U -T 1 -c 4 -x 2000 2>&1 | tr '\\t' ' '",
+        shown: "cmd_get",
+        right: |text| {
+            let count = |name: &str| {
+                let line = text.lines().find(|line| line.starts_with(name))?;
+                line.split(':').nth(1)?.trim().parse::<u64>().ok()
+            };
+            let all = count("cmd_get").zip(count("cmd_set"));
+            all.is_some_and(|(get, set)| get > 0 && set > 0)
+                && count("packet_drop").unwrap_or(0) == 0
+                && count("get_misses") == Some(0)
+        },
+    },
+    Client {
+        name: "ntpdig",
+        package: "ntpsec-ntpdig",
+        did: "the time, five times",
+        script: "ntpdig -s -d 10.0.2.15 2>&1; for i in 1 2 3 4 5; do ntpdig 10.0.2.15; done",
+        shown: "s10",
+        right: |text| text.matches("s10").count() >= 5,
+    },
+    Client {
+        name: "chronyd",
+        package: "chrony",
+        did: "the clock's offset from the machine's (-Q: looks only)",
+        script: "chronyd -Q -t 20 -f /dev/null 'server 10.0.2.15 iburst maxsamples 4' \
+                 'user root' 2>&1",
+        shown: "System clock wrong by",
+        right: |text| text.contains("System clock wrong by"),
+    },
+    Client {
+        name: "nc",
+        package: "netcat-openbsd",
+        did: "echo in the kernel (port 7) and in ring 3 (port 7777)",
+        script: "for port in 7 7777; do echo \"through $port\" | nc -u -w 1 10.0.2.15 $port; done",
+        shown: "through",
+        right: |text| text == "through 7\nthrough 7777\n",
+    },
+    Client {
+        name: "nmap",
+        package: "nmap",
+        did: "SYN scan of 1,000 ports",
+        script: "nmap -n -Pn -sS -T4 --max-retries 1 -p 1-1000 10.0.2.15",
+        shown: "scanned ports",
+        right: |text| text.contains("1 host up") && !text.contains("/tcp open"),
+    },
+    Client {
+        name: "nmap",
+        package: "nmap",
+        did: "UDP scan: the ports that are bound are found, no other",
+        script: "nmap -n -Pn -sU -T4 --max-retries 1 -p 7,8,52-54,122-124,11210-11212 10.0.2.15",
+        shown: "53/udp",
+        right: |text| {
+            let open = |port: u32| text.lines().any(|line| line == format!("{port}/udp    open"));
+            let named = |port: u32| {
+                text.lines().any(|line| {
+                    line.starts_with(&format!("{port}/udp"))
+                        && line.split_whitespace().nth(1) == Some("open")
+                })
+            };
+            let closed = [8, 52, 54, 122, 124, 11_210, 11_212];
+            (open(53) || named(53)) && closed.iter().all(|&port| !named(port))
+        },
+    },
+    Client {
+        name: "nmap",
+        package: "nmap",
+        did: "guesses what system this is (-O)",
+        script: "nmap -n -Pn -O --max-os-tries 1 -p 7,53,80 10.0.2.15",
+        shown: "host up",
+        right: |text| text.contains("1 host up"),
+    },
+    Client {
+        name: "hping3",
+        package: "hping3",
+        did: "UDP flood of the limited port for 5 seconds",
+        script: "timeout -s INT 5 hping3 --flood -q --udp -p 7120 10.0.2.15 2>&1; \
+                 ping -c 3 10.0.2.15",
+        shown: "packets transmitted",
+        right: |text| text.contains("3 received, 0% packet loss"),
+    },
+    Client {
+        name: "hping3",
+        package: "hping3",
+        did: "SYN flood from random sources for 5 seconds, then a name is asked for",
+        script: "timeout -s INT 5 hping3 --flood -q -S -p 80 --rand-source 10.0.2.15 2>&1; \
+                 dig +tries=1 +time=2 @10.0.2.15 www.sluice.test A",
+        shown: "packets transmitted",
+        right: |text| text.contains("IN\tA\t10.0.2.16"),
+    },
+    Client {
+        name: "tcpreplay",
+        package: "tcpreplay",
+        did: "a capture of malformed frames, ten times at top speed, then an echo",
+        script: "tcpreplay -q -t -l 10 -i sluice0 $SLUICE_CAPTURE 2>&1; \
+                 echo alive | nc -u -w 1 10.0.2.15 7777",
+        shown: "Actual:",
+        right: |text| text.ends_with("alive\n") && text.contains("Failed packets:            0"),
+    },
+];
