@@ -7,6 +7,7 @@ mod generate;
 #[cfg(feature = "object")]
 mod object;
 mod packet;
+mod passing;
 mod rich;
 mod source;
 mod statement;

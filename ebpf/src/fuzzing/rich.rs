@@ -17,11 +17,11 @@ use crate::program::Kind;
 /// Eight bytes for a key.
 const KEY: i16 = -72;
 /// Room for a value, 64 bytes.
-const ROOM: i16 = -136;
+pub(super) const ROOM: i16 = -136;
 /// Bytes of that room.
 const ROOM_BYTES: i16 = 64;
 /// A packet pointer that is kept.
-const KEPT: i16 = -144;
+pub(super) const KEPT: i16 = -144;
 /// The length of a buffer.
 const LENGTH: i16 = -152;
 
@@ -66,7 +66,7 @@ impl Generator<'_> {
     }
 
     pub(super) fn rich_statement(&mut self) {
-        match self.source.below(32) {
+        match self.source.below(36) {
             0..=3 => self.counted_loop(),
             4..=7 => self.look_up(),
             8..=10 => self.use_value(),
@@ -82,6 +82,8 @@ impl Generator<'_> {
             27 => self.copy_bytes(),
             28 => self.move_packet(),
             29..=30 => self.correlated(),
+            32..=33 => self.difference(),
+            34..=35 => self.trace(),
             _ => self.helper_by_register(),
         }
     }
@@ -111,7 +113,7 @@ impl Generator<'_> {
     }
 
     /// `r10` plus an offset.
-    fn stack_pointer(&mut self, dst: Reg, offset: i16) {
+    pub(super) fn stack_pointer(&mut self, dst: Reg, offset: i16) {
         self.mov(dst, Reg::R10.into());
         self.add(dst, i32::from(offset).into());
     }
