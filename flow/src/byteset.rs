@@ -156,7 +156,12 @@ impl ByteSet {
 
     /// The values, ascending.
     pub fn values(self) -> impl Iterator<Item = u8> {
-        (0..=255u8).filter(move |&value| self.contains(value))
+        let mut from = Some(0);
+        core::iter::from_fn(move || {
+            let value = self.next_from(from?)?;
+            from = value.checked_add(1);
+            Some(value)
+        })
     }
 
     /// The maximal runs of adjacent values, ascending, both ends included.

@@ -131,6 +131,11 @@ pub(crate) fn accepts(program: &Program, premises: &Premises, code: &[u8]) -> bo
     program::implements(program, premises, code).is_ok()
 }
 
+/// Whether code would pass as a merged classifier's, its second and third entry where given.
+pub(crate) fn accepts_classifier(plan: &Plan, code: &[u8], entries: (usize, usize)) -> bool {
+    dispatch::implements(plan, code, entries).is_ok()
+}
+
 /// Code as the checker understands it; `None` if it does not.
 pub(crate) fn meaning(code: &[u8]) -> Option<Vec<impl PartialEq + fmt::Debug + use<>>> {
     let mut meaning = Vec::new();

@@ -306,10 +306,14 @@ fn find_in(
         }
         Layout::Plain | Layout::Wide { .. } => {
             let digest = lane.digest(key, hash);
-            let buckets = bank.buckets_of(hash);
-            for slot in buckets.into_iter().flat_map(slots_of) {
-                let Some(index) = places.occupant(slot) else { continue };
-                if bank.digest(slot) == digest {
+            let [first, second] = bank.buckets_of(hash);
+            // As the code does: the second one only if the first is marked.
+            let further = bank.is_marked(first).then_some(second);
+            for slot in core::iter::once(first).chain(further).flat_map(slots_of) {
+                if bank.digest(slot) != digest {
+                    continue;
+                }
+                if let Some(index) = places.occupant(slot) {
                     return if key_in(lane, bank, slot) == *key {
                         Ok(Some(index))
                     } else {

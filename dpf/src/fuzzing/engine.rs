@@ -56,7 +56,7 @@ pub fn engine_is_registry(bytes: &[u8], pages: &mut dyn CodePages) -> usize {
 }
 
 /// Expressions that often meet, nest and share shapes.
-fn expression(which: u8, value: u8) -> String {
+pub(super) fn expression(which: u8, value: u8) -> String {
     let (port, host) = (value % 6, value % 5);
     match which % 12 {
         0 => format!("udp and dst port {port}"),
@@ -74,13 +74,31 @@ fn expression(which: u8, value: u8) -> String {
     }
 }
 
-fn claim(text: &str) -> Option<(Claim, Space)> {
+pub(super) fn claim(text: &str) -> Option<(Claim, Space)> {
     let space = expr::parse(text).ok()?.to_space().ok()?;
     let verified = verified(lower::lower(&space).ok()?)?;
     match ClaimProof::new(verified).step(&mut Fuel(ALL)) {
         Poll::Ready(claim) => Some((claim.ok()?, space)),
         Poll::Pending => None,
     }
+}
+
+/// A frame of each rule of a space, and that with one of the bytes changed which matter.
+pub(super) fn near(space: &Space) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for rule in space.rules() {
+        let Ok(Some(witness)) = rule.witness() else { continue };
+        for (cell, _) in rule.cells() {
+            let mut frame = witness.clone();
+            let byte = cell.address(&frame).and_then(|at| frame.get_mut(at));
+            if let Some(byte) = byte {
+                *byte = byte.wrapping_add(1);
+            }
+            frames.push(frame);
+        }
+        frames.push(witness);
+    }
+    frames
 }
 
 impl World<'_> {
@@ -166,18 +184,7 @@ impl World<'_> {
 
     /// Notes frames in and near a space.
     fn watch(&mut self, space: &Space) {
-        for rule in space.rules() {
-            let Ok(Some(witness)) = rule.witness() else { continue };
-            for (cell, _) in rule.cells() {
-                let mut frame = witness.clone();
-                let byte = cell.address(&frame).and_then(|at| frame.get_mut(at));
-                if let Some(byte) = byte {
-                    *byte = byte.wrapping_add(1);
-                }
-                self.frames.push(frame);
-            }
-            self.frames.push(witness);
-        }
+        self.frames.extend(near(space));
         let surplus = self.frames.len().saturating_sub(400);
         self.frames.drain(..surplus);
     }

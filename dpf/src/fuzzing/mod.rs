@@ -5,6 +5,7 @@
 
 mod bare;
 mod engine;
+mod merged;
 mod mutate;
 mod native;
 mod sound;
@@ -15,6 +16,7 @@ mod unproven;
 
 pub use bare::Bare;
 pub use engine::engine_is_registry;
+pub use merged::{classifier_mutations, merged_is_one_by_one};
 #[cfg(test)]
 pub(crate) use mutate::mutate;
 pub use mutate::{Mutations, mutations};

@@ -7,7 +7,10 @@ use runtime::native::HostPages;
 use runtime::random::mix;
 
 use super::unproven::{NativeError, mutations_of, run_native};
-use super::{Mutations, mutations, native_is_interpreter, verified};
+use super::{
+    Mutations, classifier_mutations, merged_is_one_by_one, mutations, native_is_interpreter,
+    verified,
+};
 use crate::context::Premises;
 use crate::error::EngineError;
 
@@ -88,4 +91,23 @@ fn two_opinions_on_which_loads_read_the_context_agree() {
         }
     }
     assert!(loads > 100, "only {loads}");
+}
+
+#[test]
+fn merged_filters_say_what_they_say_one_by_one() {
+    let mut pages = HostPages::default();
+    let compared: usize =
+        (0..12).map(|seed| merged_is_one_by_one(&bytes(seed, 24), &mut pages)).sum();
+    assert!(compared > 500, "only {compared} frames");
+}
+
+#[test]
+fn a_wrong_byte_in_any_classifier_is_refused_or_means_the_same() {
+    let mut total = Mutations::default();
+    for seed in 0..6 {
+        let count = classifier_mutations(&bytes(seed ^ 0x77, 40));
+        total.refused += count.refused;
+        total.accepted += count.accepted;
+    }
+    assert!(total.refused > 10_000 && total.accepted * 50 < total.refused, "{total:?}");
 }

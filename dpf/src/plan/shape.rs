@@ -68,7 +68,7 @@ impl SplitRule {
         let mut exact = rule.length().max >= FRAME_MAX;
         let cells = rule.cells();
         let mut tests: Vec<(Test, u8)> = room(cells.len())?;
-        let mut ranges = room(cells.len().min(4))?;
+        let mut ranges = Vec::new();
         let mut bases: [Option<HeaderBase>; HEADER_BASES_MAX] = [None; HEADER_BASES_MAX];
         let mut keyed = 0;
         for (cell, set) in cells {
@@ -84,12 +84,18 @@ impl SplitRule {
                 _ => {
                     let range = guard_range(rule, cell, set);
                     exact &= range.is_some();
+                    ranges
+                        .try_reserve(usize::from(range.is_some()))
+                        .map_err(|_| EngineError::NoMemory)?;
                     ranges.extend(range);
                     tests.push((Test { cell, mask: 0 }, 0));
                 }
             }
         }
-        tests.sort_unstable_by_key(|(test, _)| *test);
+        // Cells come in this order, so that there is nothing to sort.
+        if !tests.is_sorted_by_key(|(test, _)| *test) {
+            tests.sort_unstable_by_key(|(test, _)| *test);
+        }
         let least = tests.iter().map(|(test, _)| least_length(test.cell));
         let min_length = least.fold(rule.length().min, u16::max);
         let (mut shape_tests, mut values) = (room(tests.len())?, room(tests.len())?);
@@ -101,10 +107,7 @@ impl SplitRule {
 
 /// The set as a masked comparison; nearly all are of one value.
 fn masked(set: ByteSet) -> Option<(u8, u8)> {
-    match (set.min(), set.max()) {
-        (Some(value), Some(last)) if value == last => Some((value, 0xff)),
-        _ => set.as_masked(),
-    }
+    set.single().map_or_else(|| set.as_masked(), |value| Some((value, 0xff)))
 }
 
 /// Whether rules that differ there are better kept in lanes of their own.
