@@ -165,7 +165,10 @@ impl World {
         let size = self.bindings.len() as u32;
         let (mut insert, mut remove, mut control) = (Vec::new(), Vec::new(), Vec::new());
         let samples = SAMPLES.min(size / 2);
-        let numbers: Vec<u32> = (0..samples).map(|sample| sample * (size / samples) ^ 1).collect();
+        // Of every kind that the world is made of: no step that all kinds repeat in.
+        let step = size / samples;
+        let numbers: Vec<u32> =
+            (0..samples).map(|sample| sample * step + sample * 7 % step).collect();
         for &number in &numbers {
             let start = now();
             let gone = self.registry.release(self.bindings[number as usize]);

@@ -13,7 +13,7 @@ mod node;
 mod pool;
 
 use super::work::Work;
-use node::{FAN, Inner, LEAF, Leaf, Node, Summary};
+use node::{FAN, HIGH, Inner, LEAF, Leaf, Node, Summary};
 use pool::Pool;
 
 /// An interval and whose it is.
@@ -49,6 +49,13 @@ const HEIGHT_MAX: usize = 33;
 /// The inner nodes from the root to a leaf, and which child was taken.
 type Path = [(u32, usize); HEIGHT_MAX];
 
+/// A node that was full, in two: what is known of both, and the new one's number.
+struct Split {
+    lower: Summary,
+    number: u32,
+    upper: Summary,
+}
+
 /// Nodes with fewer entries look for a neighbour to join.
 const LEAF_LOW: usize = LEAF / 4;
 const FAN_LOW: usize = FAN / 4;
@@ -83,35 +90,39 @@ impl Tree {
             self.height = 0;
         }
         let (path, mut child) = self.descend(entry.key(), work);
-        let (mut summary, mut split) = self.insert_into_leaf(child, entry, &mut moved);
+        let mut split = self.insert_into_leaf(child, entry, &mut moved);
         for &(number, at) in path.get(..self.height).unwrap_or(&[]).iter().rev() {
             let Some(inner) = self.inners.get_mut(number) else { return };
-            inner.set(at, summary);
-            let carried = split.take();
-            let mut other = None;
-            if let Some((new, new_summary)) = carried {
-                if inner.len() == FAN {
-                    let mut upper = Inner::empty();
-                    moved += inner.give(FAN / 2, &mut upper);
-                    let (into, place) =
-                        if at < FAN / 2 { (&mut *inner, at) } else { (&mut upper, at - FAN / 2) };
-                    moved += into.insert(place + 1, new_summary, new);
-                    other = Some(upper);
-                } else {
-                    moved += inner.insert(at + 1, new_summary, new);
+            split = match split {
+                // Nothing but one entry more: what is known of the others is not looked at.
+                None => {
+                    inner.widen(at, entry);
+                    None
                 }
-            }
-            summary = inner.summary();
-            split = other.map(|upper| {
-                let summary = upper.summary();
-                (self.inners.put(upper), summary)
-            });
+                Some(Split { lower, number: new, upper }) => {
+                    inner.set(at, lower);
+                    if inner.len() < FAN {
+                        moved += inner.insert(at + 1, upper, new);
+                        None
+                    } else {
+                        let mut other = Inner::empty();
+                        moved += inner.give(FAN / 2, &mut other);
+                        let (into, place) = match at.checked_sub(FAN / 2) {
+                            None => (&mut *inner, at),
+                            Some(at) => (&mut other, at),
+                        };
+                        moved += into.insert(place + 1, upper, new);
+                        let (lower, upper) = (inner.summary(), other.summary());
+                        Some(Split { lower, number: self.inners.put(other), upper })
+                    }
+                }
+            };
             child = number;
         }
-        if let Some((other, other_summary)) = split {
+        if let Some(Split { lower, number, upper }) = split {
             let mut root = Inner::empty();
-            root.insert(0, summary, child);
-            root.insert(1, other_summary, other);
+            root.insert(0, lower, child);
+            root.insert(1, upper, number);
             self.root = self.inners.put(root);
             self.height += 1;
         }
@@ -158,13 +169,18 @@ impl Tree {
         let (mut level, mut number) = (0, self.root);
         // Whether everything left of the path is behind us already.
         let mut bound = after;
+        // What meets the interval agrees with it in the upper half: nothing does before this.
+        let least = (start & HIGH, 0);
         loop {
             work.nodes += 1;
             if level == self.height {
                 let leaf = self.leaves.get(number)?;
-                let from = bound.map_or(0, |(place, tag)| match tag.checked_add(1) {
-                    Some(tag) => leaf.rank((place, tag)),
-                    None => leaf.rank((place.saturating_add(1), 0)),
+                let from = leaf.rank(match bound {
+                    None => least,
+                    Some((place, tag)) => least.max(match tag.checked_add(1) {
+                        Some(tag) => (place, tag),
+                        None => (place.saturating_add(1), 0),
+                    }),
                 });
                 for at in from..leaf.len() {
                     let entry = leaf.entry(at);
@@ -176,9 +192,8 @@ impl Tree {
                     }
                 }
             } else {
-                let at = bound.map_or(0, |key| {
-                    self.inners.get(number).map_or(0, |inner| inner.child_for(key))
-                });
+                let inner = self.inners.get(number)?;
+                let at = inner.child_for(bound.map_or(least, |key| key.max(least)));
                 *path.get_mut(level)? = (number, at);
                 level += 1;
                 if let Some(child) = self.meets(number, at, (start, end))? {
@@ -236,28 +251,21 @@ impl Tree {
         (path, number)
     }
 
-    fn insert_into_leaf(
-        &mut self,
-        number: u32,
-        entry: Entry,
-        moved: &mut u64,
-    ) -> (Summary, Option<(u32, Summary)>) {
-        let Some(leaf) = self.leaves.get_mut(number) else {
-            return (Leaf::empty().summary(), None);
-        };
+    fn insert_into_leaf(&mut self, number: u32, entry: Entry, moved: &mut u64) -> Option<Split> {
+        let leaf = self.leaves.get_mut(number)?;
         let at = leaf.rank(entry.key());
         if leaf.len() < LEAF {
             *moved += leaf.insert(at, entry);
-            return (leaf.summary(), None);
+            return None;
         }
-        let mut upper = Leaf::empty();
-        *moved += leaf.give(LEAF / 2, &mut upper);
+        let mut other = Leaf::empty();
+        *moved += leaf.give(LEAF / 2, &mut other);
         *moved += match at.checked_sub(LEAF / 2) {
-            Some(at) if at > 0 => upper.insert(at, entry),
+            Some(at) if at > 0 => other.insert(at, entry),
             _ => leaf.insert(at, entry),
         };
-        let (lower, summary) = (leaf.summary(), upper.summary());
-        (lower, Some((self.leaves.put(upper), summary)))
+        let (lower, upper) = (leaf.summary(), other.summary());
+        Some(Split { lower, number: self.leaves.put(other), upper })
     }
 
     /// Brings a parent up to date after its child at `at` lost an entry: takes the child out if it

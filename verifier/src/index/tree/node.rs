@@ -123,7 +123,7 @@ impl Leaf {
 }
 
 /// The half of a place that start and end share.
-const HIGH: u64 = !0xffff_ffff;
+pub(super) const HIGH: u64 = !0xffff_ffff;
 
 /// Bytes that `count` of a node's entries are.
 const fn moved<T>(count: usize, of: usize) -> u64 {
@@ -138,9 +138,18 @@ impl Inner {
     /// The child in which (start, tag) is or would be.
     pub(super) fn child_for(&self, key: (u64, u32)) -> usize {
         let len = self.len();
-        let keys = self.starts[..len].iter().zip(&self.tags[..len]);
-        let not_after = keys.take_while(|&(&start, &tag)| (start, tag) <= key).count();
+        let at = self.starts[..len].partition_point(|&start| start < key.0);
+        let same = self.starts[at..len].partition_point(|&start| start == key.0);
+        let not_after = at + self.tags[at..at + same].partition_point(|&tag| tag <= key.1);
         not_after.saturating_sub(1)
+    }
+
+    /// The child at `at` has one entry more.
+    pub(super) fn widen(&mut self, at: usize, entry: Entry) {
+        if entry.key() < (self.starts[at], self.tags[at]) {
+            (self.starts[at], self.tags[at]) = entry.key();
+        }
+        self.ends[at] = self.ends[at].max(entry.end);
     }
 
     pub(super) fn set(&mut self, at: usize, summary: Summary) {
