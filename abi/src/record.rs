@@ -158,6 +158,18 @@ pub enum Record {
         /// Cycles of each stage; guest instructions when the machine counts those.
         cycles: [u64; 4],
     },
+    /// A proof is over, whatever came of it (only with `latency` on the command line).
+    Proof {
+        /// Whose.
+        environment: u32,
+        /// Its steps.
+        steps: u32,
+        /// Cycles of the longest step.
+        step: u64,
+        /// Cycles of the longest stretch, from the call to its answer, in which nobody looked at
+        /// the card.
+        longest: u64,
+    },
 }
 
 impl Record {

@@ -72,7 +72,17 @@ impl NativeProgram {
         }
     }
 
+    /// Runs a handler that calls no helper on a frame in place: its `r0`. Other programs abort.
+    #[inline(always)]
+    pub fn run_frame(&self, frame: &mut [u8]) -> u64 {
+        match &self.body {
+            Body::Ash(code) => code.run_frame(frame),
+            Body::Filter(_) | Body::Memory(_) => u64::from(ebpf::context::ABORTED),
+        }
+    }
+
     /// A filter's verdict on a frame. Other programs accept nothing.
+    #[inline]
     #[must_use]
     pub fn accepts(&self, frame: &[u8]) -> bool {
         match &self.body {

@@ -17,6 +17,8 @@ pub(crate) struct Binding {
     pub(crate) owner: EnvironmentId,
     pub(crate) grant: GrantId,
     pub(crate) ash: Option<NativeProgram>,
+    /// Whether the ASH calls helpers, which may do things besides.
+    pub(crate) ash_calls: bool,
     /// The most instructions that one run of the ASH takes: what each run is charged.
     pub(crate) ash_cost: u32,
     pub(crate) rings: Option<Rings>,
@@ -62,9 +64,10 @@ impl Kernel {
             owner.bindings = owner.bindings.saturating_sub(1);
             owner.account.heap = owner.account.heap.saturating_sub(binding.cost);
         }
-        if let Some(rings) = &binding.rings {
-            rings.frames().for_each(|frame| self.unpin(frame));
-        }
+        let frames: Vec<u64> = binding.rings.iter().flat_map(Rings::frames).collect();
+        // A frame can only be given back when no handle of the rings' is left.
+        drop(binding.rings);
+        frames.into_iter().for_each(|frame| self.unpin(frame));
         self.unpin_maps(&maps);
         self.returned(binding.owner, abi::revocation::Kind::Bindings);
         log::info!("binding {id} is gone");

@@ -18,7 +18,8 @@ use abi::slice::POSITIONS;
 use verifier::Verified;
 
 use crate::Kernel;
-use crate::environment::EnvironmentId;
+use crate::environment::{EnvironmentId, Environments};
+use crate::scheduler::Scheduler;
 
 /// One environment's allowance.
 #[derive(Clone, Copy, Debug)]
@@ -68,28 +69,55 @@ pub(crate) fn period_of(now_ns: u64) -> u64 {
     now_ns / PERIOD_NS
 }
 
+/// When a period is over.
+pub(crate) fn end_of(period: u64) -> u64 {
+    period.saturating_add(1).saturating_mul(PERIOD_NS)
+}
+
 /// What a run of a program is charged: its longest path, its helpers' work included.
 pub(crate) fn cost_of(verified: &Verified) -> u32 {
     verified.worst_case()
 }
 
-impl Kernel {
+/// Where charges are made: who has what, and in which period.
+pub(crate) struct Till<'a> {
+    pub(crate) environments: &'a mut Environments,
+    pub(crate) scheduler: &'a mut Scheduler,
+    /// An allowance for everybody in the place of what their slices are worth.
+    pub(crate) fixed: Option<u32>,
+    pub(crate) period: u64,
+}
+
+impl Till<'_> {
     /// Charges an environment for instructions about to be run for it, if it can pay.
+    #[inline(always)]
     pub(crate) fn charge(&mut self, id: EnvironmentId, cost: u32) -> bool {
-        let period = self.network.period;
         let Some(environment) = self.environments.get_mut(id) else { return false };
-        if environment.downloads.period != period {
-            let positions = self.scheduler.share_of(id).0;
+        let downloads = &mut environment.downloads;
+        if downloads.period != self.period {
+            let positions = self.scheduler.positions_of(id).count_ones();
             // Who owns none lives on what others leave, and so do its handlers.
-            let by_slices = positions.max(1).saturating_mul(SLICE_NS);
-            let allowance = self.options.allowance.map_or(by_slices, u64::from);
-            environment.downloads.refill(period, allowance);
+            let by_slices = u64::from(positions.max(1)).saturating_mul(SLICE_NS);
+            downloads.refill(self.period, self.fixed.map_or(by_slices, u64::from));
         }
-        let affordable = environment.downloads.take(cost);
-        if affordable && environment.downloads.pay() {
+        let affordable = downloads.take(cost);
+        if affordable && downloads.pay() {
             self.scheduler.forfeit(id);
         }
         affordable
+    }
+}
+
+impl Kernel {
+    /// Charges an environment for instructions about to be run for it, if it can pay.
+    pub(crate) fn charge(&mut self, id: EnvironmentId, cost: u32) -> bool {
+        let mut till = Till {
+            environments: &mut self.environments,
+            scheduler: &mut self.scheduler,
+            fixed: self.options.allowance,
+            period: self.network.period,
+        };
+        till.charge(id, cost)
     }
 }
 

@@ -65,10 +65,8 @@ impl Exposed {
         self.words(at::CLOCK_BASE, &[base, scale, machine::time::tsc_hz(), wall_clock_ns]);
     }
 
-    fn words(&self, offset: usize, words: &[u64]) {
-        for (place, &word) in (offset..).step_by(8).zip(words) {
-            self.system.store_u64(place, word);
-        }
+    fn words<const N: usize>(&self, offset: usize, words: &[u64; N]) {
+        self.system.write(offset, words.map(u64::to_le_bytes).as_flattened());
     }
 
     /// The sequence number is odd from the first of these to the second.
@@ -80,30 +78,36 @@ impl Exposed {
     fn row(&self, row: usize, (id, it): (EnvironmentId, &Environment), slices: u64) {
         let Some(frame) = self.rows.get(row / ROWS_PER_FRAME) else { return };
         let start = row % ROWS_PER_FRAME * at::ROW_BYTES;
-        for (place, word) in [
-            (at::ROW_ID, id.0),
-            (at::ROW_STATE, it.state as u32),
-            (at::ROW_PARENT, it.parent.map_or(0, |parent| parent.0)),
-            (at::ROW_BINDINGS, it.bindings as u32),
-        ] {
-            frame.store_u32(start + place, word);
+        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        // In the order of their offsets.
+        let words: [u64; 7] = [
+            pair(id.0, it.state as u32),
+            pair(it.parent.map_or(0, |parent| parent.0), it.bindings as u32),
+            it.account.quota,
+            it.account.used(),
+            it.account.pages,
+            slices,
+            u64::from(it.excess),
+        ];
+        frame.write(start, words.map(u64::to_le_bytes).as_flattened());
+        // A name never changes, but its row may become another's.
+        if frame.load_u32(start + ROW_NAMED) != id.0 {
+            let mut name = [0; abi::limits::NAME_BYTES_MAX];
+            name.iter_mut().zip(it.name.bytes()).for_each(|(to, from)| *to = from);
+            frame.write(start + at::ROW_NAME, &name);
+            frame.store_u32(start + ROW_NAMED, id.0);
         }
-        for (place, word) in [
-            (at::ROW_QUOTA, it.account.quota),
-            (at::ROW_USED, it.account.used()),
-            (at::ROW_PAGES, it.account.pages),
-            (at::ROW_SLICES, slices),
-            (at::ROW_EXCESS, u64::from(it.excess)),
-        ] {
-            frame.store_u64(start + place, word);
-        }
-        let mut name = [0; abi::limits::NAME_BYTES_MAX];
-        name.iter_mut().zip(it.name.bytes()).for_each(|(to, from)| *to = from);
-        frame.write(start + at::ROW_NAME, &name);
     }
 }
 
 impl Kernel {
+    /// Brings what is shown up to date, if the time has come.
+    pub(crate) fn show_if_due(&mut self, now: u64) {
+        if self.exposed.as_ref().is_some_and(|it| now >= it.due) {
+            self.show_books(now);
+        }
+    }
+
     /// What is shown is out of date: it is written anew before anybody runs again.
     pub(crate) fn show_soon(&mut self) {
         if let Some(exposed) = &mut self.exposed {
@@ -134,12 +138,19 @@ impl Kernel {
         exposed.words(at::FAULT_UPCALLS, &[faults, books.records_lost]);
         exposed.words(at::DROPPED, &rx.dropped);
         for (row, environment) in self.environments.iter().enumerate() {
-            let (slices, _) = self.scheduler.share_of(environment.0);
-            exposed.row(row, environment, slices);
+            let slices = self.scheduler.positions_of(environment.0).count_ones();
+            exposed.row(row, environment, slices.into());
         }
         exposed.step_sequence();
     }
 }
 
+/// In a row, the kernel's own: whose name stands there.
+const ROW_NAMED: usize = at::ROW_NAME + abi::limits::NAME_BYTES_MAX;
+
+const _: () = assert!(ROW_NAMED + 4 <= at::ROW_BYTES && ROW_NAMED.is_multiple_of(4));
+const _: () = assert!(at::ROW_ID == 0 && at::ROW_STATE == 4 && at::ROW_PARENT == 8);
+const _: () = assert!(at::ROW_BINDINGS == 12 && at::ROW_QUOTA == 16 && at::ROW_USED == 24);
+const _: () = assert!(at::ROW_PAGES == 32 && at::ROW_SLICES == 40 && at::ROW_EXCESS == 48);
 const _: () = assert!(at::FRAME_ENTRIES + 8 == at::ENVIRONMENT_ROWS);
 const _: () = assert!(at::FAULT_UPCALLS + 8 == at::RECORDS_LOST);

@@ -33,7 +33,19 @@ pub(crate) enum Fragment {
 }
 
 /// Looks at a frame that begins with its Ethernet header.
+#[inline(always)]
 pub(crate) fn of(frame: &[u8]) -> Fragment {
+    // Nearly all: IPv4 without a tag.
+    if let Some([.., high, low, _, _, _, _, _, _, flags, offset]) = frame.first_chunk::<22>()
+        && u16::from_be_bytes([*high, *low]) == IPV4
+    {
+        return by_field(u16::from_be_bytes([*flags, *offset]));
+    }
+    of_any(frame)
+}
+
+/// The same for any frame.
+fn of_any(frame: &[u8]) -> Fragment {
     let mut at = 12;
     let mut kind = word(frame, at);
     for _ in 0..TAGS_MAX {
@@ -50,9 +62,12 @@ pub(crate) fn of(frame: &[u8]) -> Fragment {
     }
 }
 
-/// Flags and offset in units of eight bytes, RFC 791 3.1.
 fn ipv4(frame: &[u8], ip: usize) -> Fragment {
-    let Some(field) = word(frame, ip + 6) else { return Fragment::No };
+    word(frame, ip + 6).map_or(Fragment::No, by_field)
+}
+
+/// Flags and offset in units of eight bytes, RFC 791 3.1.
+fn by_field(field: u16) -> Fragment {
     match (field & 0x1fff != 0, field & 0x2000 != 0) {
         (true, _) => Fragment::Later,
         (false, true) => Fragment::First,

@@ -80,6 +80,8 @@ impl Staging {
             NicError::Full => Reason::CardFull,
             NicError::TooLong => Reason::Length,
         })?;
+        // No slot stays busy longer than it must.
+        nic.tell();
         self.sending.push((id, slot));
         Ok(())
     }

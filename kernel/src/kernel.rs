@@ -25,6 +25,7 @@ use crate::reserve::{Need, Reservations};
 use crate::revocation::Revocations;
 use crate::scheduler::Scheduler;
 use crate::upcall::Cause;
+use crate::watch::Watch;
 
 /// The machine's one kernel.
 pub struct Kernel {
@@ -41,6 +42,7 @@ pub struct Kernel {
     pub(crate) maps: Maps,
     /// What every address space shows; nothing on a machine too small for it.
     pub(crate) exposed: Option<Exposed>,
+    pub(crate) watch: Watch,
     /// Whose registers are not in its context: a short call of its is being answered.
     pub(crate) away: Option<EnvironmentId>,
 }
@@ -70,6 +72,7 @@ impl Kernel {
             predicates: Predicates::default(),
             maps: Maps::new(secret),
             exposed,
+            watch: Watch::default(),
             away: None,
         };
         let (frames, mac) = (kernel.memory.books().total, kernel.network.mac());
@@ -84,12 +87,14 @@ impl Kernel {
         if let Some(id) = self.goes_on() {
             return self.run(id);
         }
-        self.serve();
-        let now = machine::time::now_ns();
+        let now = self.serve_devices();
         self.end_slice(now);
         self.look_at_predicates(now);
         match self.choose(now) {
-            Some(id) => self.run(id),
+            Some(id) => {
+                self.show_if_due(now);
+                self.run(id);
+            }
             None => self.sleep(),
         }
     }
@@ -106,8 +111,14 @@ impl Kernel {
         slice.runner.filter(|_| quiet)
     }
 
-    /// Serves the card and the clock.
+    /// Serves the card and the clock, and brings up to date what every address space shows.
     pub fn serve(&mut self) {
+        let now = self.serve_devices();
+        self.show_if_due(now);
+    }
+
+    /// Serves the card and the clock; what time it is.
+    fn serve_devices(&mut self) -> u64 {
         for _ in 0..BATCHES_MAX {
             self.poll_card();
             if !self.network.is_pending() {
@@ -119,9 +130,7 @@ impl Kernel {
         if now >= self.scheduler.next_deadline {
             self.wake_sleepers(now);
         }
-        if self.exposed.as_ref().is_some_and(|it| now >= it.due) {
-            self.show_books(now);
-        }
+        now
     }
 
     fn run(&mut self, id: EnvironmentId) {
@@ -135,7 +144,9 @@ impl Kernel {
             self.deliver_raised(id);
         }
         self.scheduler.arm();
+        self.looks();
         let Some(event) = machine::stay(self, u64::from(id.0)) else { return };
+        self.entered();
         // A transfer may have put another one in its place.
         let id = EnvironmentId(machine::this_cpu().running() as u32);
         self.note_runner(id);
@@ -147,21 +158,34 @@ impl Kernel {
         }
     }
 
+    /// Nobody can run: waits for the card or the clock. What handlers answer wakes nobody, and the
+    /// machine sleeps on without looking for somebody to run.
     fn sleep(&mut self) {
-        if self.network.is_pending() {
-            // More than one serving takes: its interrupt may have been acknowledged already.
-            return;
-        }
         let deadline = self.scheduler.next_deadline.min(self.predicates_due());
+        let deadline = (deadline != u64::MAX).then_some(deadline);
         self.scheduler.disarmed();
-        let event = machine::idle((deadline != u64::MAX).then_some(deadline));
-        self.interrupt(event);
+        // If more is pending than one serving takes, its interrupt may have come already.
+        while !self.network.is_pending() {
+            self.looks();
+            let event = machine::idle(deadline);
+            self.entered();
+            self.interrupt(event);
+            if event != Event::Nic || !self.sleeps_on() {
+                return;
+            }
+        }
+    }
+
+    /// Whether nothing has happened while idle that anybody but the card has to do with.
+    fn sleeps_on(&self) -> bool {
+        let asleep = self.scheduler.runnable() == 0 && self.scheduler.current.is_none();
+        asleep && self.predicates_due() == u64::MAX && !self.revocations.is_stirred()
     }
 
     fn interrupt(&mut self, event: Event) {
         match event {
             Event::Nic => {
-                self.network.interrupted(machine::time::cycles());
+                self.network.interrupted(self.options.latency.then(machine::time::cycles));
                 self.poll_card();
             }
             Event::Timer => self.scheduler.disarmed(),

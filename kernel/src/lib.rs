@@ -54,6 +54,7 @@ mod stages;
 mod transfer;
 mod transmit;
 mod upcall;
+mod watch;
 
 pub use boot::{BootError, main};
 pub use environment::EnvironmentId;

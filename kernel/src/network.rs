@@ -8,6 +8,7 @@ use machine::{CodeWindow, Nic, TransmitId};
 use verifier::{BindingId, GrantId, Limits, Registry};
 
 use crate::binding::Binding;
+use crate::charge;
 use crate::grant::GrantRecord;
 use crate::initiate::Staging;
 use crate::pieces::Pieces;
@@ -30,6 +31,8 @@ pub(crate) struct Network {
     interrupted: Option<u64>,
     /// The period of the clock that packets are charged in ([`crate::charge`]).
     pub(crate) period: u64,
+    /// When the next one begins, in nanoseconds since boot.
+    period_ends: u64,
     /// Whose later fragments are.
     pub(crate) pieces: Pieces,
     /// Where a transmission's header is copied to. Beyond the header it is always zero.
@@ -70,6 +73,7 @@ impl Network {
             sending: Vec::with_capacity(machine::limits::TRANSMIT_SLOTS),
             interrupted: None,
             period: 0,
+            period_ends: 0,
             pieces: Pieces::new(verifier::HashKey::new(second, key)),
             header: Box::new([0; FRAME_BYTES_MAX]),
         }
@@ -80,12 +84,23 @@ impl Network {
         self.mac
     }
 
-    /// The card's interrupt came at `cycles`.
-    pub(crate) fn interrupted(&mut self, cycles: u64) {
+    /// What time it is: the period may be another.
+    #[inline(always)]
+    pub(crate) fn tick(&mut self, now_ns: u64) {
+        // The clock does not go back.
+        if now_ns >= self.period_ends {
+            self.period = charge::period_of(now_ns);
+            self.period_ends = charge::end_of(self.period);
+        }
+    }
+
+    /// The card's interrupt came; when, if that is asked for.
+    #[inline(always)]
+    pub(crate) fn interrupted(&mut self, cycles: Option<u64>) {
         if let Some(nic) = &mut self.nic {
             nic.acknowledge();
         }
-        self.interrupted.get_or_insert(cycles);
+        self.interrupted = self.interrupted.or(cycles);
     }
 
     /// Whether the card has something for the kernel.

@@ -2,6 +2,7 @@
 //!
 //! A received packet ends in exactly one place: answered by its owner's ASH, in its owner's ring,
 //! or dropped with a reason; [`Kernel::packet`] is that decision and the only place that counts it.
+//! What every answer goes through is inlined here, into one straight line; what is rarer is not.
 //! It runs whoever is scheduled, allocates nothing (records apart, which are only made while there
 //! is room), and takes at most [`BATCH_MAX`] packets before it returns.
 
@@ -13,13 +14,13 @@ use machine::Received;
 use verifier::BindingId;
 
 use crate::Kernel;
-use crate::charge;
-use crate::environment::EnvironmentId;
+use crate::charge::Till;
 use crate::fragment::{self, Fragment};
 use crate::initiate::{Done, Outbox};
 use crate::limits::{BATCH_MAX, HEAP_HEADROOM};
 use crate::ring::{Rings, is_frame_length};
 use crate::stages::{Marks, Stage, Stages};
+use crate::transmit::let_out;
 
 /// What a binding's ASH, or its absence, says about a packet.
 enum Action {
@@ -33,43 +34,52 @@ enum Action {
 impl Kernel {
     /// Takes a batch of what the card has received and completes what it has sent.
     pub(crate) fn poll_card(&mut self) {
+        self.looks();
         if !self.network.is_pending() {
             return self.network.quiet();
         }
-        let picked_up = self.network.pick_up();
         if self.options.latency {
-            let mut stages = Stages::new(picked_up);
-            self.take_batch(&mut stages);
-            self.report_stages(&stages);
+            self.take_batch_by_stages();
         } else {
             self.take_batch(&mut ());
         }
     }
 
+    #[inline(never)]
+    fn take_batch_by_stages(&mut self) {
+        let picked_up = self.network.pick_up();
+        let mut stages = Stages::new(picked_up);
+        self.take_batch(&mut stages);
+        self.report_stages(&stages);
+    }
+
+    #[inline(always)]
     fn take_batch(&mut self, marks: &mut impl Marks) {
-        self.network.period = charge::period_of(machine::time::now_ns());
+        self.network.tick(machine::time::now_ns());
         for _ in 0..BATCH_MAX {
             let received = self.network.nic.as_mut().and_then(|nic| nic.receive());
             let Some(packet) = received else { break };
             marks.mark(Stage::Driver);
-            let verdict = self.packet(packet, marks);
-            marks.ended(verdict);
+            self.packet(packet, marks);
         }
         // Answers first; what was sent before and which buffers the card can have is for later.
         if let Some(nic) = &mut self.network.nic {
             nic.kick_transmit();
         }
         marks.mark(Stage::Reply);
-        self.complete_transmissions();
+        if self.network.nic.as_mut().is_some_and(|nic| nic.finish()) {
+            self.complete_transmissions();
+        }
         // Dropped and delivered packets gave buffers back as well: a card that ran out of them
         // waits to be told, and would wait for ever.
         self.kick();
     }
 
     /// One packet's way, and its place in the books.
-    fn packet(&mut self, mut packet: Received, marks: &mut impl Marks) -> Verdict {
+    #[inline(always)]
+    fn packet(&mut self, mut packet: Received, marks: &mut impl Marks) {
         self.counters.rx.received += 1;
-        let trace = self.copy_for_trace(packet.frame());
+        let trace = if self.options.trace { self.copy_for_trace(packet.frame()) } else { None };
         let owner = self.classify(packet.frame());
         marks.mark(Stage::Classify);
         let verdict = match owner {
@@ -80,9 +90,7 @@ impl Kernel {
                 marks.mark(Stage::Handler);
                 match action {
                     Action::Reply => self.reply(owner, packet),
-                    Action::Deliver => self.deliver(owner, packet, marks.picked_up()),
-                    Action::FallBack => self.fall_back(owner, packet, marks.picked_up()),
-                    Action::Drop(reason) => self.drop_packet(packet, Some(owner), reason),
+                    other => self.keep(owner, packet, other, marks.picked_up()),
                 }
             }
         };
@@ -92,11 +100,30 @@ impl Kernel {
             Verdict::Dropped(reason, _) => self.counters.dropped(reason),
             Verdict::Sent(_) | Verdict::Refused(..) => {}
         }
-        self.trace(verdict, trace);
-        verdict
+        if self.options.trace {
+            self.trace(verdict, trace);
+        }
+        marks.ended(verdict);
+    }
+
+    /// What is not answered in its place.
+    #[inline(never)]
+    fn keep(
+        &mut self,
+        owner: BindingId,
+        packet: Received,
+        action: Action,
+        picked_up: Option<u64>,
+    ) -> Verdict {
+        match action {
+            Action::Drop(reason) => self.drop_packet(packet, Some(owner), reason),
+            Action::FallBack => self.fall_back(owner, packet, picked_up),
+            Action::Reply | Action::Deliver => self.deliver(owner, packet, picked_up),
+        }
     }
 
     /// Whose packet it is, if it is one.
+    #[inline(always)]
     fn classify(&mut self, frame: &[u8]) -> Result<BindingId, Reason> {
         if !is_frame_length(frame.len()) {
             return Err(Reason::Length);
@@ -108,25 +135,19 @@ impl Kernel {
         let dpf::Verdict::Bound(id) = self.network.engine.classify(frame) else {
             return Err(Reason::Unbound);
         };
-        let binding = self.network.bindings.get_mut(&id).ok_or(Reason::Unbound)?;
-        binding.stats.received += 1;
         if fragment == Fragment::First {
-            let owner = binding.owner;
-            self.begin_datagram(id, owner, frame)?;
+            self.begin_datagram(id, frame)?;
         }
         Ok(id)
     }
 
     /// Remembers whose a datagram is, by its first fragment.
     #[cold]
-    fn begin_datagram(
-        &mut self,
-        id: BindingId,
-        owner: EnvironmentId,
-        frame: &[u8],
-    ) -> Result<(), Reason> {
-        let piece = self.network.pieces.read(frame)?;
-        self.network.pieces.begin(piece, (id, owner), machine::time::now_ns())
+    fn begin_datagram(&mut self, id: BindingId, frame: &[u8]) -> Result<(), Reason> {
+        let network = &mut self.network;
+        let owner = network.bindings.get(&id).ok_or(Reason::Unbound)?.owner;
+        let piece = network.pieces.read(frame)?;
+        network.pieces.begin(piece, (id, owner), machine::time::now_ns())
     }
 
     /// A later fragment: into the ring of whoever has the first, past the ASH, which would read
@@ -147,28 +168,61 @@ impl Kernel {
         }
     }
 
-    /// Runs the owner's ASH in place, whether or not the owner is running, if the owner can pay.
+    /// Runs the owner's ASH in place, whether or not the owner is running, if the owner can pay. A
+    /// reply is one that the grant's guard lets out.
+    #[inline(always)]
     fn run_ash(&mut self, owner: BindingId, packet: &mut Received) -> Action {
-        let binding = self.network.bindings.get(&owner);
-        let Some(payer) = binding.filter(|it| it.ash.is_some()).map(|it| (it.owner, it.ash_cost))
-        else {
-            return Action::Deliver;
+        let network = &mut self.network;
+        let Some(binding) = network.bindings.get_mut(&owner) else {
+            return Action::Drop(Reason::Unbound);
         };
-        if !self.charge(payer.0, payer.1) {
+        binding.stats.received += 1;
+        let Some(ash) = &binding.ash else { return Action::Deliver };
+        let mut till = Till {
+            environments: &mut self.environments,
+            scheduler: &mut self.scheduler,
+            fixed: self.options.allowance,
+            period: network.period,
+        };
+        if !till.charge(binding.owner, binding.ash_cost) {
             return Action::FallBack;
         }
-        let keep = self.options.trace && machine::heap::free_bytes() > HEAP_HEADROOM;
-        let network = &mut self.network;
-        let Some(binding) = network.bindings.get_mut(&owner) else { return Action::Deliver };
         binding.stats.charged += u64::from(binding.ash_cost);
-        let Some(ash) = &binding.ash else { return Action::Deliver };
-        let payer = self.environments.get_mut(payer.0);
+        let grant = binding.grant;
+        let result = if binding.ash_calls {
+            self.run_outgoing(owner, packet)
+        } else {
+            ash.run_frame(packet.frame_mut())
+        };
+        match u32::try_from(result) {
+            Ok(ebpf::context::TX) => {
+                let grant = self.network.grants.get(&grant);
+                match grant.map(|grant| let_out(grant, packet.frame())) {
+                    Some(Ok(())) => Action::Reply,
+                    Some(Err(reason)) => Action::Drop(reason),
+                    None => Action::Drop(Reason::Guard),
+                }
+            }
+            Ok(ebpf::context::PASS) => Action::Deliver,
+            Ok(ebpf::context::DROP) => Action::Drop(Reason::AshDrop),
+            _ => Action::Drop(Reason::AshAborted),
+        }
+    }
+
+    /// Runs an ASH that may send, wake, print, or move the packet's ends: what it returned.
+    #[inline(never)]
+    fn run_outgoing(&mut self, owner: BindingId, packet: &mut Received) -> u64 {
+        let network = &mut self.network;
+        let aborted = u64::from(ebpf::context::ABORTED);
+        let Some(binding) = network.bindings.get(&owner) else { return aborted };
+        let Some(ash) = &binding.ash else { return aborted };
+        let payer = self.environments.get_mut(binding.owner);
         let mut outbox = Outbox {
             nic: network.nic.as_mut(),
             staging: &mut network.staging,
             grant: network.grants.get(&binding.grant),
             payer: payer.map(|it| &mut it.downloads),
-            keep,
+            keep: self.options.trace && machine::heap::free_bytes() > HEAP_HEADROOM,
             done: Done::default(),
         };
         let mut buffer = packet.buffer();
@@ -179,19 +233,12 @@ impl Kernel {
         if done.is_something() {
             self.settle(owner, payer, done);
         }
-        match u32::try_from(result) {
-            Ok(ebpf::context::TX) => Action::Reply,
-            Ok(ebpf::context::PASS) => Action::Deliver,
-            Ok(ebpf::context::DROP) => Action::Drop(Reason::AshDrop),
-            _ => Action::Drop(Reason::AshAborted),
-        }
+        result
     }
 
-    /// Sends the packet back in its own buffer, if its grant's guard lets it out.
+    /// Sends the packet back in its own buffer.
+    #[inline(always)]
     fn reply(&mut self, owner: BindingId, packet: Received) -> Verdict {
-        if let Err(reason) = self.guard(owner, packet.frame()) {
-            return self.drop_packet(packet, Some(owner), reason);
-        }
         let sent = match &mut self.network.nic {
             Some(nic) => nic.reply(packet),
             None => Err(packet),
@@ -213,8 +260,7 @@ impl Kernel {
             Some(binding) => match &mut binding.rings {
                 Some(rings) => {
                     let before = binding.pipe.as_ref().map(|_| machine::time::cycles());
-                    let delivered =
-                        rings.deliver(&self.memory, packet.frame(), binding.pipe.as_ref());
+                    let delivered = rings.deliver(packet.frame(), binding.pipe.as_ref());
                     if let Some(before) = before.filter(|_| delivered.is_ok()) {
                         let after = machine::time::cycles();
                         binding.stats.piped += 1;
@@ -253,6 +299,7 @@ impl Kernel {
         }
     }
 
+    #[inline(never)]
     fn drop_packet(
         &mut self,
         packet: Received,
@@ -273,6 +320,7 @@ impl Kernel {
     }
 
     /// Advances the rings of whatever the card has finished sending.
+    #[inline(never)]
     fn complete_transmissions(&mut self) {
         while let Some(id) = self.network.nic.as_mut().and_then(|nic| nic.completed()) {
             if self.network.staging.complete(id) {
@@ -287,15 +335,16 @@ impl Kernel {
                 self.memory.bury(frame);
             }
             let Some(binding) = self.network.bindings.get_mut(&sending.binding) else { continue };
-            if let Some(rings) = &mut binding.rings {
-                rings.complete(&self.memory, sending.index);
-            }
+            let tell = binding.rings.as_mut().is_some_and(|rings| rings.complete(sending.index));
             let owner = binding.owner;
-            self.post(owner, EVENT_TRANSMITTED);
+            if tell {
+                self.post(owner, EVENT_TRANSMITTED);
+            }
         }
     }
 
     /// Tells the card about what was queued for it.
+    #[inline(always)]
     pub(crate) fn kick(&mut self) {
         if let Some(nic) = &mut self.network.nic {
             nic.kick();

@@ -20,7 +20,6 @@ use dpf::NativeProgram;
 use runtime::PacketBuffer;
 
 use crate::Kernel;
-use crate::charge;
 use crate::environment::EnvironmentId;
 use crate::limits::PREDICATE_NS;
 use crate::pages::PageId;
@@ -80,7 +79,7 @@ impl Kernel {
         deadline: u64,
     ) -> Result<Option<u64>, Status> {
         let now = machine::time::now_ns();
-        self.network.period = charge::period_of(now);
+        self.network.tick(now);
         let environment = self.environments.get(id).ok_or(Status::WrongState)?;
         environment.predicate.as_ref().ok_or(Status::WrongState)?;
         if let Some(value) = self.look(id, now) {
@@ -107,7 +106,7 @@ impl Kernel {
         if self.predicates.awaited == 0 || now < self.predicates.due {
             return;
         }
-        self.network.period = charge::period_of(now);
+        self.network.tick(now);
         self.predicates.due = now.saturating_add(PREDICATE_NS);
         let mut waiting = [None; abi::limits::ENVIRONMENTS_MAX];
         let all = self.environments.iter().filter(|(_, it)| it.is_held());

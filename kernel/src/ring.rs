@@ -10,20 +10,19 @@ use abi::download::{SLOT_FLAGS, SLOT_PIPED, SLOT_SUMS};
 use abi::limits::{FRAME_BYTES_MAX, GUARDED_BYTES_MAX, PAGE_BYTES, SLOT_BYTES};
 use abi::ring::{
     RX_CONSUMED, RX_DROPPED, RX_PRODUCED, SLOT_DATA, SLOT_LENGTH, SLOTS_PER_PAGE, TX_COMPLETED,
-    TX_PRODUCED,
+    TX_PRODUCED, TX_QUIET,
 };
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use dpf::dilp::{NativePipe, fold};
+use machine::Pinned;
 
-use crate::pages::Memory;
-
-/// The rings of one binding: frames by number, pinned while the binding lives.
+/// The rings of one binding: its pages, which stay where they are while it lives.
 #[derive(Debug)]
 pub(crate) struct Rings {
-    pub(crate) control: u64,
-    pub(crate) receive: Vec<u64>,
-    pub(crate) transmit: Vec<u64>,
+    pub(crate) control: Pinned,
+    pub(crate) receive: Vec<Pinned>,
+    pub(crate) transmit: Vec<Pinned>,
     produced: u32,
     dropped: u32,
     taken: u32,
@@ -35,8 +34,8 @@ pub(crate) struct Rings {
 /// Where a slot lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
-    /// The frame's number.
-    pub(crate) frame: u64,
+    /// Which page of its ring.
+    pub(crate) page: usize,
     /// Offset of the slot in its page.
     pub(crate) offset: usize,
 }
@@ -52,7 +51,7 @@ pub(crate) struct Outgoing {
 
 impl Rings {
     /// Rings over these pages. Reserves all memory that they will need.
-    pub(crate) fn new(control: u64, receive: Vec<u64>, transmit: Vec<u64>) -> Rings {
+    pub(crate) fn new(control: Pinned, receive: Vec<Pinned>, transmit: Vec<Pinned>) -> Rings {
         let slots = transmit.len() * SLOTS_PER_PAGE;
         Rings {
             control,
@@ -73,16 +72,29 @@ impl Rings {
 
     /// Every frame, once per use.
     pub(crate) fn frames(&self) -> impl Iterator<Item = u64> {
-        let pages = self.receive.iter().chain(&self.transmit).copied();
-        core::iter::once(self.control).chain(pages)
+        let pages = self.receive.iter().chain(&self.transmit);
+        core::iter::once(&self.control).chain(pages).map(|page| page.number().0)
+    }
+
+    /// Whether the library OS is to be told of the next completion: it has not said that it does not
+    /// care, or it can do nothing until then.
+    pub(crate) fn tells(&self) -> bool {
+        let produced = self.control.load_u32(TX_PRODUCED);
+        let full = produced.wrapping_sub(self.completed) >= slots(&self.transmit);
+        full || produced != self.taken || self.control.load_u32(TX_QUIET) == 0
+    }
+
+    /// The frame that a transmit slot lies in.
+    pub(crate) fn frame_of(&self, slot: &Slot) -> Option<u64> {
+        self.transmit.get(slot.page).map(|page| page.number().0)
     }
 
     /// Writes the kernel's indices out, when the binding begins.
-    pub(crate) fn reset(&self, memory: &Memory) {
+    pub(crate) fn reset(&self) {
         for (offset, value) in
             [(RX_PRODUCED, self.produced), (TX_COMPLETED, self.completed), (RX_DROPPED, 0)]
         {
-            self.store(memory, offset, value);
+            self.control.store_u32(offset, value);
         }
     }
 
@@ -92,12 +104,11 @@ impl Rings {
     /// [`Reason::NoRing`], [`Reason::RingFull`], [`Reason::RingCorrupt`].
     pub(crate) fn deliver(
         &mut self,
-        memory: &Memory,
         frame: &[u8],
         pipe: Option<&NativePipe>,
     ) -> Result<(), Reason> {
         let capacity = slots(&self.receive);
-        let control = memory.frame(self.control).ok_or(Reason::NoRing)?;
+        let control = &self.control;
         let waiting = self.produced.wrapping_sub(control.load_u32(RX_CONSUMED));
         if capacity == 0 {
             return Err(Reason::NoRing);
@@ -109,7 +120,7 @@ impl Rings {
             return Err(if full { Reason::RingFull } else { Reason::RingCorrupt });
         }
         let slot = slot(&self.receive, self.produced).ok_or(Reason::NoRing)?;
-        let page = memory.frame(slot.frame).ok_or(Reason::NoRing)?;
+        let page = self.receive.get(slot.page).ok_or(Reason::NoRing)?;
         let bytes = frame.get(..frame.len().min(FRAME_BYTES_MAX)).unwrap_or_default();
         match pipe {
             Some(pipe) => {
@@ -131,9 +142,8 @@ impl Rings {
     }
 
     /// Packets that the library OS has not taken out yet, as far as its index makes sense.
-    pub(crate) fn unread(&self, memory: &Memory) -> u32 {
-        let Some(control) = memory.frame(self.control) else { return 0 };
-        let waiting = self.produced.wrapping_sub(control.load_u32(RX_CONSUMED));
+    pub(crate) fn unread(&self) -> u32 {
+        let waiting = self.produced.wrapping_sub(self.control.load_u32(RX_CONSUMED));
         waiting.min(slots(&self.receive))
     }
 
@@ -142,13 +152,12 @@ impl Rings {
     /// # Errors
     /// [`Status::RingCorrupt`] if the library OS's index is ahead of what its ring holds;
     /// [`Status::BadArgument`] if there is no transmit ring.
-    pub(crate) fn waiting(&self, memory: &Memory) -> Result<u32, Status> {
+    pub(crate) fn waiting(&self) -> Result<u32, Status> {
         let capacity = slots(&self.transmit);
-        let control = memory.frame(self.control).ok_or(Status::RingCorrupt)?;
         if capacity == 0 {
             return Err(Status::BadArgument);
         }
-        let waiting = control.load_u32(TX_PRODUCED).wrapping_sub(self.taken);
+        let waiting = self.control.load_u32(TX_PRODUCED).wrapping_sub(self.taken);
         let outstanding = self.outstanding.len() as u32;
         if waiting > capacity - outstanding.min(capacity) {
             return Err(Status::RingCorrupt);
@@ -160,13 +169,9 @@ impl Rings {
     ///
     /// # Errors
     /// [`Reason::Length`] if the length is none that a frame can have.
-    pub(crate) fn peek(
-        &self,
-        memory: &Memory,
-        header: &mut [u8; FRAME_BYTES_MAX],
-    ) -> Result<Outgoing, Reason> {
+    pub(crate) fn peek(&self, header: &mut [u8; FRAME_BYTES_MAX]) -> Result<Outgoing, Reason> {
         let slot = slot(&self.transmit, self.taken).ok_or(Reason::Length)?;
-        let page = memory.frame(slot.frame).ok_or(Reason::Length)?;
+        let page = self.transmit.get(slot.page).ok_or(Reason::Length)?;
         let length = page.load_u32(slot.offset + SLOT_LENGTH) as usize;
         if !is_frame_length(length) {
             return Err(Reason::Length);
@@ -177,18 +182,20 @@ impl Rings {
     }
 
     /// Takes the waiting slot: `done` at once, or when the card says so. Returns its index.
-    pub(crate) fn take(&mut self, memory: &Memory, done: bool) -> u32 {
+    pub(crate) fn take(&mut self, done: bool) -> u32 {
         let index = self.taken;
         self.taken = index.wrapping_add(1);
         self.outstanding.push_back(done);
         if done {
-            self.complete(memory, index);
+            self.complete(index);
         }
         index
     }
 
-    /// The card is done with a slot. Completions reach the library OS in ring order.
-    pub(crate) fn complete(&mut self, memory: &Memory, index: u32) {
+    /// The card is done with a slot. Completions reach the library OS in ring order; whether it is
+    /// to be told of this one.
+    pub(crate) fn complete(&mut self, index: u32) -> bool {
+        let tell = self.tells();
         let at = index.wrapping_sub(self.completed) as usize;
         if let Some(done) = self.outstanding.get_mut(at) {
             *done = true;
@@ -197,13 +204,8 @@ impl Rings {
             self.outstanding.pop_front();
             self.completed = self.completed.wrapping_add(1);
         }
-        self.store(memory, TX_COMPLETED, self.completed);
-    }
-
-    fn store(&self, memory: &Memory, offset: usize, value: u32) {
-        if let Some(control) = memory.frame(self.control) {
-            control.store_u32(offset, value);
-        }
+        self.control.store_u32(TX_COMPLETED, self.completed);
+        tell
     }
 }
 
@@ -212,15 +214,15 @@ pub(crate) fn is_frame_length(bytes: usize) -> bool {
     (abi::limits::FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(&bytes)
 }
 
-fn slots(pages: &[u64]) -> u32 {
+fn slots(pages: &[Pinned]) -> u32 {
     (pages.len() * SLOTS_PER_PAGE) as u32
 }
 
 /// Slot `index` of a ring; a power of two of pages makes the free-running index fit.
-fn slot(pages: &[u64], index: u32) -> Option<Slot> {
+fn slot(pages: &[Pinned], index: u32) -> Option<Slot> {
     let place = index.checked_rem(slots(pages))? as usize;
-    let frame = *pages.get(place / SLOTS_PER_PAGE)?;
-    Some(Slot { frame, offset: place % SLOTS_PER_PAGE * SLOT_BYTES })
+    let page = place / SLOTS_PER_PAGE;
+    Some(Slot { page, offset: place % SLOTS_PER_PAGE * SLOT_BYTES })
 }
 
 const _: () = assert!(SLOT_DATA + FRAME_BYTES_MAX <= SLOT_BYTES);

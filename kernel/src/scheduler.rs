@@ -3,9 +3,12 @@
 //! The vector's positions are walked round and round; what passes a position by is in `abi::slice`.
 //! This is the bookkeeping: who owns which position, who could run, how far the slice that runs has
 //! come. Whom a slice goes to depends on environments and is decided in `slices`.
+//!
+//! Positions and environments are both at most 64, so sets of them are words: who could run, what
+//! each owns, which positions the walk stops at. No two that live have numbers that are the same
+//! modulo 64 (`environment::table`).
 
-use alloc::collections::VecDeque;
-
+use abi::limits::ENVIRONMENTS_MAX;
 use abi::slice::{GRACE_NS, POSITIONS};
 
 use crate::environment::EnvironmentId;
@@ -46,9 +49,16 @@ pub(crate) struct Scheduler {
     /// Where the walk is.
     at: usize,
     serials: u64,
-    /// Environments that are not waiting for an event, in the order in which those without a
-    /// position get what is left over.
-    ready: VecDeque<EnvironmentId>,
+    /// By place: the environments that have been ready there, last.
+    names: [EnvironmentId; ENVIRONMENTS_MAX],
+    /// Places of environments that are not waiting for an event.
+    ready: u64,
+    /// The positions of each, by place.
+    shares: [u64; ENVIRONMENTS_MAX],
+    /// Positions whose owner is ready.
+    live: u64,
+    /// The last one without a position that got what was left over.
+    turn: usize,
     pub(crate) current: Option<Slice>,
     /// No `Wait` ends before this, in nanoseconds since boot.
     pub(crate) next_deadline: u64,
@@ -62,7 +72,11 @@ impl Scheduler {
             vector: [Position { owner: None, serial: 0, forfeited: 0 }; POSITIONS],
             at: POSITIONS - 1,
             serials: 0,
-            ready: VecDeque::with_capacity(abi::limits::ENVIRONMENTS_MAX),
+            names: [EnvironmentId(0); ENVIRONMENTS_MAX],
+            ready: 0,
+            shares: [0; ENVIRONMENTS_MAX],
+            live: 0,
+            turn: 0,
             current: None,
             next_deadline: u64::MAX,
             armed: u64::MAX,
@@ -71,17 +85,29 @@ impl Scheduler {
 
     /// It has become runnable.
     pub(crate) fn enqueue(&mut self, id: EnvironmentId) {
-        if !self.ready.contains(&id) {
-            self.ready.push_back(id);
+        let place = place(id);
+        self.ready |= 1 << place;
+        if let (Some(name), Some(share)) = (self.names.get_mut(place), self.shares.get(place)) {
+            *name = id;
+            self.live |= share;
         }
         self.changed();
     }
 
     /// It is not runnable any more.
     pub(crate) fn forget(&mut self, id: EnvironmentId) {
-        self.ready.retain(|&other| other != id);
+        if self.is_ready(id) {
+            self.ready &= !(1 << place(id));
+            self.live &= !self.positions_of(id);
+        }
         self.current = self.current.filter(|slice| slice.holder != id);
         self.changed();
+    }
+
+    /// Whether it could run, as far as waiting goes.
+    fn is_ready(&self, id: EnvironmentId) -> bool {
+        let place = place(id);
+        self.ready >> place & 1 == 1 && self.names.get(place) == Some(&id)
     }
 
     /// Who runs in the current slice must be found out again.
@@ -138,19 +164,23 @@ impl Scheduler {
         forfeited: &mut bool,
     ) -> Option<EnvironmentId> {
         while *steps > 0 {
-            *steps -= 1;
-            self.at = (self.at + 1) % POSITIONS;
-            let Some(position) = self.vector.get_mut(self.at) else { continue };
-            let Some(owner) = position.owner else { continue };
-            if !self.ready.contains(&owner) {
-                continue;
+            let from = (self.at + 1) % POSITIONS;
+            // How many positions are passed because nobody there could run.
+            let idle = self.live.rotate_right(from as u32).trailing_zeros() as usize;
+            if idle >= *steps {
+                self.at = (self.at + *steps) % POSITIONS;
+                *steps = 0;
+                return None;
             }
+            *steps -= idle + 1;
+            self.at = (from + idle) % POSITIONS;
+            let Some(position) = self.vector.get_mut(self.at) else { continue };
             if position.forfeited > 0 {
                 position.forfeited -= 1;
                 *forfeited = true;
                 continue;
             }
-            return Some(owner);
+            return position.owner;
         }
         None
     }
@@ -160,16 +190,17 @@ impl Scheduler {
         self.at
     }
 
-    /// The first in order of those that are not waiting, moved to the end of the order.
+    /// The next in turn of those that are not waiting.
     pub(crate) fn rotate(&mut self) -> Option<EnvironmentId> {
-        let id = self.ready.pop_front()?;
-        self.ready.push_back(id);
-        Some(id)
+        let from = (self.turn + 1) % ENVIRONMENTS_MAX;
+        let ahead = self.ready.rotate_right(from as u32);
+        self.turn = (from + ahead.trailing_zeros() as usize) % ENVIRONMENTS_MAX;
+        self.names.get(self.turn).copied().filter(|_| ahead != 0)
     }
 
     /// Environments that are not waiting for an event.
     pub(crate) fn runnable(&self) -> u32 {
-        self.ready.len() as u32
+        self.ready.count_ones()
     }
 
     /// Sets the timer to the current slice's alarm or the next deadline, whichever comes first.
@@ -204,8 +235,10 @@ impl Scheduler {
         let position = wish.or_else(first)?;
         let slot = self.vector.get_mut(position).filter(|it| it.owner.is_none())?;
         self.serials += 1;
-        *slot = Position { owner: Some(owner), serial: self.serials, forfeited: 0 };
-        Some(SliceId { position, serial: self.serials })
+        *slot = Position { owner: None, serial: self.serials, forfeited: 0 };
+        let serial = self.serials;
+        self.assign(position, owner);
+        Some(SliceId { position, serial })
     }
 
     /// Whether a slice is still what it was.
@@ -216,29 +249,47 @@ impl Scheduler {
 
     /// Makes a position somebody else's.
     pub(crate) fn assign(&mut self, position: usize, owner: EnvironmentId) {
-        if let Some(slot) = self.vector.get_mut(position) {
+        self.free(position);
+        let ready = self.is_ready(owner);
+        if let (Some(slot), Some(share)) =
+            (self.vector.get_mut(position), self.shares.get_mut(place(owner)))
+        {
             slot.owner = Some(owner);
+            *share |= 1 << position;
+            self.live |= u64::from(ready) << position;
         }
     }
 
     /// Makes a position free; whose it was.
     pub(crate) fn free(&mut self, position: usize) -> Option<EnvironmentId> {
-        self.vector.get_mut(position)?.owner.take()
+        let owner = self.vector.get_mut(position)?.owner.take()?;
+        self.live &= !(1 << position);
+        if let Some(share) = self.shares.get_mut(place(owner)) {
+            *share &= !(1 << position);
+        }
+        Some(owner)
     }
 
     /// Frees all that somebody owns.
     pub(crate) fn free_all_of(&mut self, owner: EnvironmentId) {
-        for slot in self.vector.iter_mut().filter(|it| it.owner == Some(owner)) {
-            slot.owner = None;
+        let mut share = self.positions_of(owner);
+        while share != 0 {
+            self.free(share.trailing_zeros() as usize);
+            share &= share - 1;
         }
+    }
+
+    /// The set of an environment's positions.
+    pub(crate) fn positions_of(&self, owner: EnvironmentId) -> u64 {
+        self.shares.get(place(owner)).copied().unwrap_or(0)
     }
 
     /// Passes one more slice of an environment's by: the walk's position if it is one.
     pub(crate) fn forfeit(&mut self, owner: EnvironmentId) {
-        let here = self.vector.get(self.at).is_some_and(|it| it.owner == Some(owner));
-        let first = self.vector.iter().position(|it| it.owner == Some(owner));
-        let place = if here { Some(self.at) } else { first };
-        if let Some(slot) = place.and_then(|at| self.vector.get_mut(at)) {
+        let share = self.positions_of(owner);
+        let here = share >> self.at & 1 == 1;
+        let place = if here { self.at } else { share.trailing_zeros() as usize };
+        if let Some(slot) = self.vector.get_mut(place) {
             slot.forfeited = slot.forfeited.saturating_add(1);
         }
     }
@@ -254,6 +305,13 @@ impl Scheduler {
         own.fold((0, 0), |(count, lost), it| (count + 1, lost + u64::from(it.forfeited)))
     }
 }
+
+/// An environment's place in the words.
+fn place(id: EnvironmentId) -> usize {
+    id.0 as usize % ENVIRONMENTS_MAX
+}
+
+const _: () = assert!(POSITIONS == 64 && ENVIRONMENTS_MAX == 64, "sets of them are words");
 
 fn alarm(end: u64, tell: bool) -> u64 {
     if tell { end.saturating_sub(GRACE_NS) } else { end }

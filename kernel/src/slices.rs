@@ -51,7 +51,7 @@ impl Kernel {
         for _ in 0..self.scheduler.runnable() {
             let id = self.scheduler.rotate()?;
             if let Some(runner) = runner(&self.environments, id)
-                && self.scheduler.share_of(id).0 == 0
+                && self.scheduler.positions_of(id) == 0
             {
                 return Some((id, runner));
             }

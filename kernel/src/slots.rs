@@ -15,12 +15,14 @@ pub(crate) trait Slot: Copy + PartialEq {
 }
 
 impl Slot for BindingId {
+    #[inline(always)]
     fn slot(self) -> usize {
         self.index()
     }
 }
 
 impl Slot for GrantId {
+    #[inline(always)]
     fn slot(self) -> usize {
         self.index()
     }
@@ -42,11 +44,13 @@ impl<N: Slot, T> Slots<N, T> {
         self.used
     }
 
+    #[inline(always)]
     pub(crate) fn get(&self, name: &N) -> Option<&T> {
         let (there, value) = &**self.places.get(name.slot())?.as_ref()?;
         (there == name).then_some(value)
     }
 
+    #[inline(always)]
     pub(crate) fn get_mut(&mut self, name: &N) -> Option<&mut T> {
         let (there, value) = &mut **self.places.get_mut(name.slot())?.as_mut()?;
         (there == name).then_some(value)
@@ -94,6 +98,7 @@ mod tests {
     struct Name(usize, u32);
 
     impl Slot for Name {
+        #[inline(always)]
         fn slot(self) -> usize {
             self.0
         }

@@ -9,7 +9,7 @@ use abi::Status;
 use abi::books::Reason;
 use abi::record::Verdict;
 use abi::ring::SLOT_DATA;
-use machine::{NicError, TransmitId};
+use machine::{Nic, NicError, TransmitId};
 use verifier::BindingId;
 
 use crate::Kernel;
@@ -17,7 +17,7 @@ use crate::fragment::{self, Fragment};
 use crate::grant::GrantRecord;
 use crate::limits::TRANSMIT_BATCH_MAX;
 use crate::network::Sending;
-use crate::ring::Outgoing;
+use crate::ring::{Outgoing, Rings};
 
 /// Why a slot was not sent.
 enum Unsent {
@@ -40,7 +40,7 @@ impl Kernel {
         }
         let binding = self.network.bindings.get(&id).ok_or(Status::BadHandle)?;
         let rings = binding.rings.as_ref().ok_or(Status::BadArgument)?;
-        let waiting = rings.waiting(&self.memory)? as usize;
+        let waiting = rings.waiting()? as usize;
         let (mut taken, mut sent) = (0, 0);
         for _ in 0..waiting.min(TRANSMIT_BATCH_MAX) {
             match self.transmit_slot(id) {
@@ -51,9 +51,19 @@ impl Kernel {
             taken += 1;
         }
         if sent > 0 {
+            let network = &mut self.network;
+            let binding = network.bindings.get_mut(&id);
+            let picked_up = binding.and_then(|binding| {
+                // A frame that the card reads from its owner's page is the owner's concern as well.
+                let shared = network.sending.last().is_some_and(|it| it.frame.is_some());
+                if let Some(nic) = &mut network.nic
+                    && (shared || binding.rings.as_ref().is_some_and(Rings::tells))
+                {
+                    nic.tell();
+                }
+                binding.picked_up.take()
+            });
             self.kick();
-            let picked_up =
-                self.network.bindings.get_mut(&id).and_then(|binding| binding.picked_up.take());
             if let Some(at) = picked_up {
                 self.latency(id.to_raw(), at);
             }
@@ -61,58 +71,48 @@ impl Kernel {
         if taken == 0 && waiting > 0 { Err(Status::Busy) } else { Ok(taken) }
     }
 
-    /// One slot: copy, check, guard, send.
+    /// One slot: copy, check, guard, send, count.
     fn transmit_slot(&mut self, id: BindingId) -> Result<(), Unsent> {
         let network = &mut self.network;
-        let rings = network.bindings.get(&id).and_then(|binding| binding.rings.as_ref());
-        let rings = rings.ok_or(Unsent::Later)?;
-        let out = rings.peek(&self.memory, &mut network.header).map_err(Unsent::Refused)?;
-        let allowed = self.guard_header(id, &out);
-        let queued = allowed.and_then(|()| self.queue(&out));
-        if let Err(Unsent::Refused(reason)) = queued {
-            let copy = self.network.header.get(..out.copied).unwrap_or_default();
-            let trace = self.copy_for_trace(copy);
-            self.trace(Verdict::Refused(reason, id.to_raw()), trace);
-        }
-        queued.map(|transmission| self.sent(id, &out, transmission))
-    }
-
-    /// The guard over the copied header, at the frame's real length: what was not copied reads as
-    /// zero, for nothing is ever written to that part of the buffer.
-    fn guard_header(&self, id: BindingId, out: &Outgoing) -> Result<(), Unsent> {
-        let frame = self.network.header.get(..out.length).unwrap_or_default();
-        self.guard(id, frame).map_err(Unsent::Refused)
-    }
-
-    /// Hands the copy to the card, and the rest of the frame where it lies.
-    fn queue(&mut self, out: &Outgoing) -> Result<TransmitId, Unsent> {
-        let network = &mut self.network;
+        let binding = network.bindings.get_mut(&id).ok_or(Unsent::Later)?;
+        let rings = binding.rings.as_mut().ok_or(Unsent::Later)?;
+        let out = rings.peek(&mut network.header).map_err(Unsent::Refused)?;
+        // At the frame's real length: what was not copied reads as zero, for nothing is ever
+        // written to that part of the buffer.
+        let frame = network.header.get(..out.length).unwrap_or_default();
+        let grant = network.grants.get(&binding.grant);
+        let allowed = grant.ok_or(Reason::Guard).and_then(|grant| let_out(grant, frame));
         let header = network.header.get(..out.copied).unwrap_or_default();
-        let page = self.memory.frame(out.slot.frame).ok_or(Unsent::Refused(Reason::Length))?;
-        let offset = out.slot.offset + SLOT_DATA + out.copied;
-        let rest = out.rest().map(|length| (page, offset, length));
-        let nic = network.nic.as_mut().ok_or(Unsent::Later)?;
-        nic.transmit(header, rest).map_err(|error| match error {
-            NicError::Full => Unsent::Later,
-            NicError::TooLong => Unsent::Refused(Reason::Length),
-        })
+        let queued = match (allowed, network.nic.as_mut()) {
+            (Err(reason), _) => Err(Unsent::Refused(reason)),
+            (Ok(()), None) => Err(Unsent::Later),
+            (Ok(()), Some(nic)) => queue(nic, header, rings, &out),
+        };
+        let sent = queued.map(|transmission| {
+            binding.stats.transmitted += 1;
+            let index = rings.take(false);
+            let frame = out.rest().and_then(|_| rings.frame_of(&out.slot));
+            network.sending.push(Sending { id: transmission, binding: id, index, frame });
+            self.counters.tx.requested += 1;
+            self.counters.tx.sent += 1;
+        });
+        if self.options.trace {
+            self.trace_slot(id, &out, &sent);
+        }
+        sent
     }
 
-    /// Counts a slot that the card has taken, and remembers whose it is.
-    fn sent(&mut self, id: BindingId, out: &Outgoing, transmission: TransmitId) {
-        self.counters.tx.requested += 1;
-        self.counters.tx.sent += 1;
-        if let Some(binding) = self.network.bindings.get_mut(&id) {
-            binding.stats.transmitted += 1;
-            if let Some(rings) = &mut binding.rings {
-                let index = rings.take(&self.memory, false);
-                let frame = out.rest().map(|_| out.slot.frame);
-                self.network.sending.push(Sending { id: transmission, binding: id, index, frame });
-            }
-        }
+    /// Says what became of a slot; one that has to wait is not worth a word.
+    #[cold]
+    fn trace_slot(&mut self, id: BindingId, out: &Outgoing, sent: &Result<(), Unsent>) {
+        let verdict = match sent {
+            Ok(()) => Verdict::Sent(id.to_raw()),
+            Err(Unsent::Refused(reason)) => Verdict::Refused(*reason, id.to_raw()),
+            Err(Unsent::Later) => return,
+        };
         let copy = self.network.header.get(..out.copied).unwrap_or_default();
         let trace = self.copy_for_trace(copy);
-        self.trace(Verdict::Sent(id.to_raw()), trace);
+        self.trace(verdict, trace);
     }
 
     fn refuse_slot(&mut self, id: BindingId, reason: Reason) {
@@ -121,27 +121,33 @@ impl Kernel {
         if let Some(binding) = self.network.bindings.get_mut(&id) {
             binding.stats.refused += 1;
             if let Some(rings) = &mut binding.rings {
-                rings.take(&self.memory, true);
+                rings.take(true);
             }
         }
     }
+}
 
-    /// Whether a frame may leave for this binding: no fragment, and inside its grant's transmit
-    /// space.
-    ///
-    /// # Errors
-    /// [`Reason::Fragment`], [`Reason::Guard`].
-    pub(crate) fn guard(&self, id: BindingId, frame: &[u8]) -> Result<(), Reason> {
-        let binding = self.network.bindings.get(&id).ok_or(Reason::Guard)?;
-        let grant = self.network.grants.get(&binding.grant).ok_or(Reason::Guard)?;
-        let_out(grant, frame)
-    }
+/// Hands the copy to the card, and the rest of the frame where it lies.
+fn queue(
+    nic: &mut Nic,
+    header: &[u8],
+    rings: &Rings,
+    out: &Outgoing,
+) -> Result<TransmitId, Unsent> {
+    let page = rings.transmit.get(out.slot.page).ok_or(Unsent::Refused(Reason::Length))?;
+    let offset = out.slot.offset + SLOT_DATA + out.copied;
+    let rest = out.rest().map(|length| (&**page, offset, length));
+    nic.transmit(header, rest).map_err(|error| match error {
+        NicError::Full => Unsent::Later,
+        NicError::TooLong => Unsent::Refused(Reason::Length),
+    })
 }
 
 /// Whether a frame may leave under a grant.
 ///
 /// # Errors
 /// [`Reason::Fragment`], [`Reason::Guard`].
+#[inline(always)]
 pub(crate) fn let_out(grant: &GrantRecord, frame: &[u8]) -> Result<(), Reason> {
     match &grant.guard {
         _ if fragment::of(frame) != Fragment::No => Err(Reason::Fragment),

@@ -48,7 +48,7 @@ pub use event::{Event, Fault, FaultUpcall, Link, Registers};
 pub use memory::{EXPOSED_END, EXPOSED_START, FrameNumber, MapError, PAGE, ProtectError, Rights};
 pub use memory::{USER_END, USER_START, UserFault};
 pub use platform::{
-    AddressSpace, Boot, CodeWindow, Console, Cpu, Exposed, Frame, FramePool, FrameRun, Nic,
+    AddressSpace, Boot, CodeWindow, Console, Cpu, Exposed, Frame, FramePool, FrameRun, Nic, Pinned,
     Received, UserContext, exit, heap, idle, serial, stay, symbols, this_cpu, time,
 };
 pub use short::{Answer, Short};

@@ -1,7 +1,9 @@
-//! One `cargo build` for everything that runs inside the machine.
+//! `cargo build` for everything that runs inside the machine.
 //!
-//! Kernel and ring-3 programs come out of one call, so that what they share is compiled once. The
-//! paths of the results are read from cargo's own messages: no guess about target directories.
+//! The kernel has a profile of its own, in which it is optimised as one unit: a packet's way leads
+//! through five crates. The ring-3 programs come out of a second call, so that what they share is
+//! compiled once. The paths of the results are read from cargo's own messages: no guess about
+//! target directories.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -77,12 +79,13 @@ impl Message {
 /// [`BuildError::CannotRun`], [`BuildError::Compile`], or [`BuildError::NoProgram`] when the kernel
 /// is not among the results.
 pub(super) fn build(progress: &Progress) -> Result<Artifacts, BuildError> {
-    let packages: Vec<&str> = [KERNEL.0].into_iter().chain(PROGRAMS).collect();
-    let artifacts = run(&packages, TARGET, None, progress)?;
-    if artifacts.kernel.as_os_str().is_empty() {
+    let kernel =
+        run(&[KERNEL.0], TARGET, &Way { profile: "kernel", flags: None }, progress)?.kernel;
+    if kernel.as_os_str().is_empty() {
         return Err(BuildError::NoProgram { name: KERNEL.1.to_owned() });
     }
-    Ok(artifacts)
+    let programs = run(&PROGRAMS, TARGET, &Way { profile: "release", flags: None }, progress)?;
+    Ok(Artifacts { kernel, ..programs })
 }
 
 /// Builds one program or plugin of one package for a target, with compiler flags of its own.
@@ -96,29 +99,38 @@ pub fn program(
     flags: &str,
 ) -> Result<PathBuf, BuildError> {
     let progress = Progress::spinner(&format!("building {name}"));
-    let artifacts = run(&[package], target, Some(flags), &progress)?;
+    let way = Way { profile: "release", flags: Some(flags) };
+    let artifacts = run(&[package], target, &way, &progress)?;
     progress.done("done");
     artifacts.program(name).map(Path::to_owned)
+}
+
+/// How something is built.
+struct Way<'a> {
+    /// A profile of the workspace's.
+    profile: &'a str,
+    /// Compiler flags in the place of the tree's own.
+    flags: Option<&'a str>,
 }
 
 fn run(
     packages: &[&str],
     target: &str,
-    flags: Option<&str>,
+    way: &Way<'_>,
     progress: &Progress,
 ) -> Result<Artifacts, BuildError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let cannot_run =
         |source| BuildError::CannotRun { command: cargo.to_string_lossy().into_owned(), source };
     let mut command = Command::new(&cargo);
-    command.args(["build", "--release", "--quiet", "--target", target]);
+    command.args(["build", "--profile", way.profile, "--quiet", "--target", target]);
     for package in packages {
         command.args(["-p", package]);
     }
     command.args(["--message-format", "json-render-diagnostics"]);
     // Flags for the host (coverage, sanitizers) would displace the tree's own for the bare target.
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    if let Some(flags) = flags {
+    if let Some(flags) = way.flags {
         command.env("RUSTFLAGS", flags);
     }
     command.current_dir(workspace()).stdin(Stdio::null()).stdout(Stdio::piped());

@@ -6,7 +6,8 @@ use abi::refusal::{Blame, Code};
 use abi::{Handle, Rights};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use ebpf::{Kind, Program};
+use ebpf::{CallTarget, Insn, Kind, Program};
+use machine::Frame;
 use machine::heap::Arena;
 use verifier::{
     BindingId, ClaimProof, Fuel, GrantId, HashKey, Placed, Placement, SafetyProof, Verified,
@@ -189,6 +190,7 @@ impl Kernel {
     ) -> Result<Binding, Trouble> {
         let rings = self.check_rings(owner, rings)?;
         let ash_cost = ash.as_ref().map_or(0, charge::cost_of);
+        let ash_calls = ash.as_ref().is_some_and(|ash| calls_helpers(ash.program()));
         let ash = match &ash {
             Some(verified) => {
                 let gone = || Trouble::stale("a map was given back while the proof ran");
@@ -202,6 +204,7 @@ impl Kernel {
             owner,
             grant,
             ash,
+            ash_calls,
             ash_cost,
             rings,
             maps,
@@ -256,7 +259,7 @@ impl Kernel {
         let rings = self.network.bindings.get(&id).and_then(|binding| binding.rings.as_ref());
         let frames: Vec<u64> = rings.into_iter().flat_map(Rings::frames).collect();
         if let Some(rings) = rings {
-            rings.reset(&self.memory);
+            rings.reset();
         }
         frames.into_iter().for_each(|frame| self.pin(frame));
         let maps = self.network.bindings.get(&id).map_or(Vec::new(), |it| it.maps.clone());
@@ -294,9 +297,11 @@ impl Kernel {
         if !all.all(owned) {
             return Err(Trouble::stale("a page of the ring was given back while the proof ran"));
         }
-        let frames = |ids: &[PageId]| ids.iter().map(|id| id.frame).collect();
+        let pinned = |id: &PageId| self.memory.frame(id.frame).map(Frame::pin);
+        let frames = |ids: &[PageId]| ids.iter().filter_map(pinned).collect();
         let (receive, transmit) = (frames(&pages.receive), frames(&pages.transmit));
-        Ok(Some(Rings::new(pages.control.frame, receive, transmit)))
+        let control = pinned(&pages.control);
+        Ok(control.map(|control| Rings::new(control, receive, transmit)))
     }
 
     /// Compiles, checks and seals a program.
@@ -313,4 +318,10 @@ impl Kernel {
         let room = machine::heap::free_bytes() > crate::limits::HEAP_HEADROOM * 2;
         if room { ebpf::encode(program) } else { Vec::new() }
     }
+}
+
+/// Whether a program calls anything but itself.
+fn calls_helpers(program: &Program) -> bool {
+    let own = |target| matches!(target, CallTarget::Local(_));
+    program.insns().iter().any(|insn| matches!(*insn, Insn::Call { target } if !own(target)))
 }

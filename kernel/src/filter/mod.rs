@@ -55,6 +55,8 @@ pub(crate) struct Proof {
     frames: u64,
     /// Cycles spent in its steps so far.
     cycles: u64,
+    /// Steps so far, and the cycles of the longest.
+    steps: (u32, u64),
     order: Order,
 }
 
@@ -168,6 +170,7 @@ impl Kernel {
         decode: impl FnOnce(&Kernel, &mut Arena) -> Result<Work, Trouble>,
     ) -> Answer {
         let before = machine::time::cycles();
+        self.watch_proof();
         let (mut arena, frames) = match self.open_arena(caller, size) {
             Ok(opened) => opened,
             Err(trouble) => return self.refuse_at_once(caller, order, &trouble),
@@ -175,7 +178,7 @@ impl Kernel {
         match decode(self, &mut arena) {
             Ok(work) => {
                 let cycles = machine::time::cycles().saturating_sub(before);
-                let proof = Box::new(Proof { work, arena, frames, cycles, order });
+                let proof = Box::new(Proof { work, arena, frames, cycles, steps: (0, 0), order });
                 if let Some(environment) = self.environments.get_mut(caller) {
                     environment.proof = Some(proof);
                     environment.state = State::Proving;
@@ -211,7 +214,9 @@ impl Kernel {
             Work::Carve(carve) => carve.step(&mut proof.arena, self, proof.order.grant, &mut fuel),
             Work::HandOver(parts) => parts.step(&mut proof.arena, self, &mut fuel),
         };
-        proof.cycles += machine::time::cycles().saturating_sub(before);
+        let took = machine::time::cycles().saturating_sub(before);
+        proof.cycles += took;
+        proof.steps = (proof.steps.0.saturating_add(1), proof.steps.1.max(took));
         let finished = match outcome {
             Ok(false) => {
                 if let Some(environment) = self.environments.get_mut(id) {
@@ -222,10 +227,11 @@ impl Kernel {
             Ok(true) => Ok(()),
             Err(trouble) => Err(trouble),
         };
-        let Proof { work, arena, frames, cycles, order } = *proof;
+        let Proof { work, arena, frames, cycles, steps, order } = *proof;
         let published = finished.and_then(|()| self.publish(id, work, order, cycles));
         self.close_arena(id, arena, frames);
         self.answer_proof(id, order, published, cycles);
+        self.watched_proof(id, steps.0, steps.1);
     }
 
     /// What is left when everything is proven.

@@ -91,7 +91,7 @@ impl Kernel {
     pub(crate) fn note_binding(&mut self, id: BindingId) {
         let Some(binding) = self.network.bindings.get(&id) else { return };
         let sending = self.network.sending.iter().filter(|it| it.binding == id).count() as u64;
-        let unread = binding.rings.as_ref().map_or(0, |rings| rings.unread(&self.memory));
+        let unread = binding.rings.as_ref().map_or(0, |rings| rings.unread());
         let (owner, grant) = (binding.owner, binding.grant);
         let entry = Entry {
             kind: Kind::Bindings as u32,

@@ -89,6 +89,11 @@ impl Revocations {
         self.stirred || self.next_deadline() <= now
     }
 
+    /// Whether there is something to be done now.
+    pub(crate) fn is_stirred(&self) -> bool {
+        self.stirred
+    }
+
     /// When the next thing is to be done, in nanoseconds since boot.
     pub(crate) fn next_deadline(&self) -> u64 {
         let open = self.requests.iter().filter(|it| !it.progress.over);

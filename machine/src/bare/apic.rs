@@ -5,6 +5,7 @@
 
 use super::paging::map_device;
 use super::port::write8;
+use super::time;
 use crate::event::Event;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use x86_64::registers::model_specific::{ApicBase, ApicBaseFlags};
@@ -67,7 +68,10 @@ pub(super) fn event(vector: u8) -> Event {
         write(END_OF_INTERRUPT, 0);
     }
     match vector {
-        TIMER => Event::Timer,
+        TIMER => {
+            time::disarmed();
+            Event::Timer
+        }
         NIC => Event::Nic,
         other => Event::Spurious(other),
     }

@@ -68,8 +68,6 @@ pub struct Cpu {
     pub(super) vector_owner: AtomicPtr<super::vector::VectorState>,
     /// The root table in use.
     pub(super) root: AtomicU64,
-    /// Interrupts that came while idle and were not reported yet.
-    pub(super) pending: AtomicU64,
     /// Whether a fault report has begun; a second one must not.
     pub(super) dying: AtomicBool,
     number: u32,
@@ -108,7 +106,6 @@ pub(super) static CPU: Cpu = Cpu {
     heir: AtomicU64::new(0),
     vector_owner: AtomicPtr::new(core::ptr::null_mut()),
     root: AtomicU64::new(0),
-    pending: AtomicU64::new(0),
     dying: AtomicBool::new(false),
     number: 0,
 };

@@ -15,7 +15,7 @@ use crate::memory::{FrameNumber, PAGE};
 use crate::owners::Owners;
 use abi::exposed::{FRAME_FREE, FRAME_KERNEL};
 use core::arch::asm;
-use core::ops::Range;
+use core::ops::{Deref, Range};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use runtime::native::{Code, Pipe, pipe};
 
@@ -29,6 +29,12 @@ impl Frame {
     /// Which frame it is.
     pub fn number(&self) -> FrameNumber {
         self.number
+    }
+
+    /// A second handle, with which the frame cannot be given back.
+    pub fn pin(&self) -> Pinned {
+        mapped(self.number);
+        Pinned(Frame { number: self.number })
     }
 
     /// Copies bytes out. Panics when the range leaves the frame: a kernel bug.
@@ -92,6 +98,26 @@ impl Frame {
         // SAFETY: in range (`at`), aligned (just checked), and every bit pattern is an integer.
         // Others write it only as hardware does, word by word, which an atomic allows for.
         unsafe { &*self.at(offset, size_of::<T>()).cast::<T>() }
+    }
+}
+
+/// A second handle to a frame, to look at and write it: while there is one, the frame counts as
+/// mapped and cannot be given back.
+#[derive(Debug)]
+pub struct Pinned(Frame);
+
+impl Deref for Pinned {
+    type Target = Frame;
+
+    #[inline]
+    fn deref(&self) -> &Frame {
+        &self.0
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        unmapped(self.0.number);
     }
 }
 

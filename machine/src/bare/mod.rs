@@ -42,7 +42,7 @@ pub use code::CodeWindow;
 pub use cpu::{Cpu, this_cpu};
 pub use exposed::Exposed;
 pub use fault::exit;
-pub use frame::{Frame, FramePool, FrameRun};
+pub use frame::{Frame, FramePool, FrameRun, Pinned};
 pub use idle::idle;
 pub use nic::{Console, Nic, Received};
 pub use space::AddressSpace;

@@ -29,30 +29,32 @@ impl Nic {
     }
 
     /// Whether `receive` or `completed` would find something.
-    #[inline]
+    #[inline(always)]
     pub fn pending(&self) -> bool {
         self.net.pending()
     }
 
     /// Takes one received frame.
-    #[inline]
+    #[inline(always)]
     pub fn receive(&mut self) -> Option<Received> {
         self.net.receive().map(Received)
     }
 
     /// Sends a received frame back in its own buffer. It is given back when the queue is full.
-    #[inline]
+    #[inline(always)]
     pub fn reply(&mut self, received: Received) -> Result<(), Received> {
         self.net.reply(received.0).map_err(Received)
     }
 
     /// Gives a received frame's buffer back to the card.
+    #[inline(always)]
     pub fn recycle(&mut self, received: Received) {
         self.net.recycle(received.0);
     }
 
     /// Sends a copied header and, after it, part of a frame that the caller keeps until
     /// [`Nic::completed`] has returned the identifier.
+    #[inline]
     pub fn transmit(
         &mut self,
         header: &[u8],
@@ -70,26 +72,40 @@ impl Nic {
         self.net.transmit(header, rest)
     }
 
+    /// An interrupt, please, when what is being transmitted is done. Look at [`Nic::pending`] after:
+    /// it may be done already.
+    #[inline(always)]
+    pub fn tell(&mut self) {
+        self.net.tell();
+    }
+
+    /// Collects what the card has sent; whether [`Nic::completed`] would find something.
+    #[inline(always)]
+    pub fn finish(&mut self) -> bool {
+        self.net.finish()
+    }
+
     /// The next transmission that is done, if any.
-    #[inline]
+    #[inline(always)]
     pub fn completed(&mut self) -> Option<TransmitId> {
         self.net.completed()
     }
 
     /// Tells the card about what there is to send, before anything that can wait.
-    #[inline]
+    #[inline(always)]
     pub fn kick_transmit(&mut self) {
         self.net.kick_transmit();
     }
 
     /// Gives the card the buffers that it has room for, and tells it about everything queued since
     /// the last kick.
+    #[inline(always)]
     pub fn kick(&mut self) {
         self.net.kick();
     }
 
     /// Acknowledges the card's interrupt. Look at [`Nic::pending`] after, not before.
-    #[inline]
+    #[inline(always)]
     pub fn acknowledge(&mut self) {
         if self.acknowledge {
             self.net.acknowledge();
@@ -118,7 +134,7 @@ pub struct Received(net::Received);
 
 impl Received {
     /// The frame's bytes.
-    #[inline]
+    #[inline(always)]
     pub fn frame(&self) -> &[u8] {
         self.0.frame()
     }
@@ -129,20 +145,20 @@ impl Received {
     }
 
     /// The frame in its buffer, as programs want it.
-    #[inline]
+    #[inline(always)]
     pub fn buffer(&mut self) -> PacketBuffer<'_> {
         self.0.buffer()
     }
 
     /// The frame lies elsewhere in its buffer now: a program moved its ends. A place with no room
     /// for it changes nothing.
-    #[inline]
+    #[inline(always)]
     pub fn adopt(&mut self, start: usize, len: usize) {
         self.0.adopt(start, len);
     }
 
     /// The frame's length in bytes.
-    #[inline]
+    #[inline(always)]
     pub fn len(&self) -> usize {
         self.0.len()
     }

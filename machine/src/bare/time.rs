@@ -20,6 +20,8 @@ static HZ: AtomicU64 = AtomicU64::new(0);
 static SCALE: AtomicU64 = AtomicU64::new(0);
 /// Timer ticks per nanosecond, times 2^32.
 static TIMER_SCALE: AtomicU64 = AtomicU64::new(0);
+/// The deadline that the timer is set to; 0 once it has gone off.
+static ARMED: AtomicU64 = AtomicU64::new(0);
 
 /// Monotonic nanoseconds since boot.
 #[inline]
@@ -48,9 +50,22 @@ pub fn calibration() -> (u64, u64) {
 /// Sets the timer. It goes off once, at the deadline or, if that is more than a minute away,
 /// earlier: ask [`expired`]. A deadline that has passed goes off at once.
 pub fn arm(deadline_ns: u64) {
+    ARMED.store(deadline_ns, Ordering::Relaxed);
     let left = u128::from(deadline_ns.saturating_sub(now_ns()));
     let ticks = (left * u128::from(TIMER_SCALE.load(Ordering::Relaxed))) >> 32;
     apic::start_timer(u32::try_from(ticks).unwrap_or(u32::MAX).max(1));
+}
+
+/// The deadline that the timer is set to; 0: none.
+#[inline]
+pub(super) fn armed() -> u64 {
+    ARMED.load(Ordering::Relaxed)
+}
+
+/// The timer has gone off.
+#[inline]
+pub(super) fn disarmed() {
+    ARMED.store(0, Ordering::Relaxed);
 }
 
 /// Whether this deadline has passed.

@@ -36,6 +36,7 @@ impl Device {
 unsafe impl Send for Device {}
 
 impl Transport for Device {
+    #[inline]
     fn notify(&mut self, queue: u16) {
         let bell = self.bells.and_then(|bells| bells.get(usize::from(queue)).copied());
         match bell {

@@ -4,12 +4,13 @@
 //! it is an exception for which the context has a [`crate::FaultUpcall`]: that one is written into
 //! the save area and returned to ring 3's handler on the spot, 33 instructions for a page fault
 //! and 29 or 30 for others, with no register but `rax` used (SOSP '95, Aegis, did it in 18). A trap
-//! from ring 0 is either an interrupt that woke [`super::idle`], or a debug exception that ring 3
-//! smuggled in (single-step over `syscall`; ignored), or the end: [`super::fault`] reports it.
+//! from ring 0 is either an interrupt that woke [`super::idle`] (six instructions: the vector goes to
+//! `rax`, interrupts go off), or a debug exception that ring 3 smuggled in (single-step over
+//! `syscall`; ignored), or the end: [`super::fault`] reports it.
 
 use super::cpu::{self, CPU, KERNEL_CODE, KERNEL_DATA, USER_CODE, USER_DATA};
 use super::user::{self, CONTEXT, KERNEL_STACK, UPCALL_AREA, UPCALL_COUNT};
-use super::{fault, idle, syscall};
+use super::{fault, syscall};
 use crate::event::Registers;
 use abi::upcall;
 use core::arch::global_asm;
@@ -74,7 +75,9 @@ trap_stubs:
     pushq $vector
     .if vector < 32 && vector != 2 && vector != 8 && vector != 18
     jmp fault_entry
-    .else                                # interrupts; what is the machine's fault, not ring 3's
+    .elseif vector >= 32
+    jmp interrupt_entry
+    .else                                # what is the machine's fault, not ring 3's
     jmp trap_entry
     .endif
     .set vector, vector + 1
@@ -113,6 +116,15 @@ fault_entry:                             # vector, error, rip, cs, rflags, rsp, 
 2:  movq {cpu} + {upcall_save}(%rip), %rax
     iretq
 1:  popq %rax
+    jmp trap_entry
+
+interrupt_entry:                         # vector, error, rip, cs, rflags, rsp, ss
+    testb $3, 24(%rsp)
+    jnz trap_entry
+    popq %rax                            # for `idle`, which was interrupted: the vector
+    addq $8, %rsp
+    btrl $9, 16(%rsp)                    # one interrupt at a time
+    iretq
 
 trap_entry:                              # vector, error, rip, cs, rflags, rsp, ss
     testb $3, 24(%rsp)
@@ -228,10 +240,9 @@ trap_in_kernel:
     options(att_syntax)
 );
 
-/// A trap while the kernel itself ran.
+/// An exception while the kernel itself ran.
 extern "C" fn in_kernel(frame: &mut TrapFrame) {
     match frame.vector {
-        32.. => idle::interrupted(frame.vector as u8),
         DEBUG => frame.rflags &= !TRAP_FLAG,
         _ => fault::report(frame),
     }

@@ -10,6 +10,7 @@
 //! the direction flag are taken over. `sysretq` is used only to return from the system call that
 //! came last; after anything else `rcx` and `r11` must come back, which only `iretq` can do.
 
+use super::apic;
 use super::cpu::{CPU, Cpu, USER_CODE, USER_DATA, current_root, load_root, this_cpu};
 use super::frame;
 use super::space::AddressSpace;
@@ -17,7 +18,6 @@ use super::syscall::NOBODY;
 use super::transfer::Link;
 use super::vector::Vectors;
 use super::yields::Yields;
-use super::{apic, idle};
 use crate::event::{Event, Fault, FaultUpcall, Registers};
 use crate::memory::FrameNumber;
 use core::arch::{asm, naked_asm};
@@ -121,9 +121,6 @@ impl UserContext {
     /// Runs ring 3 until it stops. All its calls but `Null` and transfers come out as events:
     /// [`super::stay`] is how a kernel answers some of them on the spot.
     ///
-    /// An interrupt that arrived while the kernel was idle and was not reported yet is reported
-    /// first, without running.
-    ///
     /// The one that stops may be another one than was entered: [`Cpu::running`] says which.
     pub fn enter(&mut self, space: &AddressSpace) -> Event {
         match self.prepare(space) {
@@ -137,9 +134,6 @@ impl UserContext {
     pub(super) fn prepare(&mut self, space: &AddressSpace) -> Option<Event> {
         this_cpu().running.store(self.link.tag(), Relaxed);
         self.hold_back();
-        if let Some(event) = idle::pending() {
-            return Some(event);
-        }
         if let Some(event) = self.sanitise() {
             return Some(event);
         }

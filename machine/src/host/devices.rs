@@ -143,6 +143,15 @@ impl Nic {
         Ok(id)
     }
 
+    /// An interrupt, please, when what is being transmitted is done.
+    pub fn tell(&mut self) {}
+
+    /// Collects what the card has sent; whether [`Nic::completed`] would find something.
+    pub fn finish(&mut self) -> bool {
+        let queues = self.wire.queues();
+        !queues.stalled && !queues.transmitting.is_empty()
+    }
+
     /// The next transmission that is done, if any.
     pub fn completed(&mut self) -> Option<TransmitId> {
         let mut queues = self.wire.queues();

@@ -5,6 +5,7 @@ use crate::memory::{FrameNumber, PAGE};
 use crate::owners::Owners;
 use abi::exposed::{FRAME_FREE, FRAME_KERNEL};
 use runtime::native::{Code, Pipe, pipe};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -30,6 +31,11 @@ impl Frame {
     /// Which frame it is.
     pub fn number(&self) -> FrameNumber {
         self.number
+    }
+
+    /// A second handle, with which the frame cannot be given back.
+    pub fn pin(&self) -> Pinned {
+        Pinned(Frame { number: self.number, page: Arc::clone(&self.page) })
     }
 
     /// Copies bytes out. Panics when the range leaves the frame: a kernel bug.
@@ -92,6 +98,19 @@ impl Frame {
     fn store<const N: usize>(&self, offset: usize, value: [u8; N]) {
         assert!(offset.is_multiple_of(N), "unaligned store at {offset}");
         self.write(offset, &value);
+    }
+}
+
+/// A second handle to a frame, to look at and write it: while there is one, the frame counts as
+/// mapped and cannot be given back.
+#[derive(Debug)]
+pub struct Pinned(Frame);
+
+impl Deref for Pinned {
+    type Target = Frame;
+
+    fn deref(&self) -> &Frame {
+        &self.0
     }
 }
 

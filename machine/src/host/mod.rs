@@ -22,7 +22,7 @@ mod transfer;
 pub use boot::{Boot, CodeWindow, Cpu, serial, symbols, this_cpu};
 pub use devices::{Console, Nic, Received, Wire};
 pub use exposed::Exposed;
-pub use memory::{Frame, FramePool, FrameRun};
+pub use memory::{Frame, FramePool, FrameRun, Pinned};
 pub use script::{
     Exited, Outcome, ScriptEnded, Turn, UserContext, exit, idle, raise_nic, run, script, stay,
 };

@@ -6,41 +6,39 @@
 
 use alloc::vec::Vec;
 use core::ptr::NonNull;
-use core::slice;
 use virtio_drivers::{BufferDirection, Hal};
 
-/// One block. Not `Clone`.
-pub(crate) struct Block {
-    bytes: NonNull<u8>,
-    len: usize,
-}
+/// One block of `LEN` bytes. Not `Clone`.
+pub(crate) struct Block<const LEN: usize>(NonNull<[u8; LEN]>);
 
 // SAFETY: a block is exclusive memory; it is tied to no thread.
-unsafe impl Send for Block {}
+unsafe impl<const LEN: usize> Send for Block<LEN> {}
 
-impl Block {
+impl<const LEN: usize> Block<LEN> {
     /// Its bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    #[inline(always)]
+    pub(crate) fn bytes(&self) -> &[u8; LEN] {
         // SAFETY: `pool` made this handle for exclusive, initialised memory that is never freed.
-        unsafe { slice::from_raw_parts(self.bytes.as_ptr(), self.len) }
+        unsafe { self.0.as_ref() }
     }
 
     /// Its bytes, to be changed.
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+    #[inline(always)]
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8; LEN] {
         // SAFETY: as for `bytes`, and `self` is exclusive.
-        unsafe { slice::from_raw_parts_mut(self.bytes.as_ptr(), self.len) }
+        unsafe { self.0.as_mut() }
     }
 }
 
-/// Makes `count` blocks of `len` bytes, aligned to `len` if that is a power of two up to a page.
-/// Empty if the platform has no device memory left. The memory is never given back.
-pub(crate) fn pool<H: Hal>(count: usize, len: usize) -> Vec<Block> {
-    let pages = (count * len).div_ceil(crate::memory::PAGE);
+/// Makes `count` blocks, aligned to `LEN` if that is a power of two up to a page. Empty if the
+/// platform has no device memory left. The memory is never given back.
+pub(crate) fn pool<H: Hal, const LEN: usize>(count: usize) -> Vec<Block<LEN>> {
+    let pages = (count * LEN).div_ceil(crate::memory::PAGE);
     let (phys, base) = H::dma_alloc(pages, BufferDirection::Both);
     if phys == 0 {
         return Vec::new();
     }
     // SAFETY: offsets stay within the pages just allocated.
-    let block = |index: usize| Block { bytes: unsafe { base.add(index * len) }, len };
+    let block = |index: usize| Block(unsafe { base.add(index * LEN) }.cast());
     (0..count).map(block).collect()
 }

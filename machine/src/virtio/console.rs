@@ -17,8 +17,8 @@ const TRANSMIT: u16 = 1;
 /// The driver.
 pub(crate) struct Port<H: Hal, T: Transport> {
     transport: T,
-    ring: Ring<H, Block, CONSOLE_SLOTS>,
-    slots: Vec<Block>,
+    ring: Ring<H, Block<CONSOLE_SLOT>, CONSOLE_SLOTS>,
+    slots: Vec<Block<CONSOLE_SLOT>>,
 }
 
 impl<H: Hal, T: Transport> Port<H, T> {
@@ -28,7 +28,7 @@ impl<H: Hal, T: Transport> Port<H, T> {
         let mut ring = Ring::new(&mut transport, TRANSMIT, Direction::ToDevice)?;
         ring.interrupts(false);
         transport.finish_init();
-        Ok(Self { transport, ring, slots: pool::<H>(CONSOLE_SLOTS, CONSOLE_SLOT) })
+        Ok(Self { transport, ring, slots: pool::<H, _>(CONSOLE_SLOTS) })
     }
 
     /// Writes bytes and says how many were taken; the rest found no free slot.

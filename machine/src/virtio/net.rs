@@ -5,8 +5,8 @@
 //! round. Features: `VERSION_1` and `MAC`, nothing else; in particular no `EVENT_IDX`, whose
 //! notification test in `virtio-drivers` 0.13 does not survive the wrap of the index.
 //!
-//! Interrupts come for received frames, and for transmissions only while one is in flight that its
-//! owner waits for. Buffers of finished replies are collected on the way.
+//! Interrupts come for received frames, and for transmissions only when somebody asked for them
+//! ([`Net::tell`]) or half of the slots are out. What is finished besides is collected on the way.
 
 use super::buffers::{Block, pool};
 use super::ring::{Direction, Ring};
@@ -28,28 +28,51 @@ const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
 const START: usize = HEADROOM - NET_HEADER;
 
-/// One received frame in its buffer.
+/// One received frame in its buffer: a pointer and a word, so that it travels in registers.
 pub(crate) struct Received {
-    block: Block,
-    /// Where the frame begins.
-    start: usize,
-    len: usize,
+    block: Block<BUFFER>,
+    /// Where the frame begins, and its length.
+    place: Place,
+}
+
+/// Start in the upper half, length in the lower.
+#[derive(Clone, Copy)]
+struct Place(u32);
+
+impl Place {
+    #[inline(always)]
+    const fn new(start: usize, len: usize) -> Self {
+        Self((start as u32) << 16 | len as u32)
+    }
+
+    #[inline(always)]
+    const fn start(self) -> usize {
+        (self.0 >> 16) as usize
+    }
+
+    #[inline(always)]
+    const fn len(self) -> usize {
+        (self.0 & 0xffff) as usize
+    }
 }
 
 impl Received {
     /// The frame's bytes.
+    #[inline(always)]
     pub(crate) fn frame(&self) -> &[u8] {
-        &self.block.bytes()[self.start..self.start + self.len]
+        &self.block.bytes()[self.place.start()..self.place.start() + self.place.len()]
     }
 
     /// The frame's bytes, to be changed in place.
+    #[inline(always)]
     pub(crate) fn frame_mut(&mut self) -> &mut [u8] {
-        &mut self.block.bytes_mut()[self.start..self.start + self.len]
+        &mut self.block.bytes_mut()[self.place.start()..self.place.start() + self.place.len()]
     }
 
     /// The frame in its buffer, as programs want it.
+    #[inline(always)]
     pub(crate) fn buffer(&mut self) -> PacketBuffer<'_> {
-        match PacketBuffer::new(self.block.bytes_mut(), self.start, self.len) {
+        match PacketBuffer::new(self.block.bytes_mut(), self.place.start(), self.place.len()) {
             Some(buffer) => buffer,
             None => unreachable!("the length was checked on receipt"),
         }
@@ -57,34 +80,36 @@ impl Received {
 
     /// The frame lies elsewhere in its buffer now: a program moved its ends. A place with no room
     /// for the frame or, before it, for the virtio header changes nothing.
+    #[inline(always)]
     pub(crate) fn adopt(&mut self, start: usize, len: usize) {
-        let end = start.checked_add(len).filter(|end| *end <= self.block.bytes().len());
+        let end = start.checked_add(len).filter(|end| *end <= BUFFER);
         if start >= NET_HEADER && end.is_some() {
-            (self.start, self.len) = (start, len);
+            self.place = Place::new(start, len);
         }
     }
 
     /// The frame's length in bytes.
+    #[inline(always)]
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.place.len()
     }
 }
 
 /// What keeps the memory of something on its way out.
 enum Outgoing {
     /// A received frame's buffer.
-    Reply(Block),
+    Reply(Block<BUFFER>),
     /// A header's slot. Its owner keeps what follows until it is told that this is done.
-    Sent(Block, TransmitId),
+    Sent(Block<TRANSMIT_SLOT>, TransmitId),
 }
 
 /// The driver.
 pub(crate) struct Net<H: Hal, T: Transport> {
     transport: T,
-    receive: Ring<H, Block, NIC_QUEUE>,
+    receive: Ring<H, Block<BUFFER>, NIC_QUEUE>,
     transmit: Ring<H, Outgoing, NIC_QUEUE>,
-    spare: Vec<Block>,
-    slots: Vec<Block>,
+    spare: Vec<Block<BUFFER>>,
+    slots: Vec<Block<TRANSMIT_SLOT>>,
     done: VecDeque<TransmitId>,
     mac: [u8; 6],
     next: u64,
@@ -110,8 +135,8 @@ impl<H: Hal, T: Transport> Net<H, T> {
         receive.interrupts(true);
         transmit.interrupts(false);
         transport.finish_init();
-        let spare = pool::<H>(BUFFERS, BUFFER);
-        let slots = pool::<H>(TRANSMIT_SLOTS, TRANSMIT_SLOT);
+        let spare = pool::<H, _>(BUFFERS);
+        let slots = pool::<H, _>(TRANSMIT_SLOTS);
         let done = VecDeque::with_capacity(TRANSMIT_SLOTS);
         let mut net = Self {
             transport,
@@ -136,11 +161,13 @@ impl<H: Hal, T: Transport> Net<H, T> {
     }
 
     /// Whether `receive` or `completed` would find something.
+    #[inline(always)]
     pub(crate) fn pending(&self) -> bool {
         self.receive.ready() || !self.done.is_empty() || self.sending > 0 && self.transmit.ready()
     }
 
     /// Takes one received frame. Lengths that do not fit their buffer are refused and counted.
+    #[inline(always)]
     pub(crate) fn receive(&mut self) -> Option<Received> {
         // Each turn takes one chain out of the ring, so there are at most as many as it holds.
         while let Some((block, used)) = self.receive.take() {
@@ -148,7 +175,7 @@ impl<H: Hal, T: Transport> Net<H, T> {
             match len {
                 Some(len) => {
                     self.held += 1;
-                    return Some(Received { block, start: HEADROOM, len });
+                    return Some(Received { block, place: Place::new(HEADROOM, len) });
                 }
                 None => {
                     self.receive.count_malformed();
@@ -160,27 +187,39 @@ impl<H: Hal, T: Transport> Net<H, T> {
     }
 
     /// Sends a received frame back in its own buffer. It is given back when the queue is full.
-    pub(crate) fn reply(&mut self, mut received: Received) -> Result<(), Received> {
-        if !self.transmit.has_room() {
-            self.reap();
+    #[inline(always)]
+    pub(crate) fn reply(&mut self, received: Received) -> Result<(), Received> {
+        match self.send_back(received) {
+            Ok(()) => Ok(()),
+            Err(received) => self.reply_later(received),
         }
-        let Received { block, start, len } = &mut received;
-        let chain = &mut block.bytes_mut()[*start - NET_HEADER..*start + *len];
+    }
+
+    /// The queue was full: once more, when it was looked at what is out.
+    #[cold]
+    #[inline(never)]
+    fn reply_later(&mut self, received: Received) -> Result<(), Received> {
+        self.reap();
+        self.send_back(received)
+    }
+
+    #[inline(always)]
+    fn send_back(&mut self, received: Received) -> Result<(), Received> {
+        let Received { mut block, place } = received;
+        let end = place.start() + place.len();
+        let chain = &mut block.bytes_mut()[place.start() - NET_HEADER..end];
         if let Some(header) = chain.first_chunk_mut::<NET_HEADER>() {
             *header = [0; NET_HEADER];
         }
         let chain = NonNull::from(chain);
         // SAFETY: part of the buffer, which is exclusive, and no shorter than the virtio header.
-        let added = unsafe { self.transmit.add(Outgoing::Reply(received.block), chain, None) };
-        let (start, len) = (received.start, received.len);
-        match added {
+        match unsafe { self.transmit.add(Outgoing::Reply(block), chain, None) } {
             Ok(()) => {
                 self.held -= 1;
                 Ok(())
             }
-            Err(Outgoing::Reply(block) | Outgoing::Sent(block, _)) => {
-                Err(Received { block, start, len })
-            }
+            Err(Outgoing::Reply(block)) => Err(Received { block, place }),
+            Err(Outgoing::Sent(..)) => unreachable!("a reply went in"),
         }
     }
 
@@ -214,14 +253,29 @@ impl<H: Hal, T: Transport> Net<H, T> {
             Ok(()) => {
                 self.next += 1;
                 self.sending += 1;
-                self.transmit.interrupts(true);
+                if self.slots.len() <= TRANSMIT_SLOTS / 2 {
+                    self.tell();
+                }
                 Ok(id)
             }
-            Err(Outgoing::Reply(slot) | Outgoing::Sent(slot, _)) => {
+            Err(Outgoing::Sent(slot, _)) => {
                 self.slots.push(slot);
                 Err(NicError::Full)
             }
+            Err(Outgoing::Reply(_)) => unreachable!("no reply went in"),
         }
+    }
+
+    /// An interrupt, please, when what is being transmitted is done.
+    pub(crate) fn tell(&mut self) {
+        self.transmit.interrupts(true);
+    }
+
+    /// Collects what the device has sent; whether a transmission is among it, or was before.
+    #[inline(always)]
+    pub(crate) fn finish(&mut self) -> bool {
+        self.reap();
+        !self.done.is_empty()
     }
 
     /// The next transmission that is done, if any.
@@ -231,14 +285,18 @@ impl<H: Hal, T: Transport> Net<H, T> {
     }
 
     /// Tells the card about what there is to send: before anything that can wait.
+    #[inline(always)]
     pub(crate) fn kick_transmit(&mut self) {
         self.transmit.kick(&mut self.transport);
     }
 
     /// Gives the card the buffers that it has room for, and tells it about everything queued since
     /// the last kick. Nothing that [`Net::receive`] took out is replaced before.
+    #[inline(always)]
     pub(crate) fn kick(&mut self) {
-        self.refill();
+        if self.receive.has_room() {
+            self.refill();
+        }
         self.receive.kick(&mut self.transport);
         self.transmit.kick(&mut self.transport);
     }
@@ -269,6 +327,7 @@ impl<H: Hal, T: Transport> Net<H, T> {
     }
 
     /// Collects what the device has sent.
+    #[inline(always)]
     fn reap(&mut self) {
         while let Some((outgoing, _)) = self.transmit.take() {
             match outgoing {
@@ -286,8 +345,8 @@ impl<H: Hal, T: Transport> Net<H, T> {
     }
 
     /// Gives a buffer to the device, or keeps it for when the queue has room.
-    #[inline]
-    fn post(&mut self, block: Block) {
+    #[inline(always)]
+    fn post(&mut self, block: Block<BUFFER>) {
         if let Err(block) = self.give(block) {
             self.spare.push(block);
         }
@@ -305,8 +364,8 @@ impl<H: Hal, T: Transport> Net<H, T> {
     }
 
     /// Gives the device a buffer, if its queue has room.
-    #[inline]
-    fn give(&mut self, mut block: Block) -> Result<(), Block> {
+    #[inline(always)]
+    fn give(&mut self, mut block: Block<BUFFER>) -> Result<(), Block<BUFFER>> {
         let room = NonNull::from(&mut block.bytes_mut()[START..]);
         // SAFETY: part of the buffer, which is exclusive, and longer than the virtio header.
         unsafe { self.receive.add(block, room, None) }
@@ -323,3 +382,5 @@ fn mac<T: Transport>(transport: &T) -> Result<[u8; 6], DeviceError> {
     let sane = mac != [0; 6] && mac[0] & 1 == 0;
     if sane { Ok(mac) } else { Err(DeviceError::Configuration) }
 }
+
+const _: () = assert!(BUFFER < 1 << 16, "a place is two half words");

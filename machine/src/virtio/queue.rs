@@ -40,6 +40,8 @@ pub(crate) struct Queue<H: Hal, const SIZE: usize> {
     /// Chains given and taken back since the beginning, modulo 2^16.
     given: u16,
     taken: u16,
+    /// What a descriptor says besides address and length: the device writes, or nothing.
+    flags: u16,
     hal: PhantomData<H>,
 }
 
@@ -56,7 +58,11 @@ impl<H: Hal, const SIZE: usize> Queue<H, SIZE> {
     const FITS: () = assert!(SIZE.is_power_of_two() && SIZE <= 1 << 15);
 
     /// Sets up the device's queue `index`.
-    pub(crate) fn new<T: Transport>(transport: &mut T, index: u16) -> Result<Self, NoQueue> {
+    pub(crate) fn new<T: Transport>(
+        transport: &mut T,
+        index: u16,
+        device_writes: bool,
+    ) -> Result<Self, NoQueue> {
         let () = Self::FITS;
         if transport.queue_used(index) || transport.max_queue_size(index) < SIZE as u32 {
             return Err(NoQueue);
@@ -82,14 +88,21 @@ impl<H: Hal, const SIZE: usize> Queue<H, SIZE> {
             room: SIZE as u16,
             given: 0,
             taken: 0,
+            flags: if device_writes { DEVICE_WRITES } else { 0 },
             hal: PhantomData,
         })
     }
 
     /// Free descriptors.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn room(&self) -> usize {
         usize::from(self.room)
+    }
+
+    /// Chains that the device has.
+    #[inline(always)]
+    pub(crate) fn in_flight(&self) -> usize {
+        usize::from(self.given.wrapping_sub(self.taken))
     }
 
     /// Gives the device a chain of one part or two, none of them empty; its id. `None`: no room.
@@ -97,14 +110,13 @@ impl<H: Hal, const SIZE: usize> Queue<H, SIZE> {
     /// # Safety
     ///
     /// The parts are valid memory that nobody but the device uses until this id is released.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn give(
         &mut self,
         first: NonNull<[u8]>,
         second: Option<NonNull<[u8]>>,
-        device_writes: bool,
     ) -> Option<u16> {
-        let flags = if device_writes { DEVICE_WRITES } else { 0 };
+        let flags = self.flags;
         let head = self.free;
         if self.room <= u16::from(second.is_some()) {
             return None;
@@ -132,13 +144,13 @@ impl<H: Hal, const SIZE: usize> Queue<H, SIZE> {
     }
 
     /// Whether the device says that it has used something.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ready(&self) -> bool {
         self.used(1).load(Ordering::Acquire) != self.taken
     }
 
     /// What it used next, as it says: an id, which may be anything, and a length.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek(&self) -> (u32, u32) {
         let slot = usize::from(self.taken & Self::MASK);
         // SAFETY: entries follow four bytes of flags and index, and are aligned to eight bytes
@@ -149,7 +161,7 @@ impl<H: Hal, const SIZE: usize> Queue<H, SIZE> {
     }
 
     /// Takes back the chain with this id, which [`Queue::peek`] returned and which is in flight.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release(&mut self, id: u16) {
         self.taken = self.taken.wrapping_add(1);
         let second = self.next[usize::from(id & Self::MASK)];
@@ -160,18 +172,18 @@ impl<H: Hal, const SIZE: usize> Queue<H, SIZE> {
     }
 
     /// Whether the device wants to be told of what it was given.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wants_notice(&self) -> bool {
         self.used(0).load(Ordering::Acquire) & QUIET == 0
     }
 
     /// Asks for interrupts, or for none (the device may ignore it).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn interrupts(&mut self, wanted: bool) {
         self.available(0).store(if wanted { 0 } else { QUIET }, Ordering::Release);
     }
 
-    #[inline]
+    #[inline(always)]
     fn describe(&mut self, number: u16, part: NonNull<[u8]>, flags: u16, next: u16) {
         // SAFETY: sharing is finding out the address; the memory is what `give` was promised.
         let address = unsafe { H::share(part, BufferDirection::Both) };
@@ -184,14 +196,14 @@ impl<H: Hal, const SIZE: usize> Queue<H, SIZE> {
     }
 
     /// A half word of the available ring.
-    #[inline]
+    #[inline(always)]
     fn available(&self, number: usize) -> &AtomicU16 {
         // SAFETY: callers name flags, index, or one of the `SIZE` entries behind them.
         unsafe { self.available.add(number).as_ref() }
     }
 
     /// Flags or index of the used ring.
-    #[inline]
+    #[inline(always)]
     fn used(&self, number: usize) -> &AtomicU16 {
         // SAFETY: callers name one of the first two half words.
         unsafe { self.used.add(number).as_ref() }

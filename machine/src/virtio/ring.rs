@@ -6,7 +6,7 @@
 
 use super::DeviceError;
 use super::queue::Queue;
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 use core::ptr::NonNull;
 use core::sync::atomic::{Ordering, fence};
 use virtio_drivers::Hal;
@@ -24,10 +24,8 @@ pub(crate) enum Direction {
 /// A queue of chains; `C` is what keeps a chain's memory.
 pub(crate) struct Ring<H: Hal, C, const SIZE: usize> {
     queue: Queue<H, SIZE>,
-    in_flight: Vec<Option<C>>,
-    count: usize,
+    in_flight: Box<[Option<C>; SIZE]>,
     index: u16,
-    direction: Direction,
     /// Chains added since the device was last told.
     news: bool,
     broken: bool,
@@ -41,24 +39,15 @@ impl<H: Hal, C, const SIZE: usize> Ring<H, C, SIZE> {
         index: u16,
         direction: Direction,
     ) -> Result<Self, DeviceError> {
-        let queue = Queue::new(transport, index);
+        let queue = Queue::new(transport, index, direction == Direction::ToDriver);
         let queue = queue.map_err(|_| DeviceError::Queue { queue: index })?;
-        let in_flight = (0..SIZE).map(|_| None).collect();
-        Ok(Self {
-            queue,
-            in_flight,
-            count: 0,
-            index,
-            direction,
-            news: false,
-            broken: false,
-            malformed: 0,
-        })
+        let in_flight = Box::new([const { None }; SIZE]);
+        Ok(Self { queue, in_flight, index, news: false, broken: false, malformed: 0 })
     }
 
     /// Chains that the device has.
     pub(crate) fn in_flight(&self) -> usize {
-        self.count
+        self.queue.in_flight()
     }
 
     /// Whether an id made no sense, so that nothing the device returns here can be believed.
@@ -77,7 +66,7 @@ impl<H: Hal, C, const SIZE: usize> Ring<H, C, SIZE> {
     }
 
     /// Whether a chain of one part would be taken.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_room(&self) -> bool {
         !self.broken && self.queue.room() > 0
     }
@@ -88,7 +77,7 @@ impl<H: Hal, C, const SIZE: usize> Ring<H, C, SIZE> {
     /// # Safety
     ///
     /// The parts are valid memory that nobody but the device uses while `keep` is in the ring.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn add(
         &mut self,
         keep: C,
@@ -98,15 +87,13 @@ impl<H: Hal, C, const SIZE: usize> Ring<H, C, SIZE> {
         if self.broken {
             return Err(keep);
         }
-        let device_writes = self.direction == Direction::ToDriver;
         // SAFETY: as promised by the caller: `keep` is in the books until `take` has released the
         // id.
-        let id = unsafe { self.queue.give(first, second, device_writes) };
+        let id = unsafe { self.queue.give(first, second) };
         match id.and_then(|id| self.in_flight.get_mut(usize::from(id))) {
             None => Err(keep),
             Some(slot) => {
                 *slot = Some(keep);
-                self.count += 1;
                 self.news = true;
                 Ok(())
             }
@@ -114,13 +101,13 @@ impl<H: Hal, C, const SIZE: usize> Ring<H, C, SIZE> {
     }
 
     /// Whether [`Ring::take`] has something to look at.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ready(&self) -> bool {
         !self.broken && self.queue.ready()
     }
 
     /// Takes back one chain that the device has finished, and the length it says it wrote.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self) -> Option<(C, u32)> {
         if !self.ready() {
             return None;
@@ -132,11 +119,11 @@ impl<H: Hal, C, const SIZE: usize> Ring<H, C, SIZE> {
         };
         // An id in the books is one that the queue gave, so it is below `SIZE`.
         self.queue.release(id as u16);
-        self.count -= 1;
         Some((keep, length))
     }
 
     /// Tells the device about new chains, if there are any and it wants to know.
+    #[inline(always)]
     pub(crate) fn kick<T: Transport>(&mut self, transport: &mut T) {
         if !core::mem::take(&mut self.news) {
             return;

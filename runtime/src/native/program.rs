@@ -80,6 +80,7 @@ type MemoryEntry = extern "C" fn(*mut u8, u64, *mut NativeContext) -> u64;
 impl Code<Filter> {
     /// Runs the filter on a frame: r0, where not 0 means "mine". A frame longer than
     /// [`PACKET_MAX`] is nobody's and is not run.
+    #[inline]
     #[must_use]
     pub fn run_filter(&self, frame: &[u8]) -> u64 {
         if frame.len() > PACKET_MAX {
@@ -102,6 +103,26 @@ impl Code<Packet> {
     #[must_use]
     pub fn run_packet(&self, packet: &mut PacketBuffer<'_>) -> u64 {
         self.run_packet_with(packet, &mut NoEffects)
+    }
+
+    /// The same for a handler that calls no helper, which is all that could want to know more than
+    /// where the frame is: a helper would find no packet to work on.
+    #[inline(always)]
+    #[must_use]
+    pub fn run_frame(&self, frame: &mut [u8]) -> u64 {
+        if frame.len() > PACKET_MAX {
+            return u64::from(ABORTED);
+        }
+        let (start, len) = (frame.as_mut_ptr().expose_provenance() as u64, frame.len());
+        let mut effects = NoEffects;
+        let mut run = Run { effects: &mut effects, packet: None };
+        let run = (&raw mut run).expose_provenance() as u64;
+        let mut context = NativeContext { run, ..context(start, len) };
+        let context = &raw mut context;
+        let _ = context.expose_provenance();
+        // SAFETY: as for `run_packet_with`.
+        let entry = unsafe { transmute::<*const (), PacketEntry>(self.entry()) };
+        entry(context.cast_const())
     }
 
     /// The same; what the handler does besides goes to `effects`.
