@@ -1,4 +1,5 @@
 //! A registry and an engine that are told the same, through the whole chain of proofs.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::task::Poll;
 
