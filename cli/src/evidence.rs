@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::roundtrip::{self, Measured, Stage};
 use crate::soundness::Campaign;
 use crate::starvation::{self, Outcome};
-use crate::{attacks, clients, limits, linux, papers, soak, stages};
+use crate::{attacks, clients, crowd, limits, linux, papers, proving, soak, stages};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -35,6 +35,12 @@ pub enum Name {
     Roundtrip,
     /// Where a UDP echo's instructions go, by stage; `docs/evidence/stages.md`.
     Stages,
+    /// What finding a packet's owner costs in the kernel, from a few filters to 10,000;
+    /// `docs/evidence/classify.md`.
+    Classify,
+    /// How long a ping waits while programs as long as programs may be are proven;
+    /// `docs/evidence/proving.md`.
+    Proving,
     /// Every XDP program of a folder of objects, beside Linux and PREVAIL;
     /// `docs/evidence/objects.md`.
     Objects,
@@ -135,6 +141,8 @@ pub fn run(name: Name, machine: &Options, log: &str, minutes: u64) -> Result<(),
         Name::Papers => papers(&image, machine, log),
         Name::Roundtrip => roundtrip(&image, machine),
         Name::Stages => by_stage(&image, machine),
+        Name::Classify => by_filters(&image, machine),
+        Name::Proving => while_proving(&image, machine),
         Name::Lifecycle => lives(&Machine::boot(&image, machine)?, machine),
         Name::Clients => clients::evidence(&image, machine, &made(machine, None)),
         Name::Soak => soak::evidence(&image, machine, minutes, &made(machine, None)),
@@ -250,6 +258,26 @@ fn by_stage(image: &Image, options: &Options) -> Result<(), EvidenceError> {
     let text = stages::report(&all, &format!("{:?}", options.board).to_lowercase());
     println!("{text}");
     println!("{}", attacks::write("stages.md", &text)?.display());
+    Ok(())
+}
+
+fn by_filters(image: &Image, options: &Options) -> Result<(), EvidenceError> {
+    let progress = Progress::spinner("classifying among ever more filters");
+    let rows = crowd::run(image, options, |what| progress.now(what))?;
+    progress.done("done");
+    let text = crowd::report(&rows, &format!("{:?}", options.board).to_lowercase());
+    println!("{text}");
+    println!("{}", attacks::write("classify.md", &text)?.display());
+    judged(usize::from(!crowd::is_flat(&rows)), "the tables' rows")
+}
+
+fn while_proving(image: &Image, options: &Options) -> Result<(), EvidenceError> {
+    let progress = Progress::spinner("pinging while programs are proven");
+    let outcome = proving::run(image, options, |what| progress.now(what))?;
+    progress.done("done");
+    let text = proving::report(&outcome, &format!("{:?}", options.board).to_lowercase());
+    println!("{text}");
+    println!("{}", attacks::write("proving.md", &text)?.display());
     Ok(())
 }
 

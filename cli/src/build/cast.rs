@@ -47,7 +47,7 @@ const TINY: u32 = 128;
 /// Frames of one that holds pages which it can be asked for.
 const ROOMY: u32 = 320;
 
-const ROLES: [Role; 18] = [
+const ROLES: [Role; 19] = [
     Role { name: "netd", frames: WITH_STACK, grants: &["netd"], at_boot: true },
     Role { name: "echo", frames: WITH_STACK, grants: &["echo"], at_boot: true },
     Role { name: "talk", frames: WITH_STACK, grants: &["public"], at_boot: true },
@@ -66,6 +66,7 @@ const ROLES: [Role; 18] = [
     Role { name: "kv", frames: WITH_STORE, grants: &["kv"], at_boot: false },
     Role { name: "ntp", frames: WITH_STACK, grants: &["ntp"], at_boot: false },
     Role { name: "caller", frames: WITH_STACK, grants: &["public"], at_boot: false },
+    Role { name: "prover", frames: WITH_STACK, grants: &["public"], at_boot: false },
 ];
 
 /// One line of the table of programs that are started when somebody asks, and hold no grant.
@@ -89,7 +90,7 @@ const EXTRAS: &[Extra] = &[
     Extra { name: "mem-nested", program: "mem-attacks", arguments: "nested", frames: 256 },
 ];
 
-fn grants() -> [Grant; 7] {
+fn grants() -> [Grant; 8] {
     let [a, b, c, d] = GUEST_IP;
     let ours = format!("{a}.{b}.{c}.{d}");
     let service = |test: String| format!("udp and dst host {ours} and {test}");
@@ -109,6 +110,11 @@ fn grants() -> [Grant; 7] {
             transmit: None,
         },
         Grant { name: "bare", receive: service(format!("dst port {BARE_PORT}")), transmit: None },
+        Grant {
+            name: "crowd",
+            receive: service("dst portrange 20000-39999".into()),
+            transmit: None,
+        },
         Grant { name: "dns", receive: service(format!("dst port {DNS_PORT}")), transmit: None },
         Grant { name: "kv", receive: service(format!("dst port {KV_PORT}")), transmit: None },
         Grant { name: "ntp", receive: service(format!("dst port {NTP_PORT}")), transmit: None },
@@ -133,6 +139,7 @@ pub fn manifest() -> Result<Manifest, BuildError> {
     }
     manifest.environments = ROLES.iter().map(environment).chain(EXTRAS.iter().map(extra)).collect();
     manifest.environments.extend(["all", "quick"].map(attacker));
+    manifest.environments.extend([("crowd", 225), ("crowd-90", 90), ("crowd-10", 10)].map(crowd));
     Ok(manifest)
 }
 
@@ -147,6 +154,12 @@ fn environment(role: &Role) -> EnvironmentSpec {
         owns_addresses: role.name == "netd",
         slices: slices_of(role.name),
     }
+}
+
+/// One that binds so many filters and sleeps.
+fn crowd((name, filters): (&str, u32)) -> EnvironmentSpec {
+    let role = Role { name: "crowd", frames: WITH_STACK, grants: &["crowd"], at_boot: false };
+    EnvironmentSpec { name: name.to_owned(), arguments: filters.to_string(), ..environment(&role) }
 }
 
 /// The hostile library OS, which shares a grant with its victim.
