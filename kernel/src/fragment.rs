@@ -2,8 +2,8 @@
 //!
 //! Ports are only in the first fragment of a datagram, so a later one could show a filter whatever
 //! its sender likes in their place. Received later fragments are therefore never classified: they
-//! go to whom their first went ([`crate::pieces`]) or nowhere; and nothing fragmented is transmitted
-//! (design decisions 7 and 8).
+//! go to whom their first went ([`crate::pieces`]) or nowhere; and nothing fragmented is
+//! transmitted (design decisions 7 and 8).
 //! Looks through up to two VLAN tags (IEEE 802.1Q, 802.1ad); what is cut short is no fragment.
 
 /// EtherType, RFC 7042 B.1.

@@ -1,7 +1,7 @@
 //! Later fragments go to whom their first went.
 //!
-//! Only the first fragment of a datagram has ports, so it alone is classified; if more follow, whose
-//! it is is remembered here, under a keyed hash of what RFC 791 3.2 and RFC 8200 4.5 name a
+//! Only the first fragment of a datagram has ports, so it alone is classified; if more follow,
+//! whose it is is remembered here, under a keyed hash of what RFC 791 3.2 and RFC 8200 4.5 name a
 //! datagram by. A later fragment is delivered if it begins where the ones before it ended: what
 //! comes too early, again, over another, too late or without a first is dropped and counted. So
 //! whatever reassembles never sees two versions of a byte (RFC 5722's attack).

@@ -21,7 +21,7 @@ const _: () = assert!(size_of::<CarveRequest>() == size_of::<HandOverRequest>())
 impl Kernel {
     /// `(binding, &CarveRequest)` → binding capability of what is carved from it.
     pub(super) fn carve(&mut self, a: &Arguments) -> Answer {
-        let (from, grant) = self.binding_under(a)?;
+        let (from, grant) = self.binding_under(a, Rights::REVOKE | Rights::TRANSMIT)?;
         let request: CarveRequest = self.read_block(a.caller, a.words[1])?;
         let refusal = self.refusal_of(a.caller, &request.bind)?;
         let transmit = self.optional(a.caller, request.transmit, request.transmit_bytes)?;
@@ -33,7 +33,7 @@ impl Kernel {
 
     /// `(binding, &HandOverRequest)` → binding capability of the second part.
     pub(super) fn hand_over_call(&mut self, a: &Arguments) -> Answer {
-        let (old, grant) = self.binding_under(a)?;
+        let (old, grant) = self.binding_under(a, Rights::REVOKE)?;
         let owner = self.network.bindings.get(&old).map(|it| it.owner);
         if owner != Some(a.caller) {
             return Err(Status::BadArgument);
@@ -56,9 +56,10 @@ impl Kernel {
         Ok(Done::Value(u64::from(whole)))
     }
 
-    /// The binding that the first argument names, if it may be taken from, and its grant.
-    fn binding_under(&self, a: &Arguments) -> Result<(BindingId, GrantId), Status> {
-        let id = self.binding_of(a, Rights::REVOKE)?;
+    /// The binding that the first argument names, if the capability has these rights, and its
+    /// grant.
+    fn binding_under(&self, a: &Arguments, rights: Rights) -> Result<(BindingId, GrantId), Status> {
+        let id = self.binding_of(a, rights)?;
         let binding = self.network.bindings.get(&id).ok_or(Status::BadHandle)?;
         Ok((id, binding.grant))
     }

@@ -11,9 +11,10 @@
 //!  over           -> reserve -> compile, check -> exchange -> prepare -> commit -> publish
 //! ```
 //!
-//! `bind.rs`, `derive.rs`, `carve.rs` and `handover.rs` hold one stage after the other. A call starts a [`Proof`]; its
-//! environment is then `Proving` and each of its turns is one [`Kernel::prove`], a bounded number
-//! of instructions long, with the card and the clock served in between. The proof's memory is an
+//! `bind.rs`, `derive.rs`, `carve.rs` and `handover.rs` hold one stage after the other. A call
+//! starts a [`Proof`]; its environment is then `Proving` and each of its turns is one
+//! [`Kernel::prove`], a bounded number of instructions long, with the card and the clock served in
+//! between. The proof's memory is an
 //! arena of frames that the caller pays for while it runs; what survives is made anew in the
 //! kernel heap, after that was reserved too. The proof is dropped, and the arena given back, when
 //! it answers or its owner ends.

@@ -47,6 +47,8 @@ mod scheduling;
 #[cfg(test)]
 mod slices;
 #[cfg(test)]
+mod squatting;
+#[cfg(test)]
 mod transfers;
 #[cfg(test)]
 mod transmit;

@@ -8,7 +8,7 @@ use core::arch::asm;
 use abi::bind::{
     BindRequest, BindingStats, CarveRequest, GrantRequest, HandOverRequest, MapList, WITH_MAPS,
 };
-use abi::download::PredicateRequest;
+use abi::download::{PredicateRequest, WordRef};
 use abi::limits::PAGE_BYTES;
 use abi::{Call, Handle};
 
@@ -71,18 +71,7 @@ pub(super) fn perform(request: Request<'_>) -> (u64, u64) {
             };
             registers(call as u64, args)
         }
-        Request::Predicate { program, words, refusal } => {
-            let block = PredicateRequest {
-                program: address(program),
-                program_bytes: program.len() as u64,
-                words: address(words),
-                word_count: words.len() as u64,
-                refusal: refusal.as_mut_ptr() as u64,
-                refusal_bytes: refusal.len() as u64,
-            };
-            let at = core::ptr::from_ref(&block) as u64;
-            registers(Call::PredicateSet as u64, [at, 0, 0, 0, 0, 0])
-        }
+        Request::Predicate { program, words, refusal } => predicate(program, words, refusal),
         Request::Batch { own, entries } => {
             let count = entries.len() as u64;
             registers(Call::PageBatch as u64, [own.0, address(entries), count, 0, 0, 0])
@@ -96,6 +85,19 @@ fn behind(call: Call, first: Option<u64>, [at, count]: [u64; 2]) -> (u64, u64) {
         Some(first) => registers(call as u64, [first, at, count, 0, 0, 0]),
         None => registers(call as u64, [at, count, 0, 0, 0, 0]),
     }
+}
+
+fn predicate(program: &[u8], words: &[WordRef], refusal: &mut [u8]) -> (u64, u64) {
+    let block = PredicateRequest {
+        program: address(program),
+        program_bytes: program.len() as u64,
+        words: address(words),
+        word_count: words.len() as u64,
+        refusal: refusal.as_mut_ptr() as u64,
+        refusal_bytes: refusal.len() as u64,
+    };
+    let at = core::ptr::from_ref(&block) as u64;
+    registers(Call::PredicateSet as u64, [at, 0, 0, 0, 0, 0])
 }
 
 fn bind(mut bind: Bind<'_>) -> (u64, u64) {
