@@ -11,7 +11,9 @@ use sluice_verifier::{
 const LISTENER: &str = "ip and tcp and dst host 10.0.2.15 and dst port 80";
 
 fn connection(from: &str, port: u16) -> String {
-    format!("ip and tcp and src host {from} and src port {port} and {}", &LISTENER["ip and tcp and ".len()..])
+    format!(
+        "ip and tcp and src host {from} and src port {port} and dst host 10.0.2.15 and dst port 80"
+    )
 }
 
 fn proof(registry: &Registry, from: BindingId, text: &str) -> Result<PlacedGrant, Refusal> {

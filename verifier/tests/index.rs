@@ -188,6 +188,49 @@ fn work_is_bounded_by_shapes() {
 }
 
 #[test]
+fn the_first_of_a_new_shape_goes_in_steps() {
+    const MANY: u64 = 600;
+    const FUEL: u32 = 400;
+    let mut registry = Registry::with(Limits::HOST, HashKey::new(5, 7));
+    for n in 0..MANY as u16 {
+        let [high, low] = n.to_be_bytes();
+        let text = format!("ip and udp and src host 10.1.{high}.{low} and dst port 7");
+        bind(&mut registry, GrantId::ROOT, claim_expr(&text)).unwrap();
+    }
+    while !registry.settle(GrantId::ROOT, &mut Fuel(10_000)) {}
+    // It has no table to look into: everybody is asked, so many in each step as the fuel pays.
+    let place = |registry: &Registry, text: &str| {
+        let mut proof = Placement::bind(registry, GrantId::ROOT, claim_expr(text)).unwrap();
+        let (mut steps, mut before) = (0, 0);
+        let placed = run(FUEL, |fuel| {
+            let answer = proof.step(registry, fuel);
+            let walked = proof.work().walked;
+            assert!(walked - before <= u64::from(FUEL) / 8, "{} in one step", walked - before);
+            (steps, before) = (steps + 1, walked);
+            answer
+        });
+        (placed.unwrap(), steps, proof.work())
+    };
+    let (placed, steps, work) =
+        place(&registry, "ip and udp and dst net 10.9.0.0/16 and dst port 8");
+    assert_eq!((work.walked, work.probes), (MANY, 1));
+    assert!(steps as u64 > MANY * 8 / u64::from(FUEL), "{steps}");
+    registry.own(placed).unwrap().commit();
+    // The tables that it makes necessary are filled a few rules at a time, whoever commits.
+    for n in 0..20 {
+        let text = format!("ip and udp and src host 10.2.0.{n} and dst port 7");
+        let (placed, _, work) = place(&registry, &text);
+        assert!(work.walked <= 1, "{work:?}");
+        registry.own(placed).unwrap().commit();
+        let work = registry.work();
+        assert!(work.moved_at_once <= 4096 && work.nodes < 200, "{work:?}");
+    }
+    while !registry.settle(GrantId::ROOT, &mut Fuel(10_000)) {}
+    let (_, _, work) = place(&registry, "ip and udp and dst net 10.8.0.0/16 and dst port 8");
+    assert_eq!(work.walked, 0);
+}
+
+#[test]
 fn shapes_and_candidates_are_limited_by_name() {
     let limits = Limits { shapes: 2, candidates: 3, ..Limits::KERNEL };
     let mut registry = Registry::with(limits, HashKey::PUBLIC);
