@@ -6,10 +6,14 @@ mod common;
 
 use std::fmt::Write;
 
-use common::{Random, bind, claim_with, derive, program, space, verify_with};
+use common::{Random, bind, claim_with, derive, program, run, space, verify_with};
 use ebpf::{Kind, Program};
+use flow::{ByteSet, Cell, Rule};
 use peak_alloc::PeakAlloc;
-use sluice_verifier::{GrantId, Registry, arena_bytes, safety_bytes};
+use sluice_verifier::{
+    Certificate, ClaimProof, GrantId, HashKey, Registry, arena_bytes, certificate_bytes,
+    safety_bytes,
+};
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -109,6 +113,42 @@ fn programs() -> Vec<(String, Program)> {
     programs
 }
 
+/// As the kernel claims: what meets a limit begins again. And with as many cases as there may be.
+fn guards_and_certificates_fit() {
+    for (name, program) in programs() {
+        if program.kind() != Kind::Filter {
+            continue;
+        }
+        let slots = program.len();
+        let used = peak(|| {
+            let Ok(verified) = verify_with(1_000, program) else { return };
+            let mut proof = ClaimProof::guarding(verified, HashKey::PUBLIC);
+            let _claim = run(1_000, |fuel| proof.step(fuel));
+        });
+        assert!(used <= arena_bytes(slots), "{name}, guarded: {used} > {}", arena_bytes(slots));
+    }
+    // A relation of two bytes, and 128 values of the one: as many rules, before they are too many.
+    let body = "ldxb %r5, [%r2+20]\n and %r5, 127\n ldxb %r6, [%r2+21]\n jne %r5, %r6, out
+        mov %r0, 1\nout: exit\n";
+    let program = program(Kind::Filter, &format!("{LOADS}{body}"));
+    let slots = program.len();
+    let mut verdict = String::new();
+    let used = peak(|| {
+        let cases = (0..128u8)
+            .filter_map(|value| Rule::any().with(Cell::frame(20), ByteSet::masked(value, 127)));
+        let Ok(verified) = verify_with(1_000, program) else { return };
+        let Ok(certificate) = Certificate::new(cases.collect()) else { return };
+        let mut proof = ClaimProof::certified(verified, HashKey::PUBLIC, certificate);
+        verdict = match run(1_000, |fuel| proof.step(fuel)) {
+            Ok(claim) => format!("{} rules", claim.space().rules().len()),
+            Err(refusal) => refusal.to_string(),
+        };
+    });
+    let allowed = arena_bytes(slots) + certificate_bytes();
+    println!("certificate: {used} of {allowed}: {verdict}");
+    assert!(used <= allowed && verdict.contains("RULES_MAX"), "{used} > {allowed}: {verdict}");
+}
+
 #[test]
 fn proofs_fit_their_arena() {
     assert!(arena_bytes(ebpf::limits::KERNEL_SLOTS) <= 8 << 20);
@@ -137,6 +177,7 @@ fn proofs_fit_their_arena() {
         }
         assert!(used <= allowed, "{name}: {used} > {allowed}: {verdict}");
     }
+    guards_and_certificates_fit();
     // Placement under a grant of many rules.
     let mut registry = Registry::new();
     let wide = claim_with(u32::MAX, flow::lower::lower(&space("not tcp")).unwrap()).unwrap();

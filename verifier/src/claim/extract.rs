@@ -139,10 +139,17 @@ const fn ask_units(rules: usize) -> u32 {
     64 + (rules * rules / 8) as u32
 }
 
+/// Fuel for a comparison of lengths: all that there can be are tried.
+const LENGTH_UNITS: u32 = 200;
+
+/// Fuel for a split: two states of mostly new values.
+const SPLIT_UNITS: u32 = 200;
+
 /// Fuel for one thing that is given back: a few blocks of memory.
 const CLEAR_UNITS: u32 = 4;
 
-const _: () = assert!(FOLLOW_UNITS <= ITEM_UNITS && CLEAR_UNITS <= ITEM_UNITS);
+const _: () = assert!(FOLLOW_UNITS + LENGTH_UNITS <= ITEM_UNITS);
+const _: () = assert!(FOLLOW_UNITS + SPLIT_UNITS <= ITEM_UNITS && CLEAR_UNITS <= ITEM_UNITS);
 
 /// The most heap that the work list for a program of `slots` slots holds, in bytes: two tasks for
 /// each branch on a path.
@@ -333,7 +340,7 @@ impl Extraction {
             Next::End(accepted) => self.resolve(node, accepted),
             Next::Ask(ways) => {
                 let count = |way: &Way| way.1.as_ref().map_or(2 * CONDITION_RULES_MAX, Vec::len);
-                self.owed = ask_units(ways.iter().map(count).sum());
+                self.owed += ask_units(ways.iter().map(count).sum());
                 let [taken, other] = ways;
                 let sides = [self.open(taken, &machine)?, self.open(other, &machine)?];
                 let [taken, other] = [sides[0].0, sides[1].0];
@@ -416,6 +423,7 @@ impl Extraction {
 
     /// Goes on at the same instruction, knowing more.
     fn split(&mut self, pc: u32, machine: &mut Machine, ask: Ask) -> Result<Next, Refusal> {
+        self.owed += SPLIT_UNITS;
         let split = splits::split(&mut self.values, machine, pc, ask);
         match split.map_err(|refusal| refusal.at(pc))? {
             Split::Same(same) => {
@@ -443,6 +451,10 @@ impl Extraction {
         left: &Value,
         right: &Value,
     ) -> Result<Outcome, Refusal> {
+        let is_length = |value: &Value| matches!(value, Value::Length(_) | Value::End);
+        if is_length(left) || is_length(right) {
+            self.owed += LENGTH_UNITS;
+        }
         let either = || Some(alloc::vec![Rule::any()]);
         match decide(&self.values, pc, test, left, right) {
             Err(Refusal { code: RefusalCode::Undecided(reason), pc: at, .. })

@@ -124,18 +124,28 @@ fn known_bit(
     let moved = match values.get(id) {
         Value::Word(word) => {
             let mut known = word;
+            // Bits of one source stand together.
+            let mut last = None;
             for place in &mut known.bits {
                 let Some((of, number, inverted)) = place.source() else { continue };
-                *place = if (of, number) == (source, bit) {
-                    if one != inverted { Bit::ONE } else { Bit::ZERO }
-                } else {
-                    let to = |cell: Cell| {
-                        let (base, further) = rebase(cell.base);
-                        Cell { base, offset: cell.offset.saturating_add(further) }
-                    };
-                    let moved = values.moved(of, to)?;
-                    if inverted { Bit::of(moved, number).not() } else { Bit::of(moved, number) }
+                if (of, number) == (source, bit) {
+                    *place = if one != inverted { Bit::ONE } else { Bit::ZERO };
+                    continue;
+                }
+                let moved = match last {
+                    Some((from, moved)) if from == of => moved,
+                    _ => {
+                        let (base, further) = rebase(values.root(of).base);
+                        let to = |cell: Cell| {
+                            let offset = cell.offset.saturating_add(further);
+                            Cell { base, offset }
+                        };
+                        values.moved(of, to)?
+                    }
                 };
+                last = Some((of, moved));
+                let bit = Bit::of(moved, number);
+                *place = if inverted { bit.not() } else { bit };
             }
             Value::Word(known.normal())
         }

@@ -13,11 +13,14 @@ use ebpf::fuzzing::{packet_from_bytes, program_from_bytes, rich_program_from_byt
 use ebpf::interp::{self, World};
 use ebpf::packet::{HEADROOM, PacketBuffer};
 use ebpf::{Kind, Program};
+use flow::{ByteSet, Cell, Rule};
 
 pub use crate::safety::audit::Audit;
 pub use crate::safety::domains;
 
+use crate::certificate::Certificate;
 use crate::fuel::Fuel;
+use crate::hash::HashKey;
 use crate::registry::{GrantId, Ownership, Registry};
 use crate::{Claim, ClaimProof, Placement, Refusal, RefusalCode, SafetyProof};
 use world::{Chance, Lists};
@@ -87,6 +90,28 @@ pub fn claims_are_exact(bytes: &[u8]) -> bool {
         if let Ok(Some(frame)) = rule.witness() {
             agrees(&claim, &frame);
         }
+    }
+    true
+}
+
+/// Whatever cases are sent along, what is claimed by them is exactly what the program accepts.
+///
+/// # Panics
+/// If that does not hold.
+pub fn certificates_prove_nothing_wrong(bytes: &[u8]) -> bool {
+    let (code, rest) = bytes.split_at(bytes.len() / PROGRAM_SHARE);
+    let (cases, packets) = rest.split_at(rest.len() / 2);
+    let Some(program) = program_from_bytes(Kind::Filter, code) else { return false };
+    let Ok(verified) = safe(&program) else { return false };
+    let cases = cases.chunks_exact(3).filter_map(|case| {
+        let [at, value, mask] = <[u8; 3]>::try_from(case).ok()?;
+        Rule::any().with(Cell::frame(12 + u16::from(at % 32)), ByteSet::masked(value, mask))
+    });
+    let Ok(certificate) = Certificate::new(cases.collect()) else { return false };
+    let mut proof = ClaimProof::certified(verified, HashKey::PUBLIC, certificate);
+    let Ok(claim) = to_the_end(Fuel::UNLIMITED, |fuel| proof.step(fuel)) else { return false };
+    for packet in packets.chunks(24) {
+        agrees(&claim, &packet_from_bytes(packet));
     }
     true
 }

@@ -37,6 +37,11 @@ fn claims_are_exact() {
 }
 
 #[test]
+fn certificates_prove_nothing_wrong() {
+    smoke(0xf022_0005, 400, super::certificates_prove_nothing_wrong);
+}
+
+#[test]
 fn steps_do_not_matter() {
     smoke(0xf022_0003, 100, super::steps_do_not_matter);
 }
