@@ -6,7 +6,7 @@
 #include "udp.h"
 
 #define KEY_MAX 64
-#define TEXT_MAX 1024
+#define TEXT_MAX 1392
 #define FRAME_BYTES 8
 #define QUESTION_WORDS 40
 

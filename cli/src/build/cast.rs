@@ -17,6 +17,8 @@ pub const BARE_PORT: u16 = 9;
 pub const DNS_PORT: u16 = 53;
 /// Port of the time server.
 pub const NTP_PORT: u16 = 123;
+/// TCP port of the listener behind a handler that wants proof of its clients.
+pub const GUARDED_PORT: u16 = 7080;
 /// Port of the key-value server.
 pub const KV_PORT: u16 = 11_211;
 /// Port that a library OS answers in ring 3.
@@ -47,7 +49,7 @@ const TINY: u32 = 128;
 /// Frames of one that holds pages which it can be asked for.
 const ROOMY: u32 = 320;
 
-const ROLES: [Role; 19] = [
+const ROLES: &[Role] = &[
     Role { name: "netd", frames: WITH_STACK, grants: &["netd"], at_boot: true },
     Role { name: "echo", frames: WITH_STACK, grants: &["echo"], at_boot: true },
     Role { name: "talk", frames: WITH_STACK, grants: &["public"], at_boot: true },
@@ -61,6 +63,7 @@ const ROLES: [Role; 19] = [
     Role { name: "sse", frames: TINY, grants: &[], at_boot: false },
     Role { name: "cache", frames: ROOMY, grants: &[], at_boot: false },
     Role { name: "stubborn", frames: ROOMY, grants: &[], at_boot: false },
+    Role { name: "guarded", frames: WITH_STACK, grants: &["guarded"], at_boot: false },
     Role { name: "xdp", frames: WITH_STACK, grants: &["public"], at_boot: false },
     Role { name: "dns", frames: WITH_STACK, grants: &["dns"], at_boot: false },
     Role { name: "kv", frames: WITH_STORE, grants: &["kv"], at_boot: false },
@@ -90,11 +93,11 @@ const EXTRAS: &[Extra] = &[
     Extra { name: "mem-nested", program: "mem-attacks", arguments: "nested", frames: 256 },
 ];
 
-fn grants() -> [Grant; 8] {
+fn grants() -> Vec<Grant> {
     let [a, b, c, d] = GUEST_IP;
     let ours = format!("{a}.{b}.{c}.{d}");
     let service = |test: String| format!("udp and dst host {ours} and {test}");
-    [
+    vec![
         Grant {
             name: "netd",
             receive: format!("arp or (icmp and dst host {ours})"),
@@ -113,6 +116,11 @@ fn grants() -> [Grant; 8] {
         Grant {
             name: "crowd",
             receive: service("dst portrange 20000-39999".into()),
+            transmit: None,
+        },
+        Grant {
+            name: "guarded",
+            receive: format!("tcp and dst host {ours} and dst port {GUARDED_PORT}"),
             transmit: None,
         },
         Grant { name: "dns", receive: service(format!("dst port {DNS_PORT}")), transmit: None },

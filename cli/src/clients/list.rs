@@ -20,6 +20,38 @@ pub struct Client {
     pub right: fn(&str) -> bool,
 }
 
+/// Those that ask the web server, if the image has it.
+pub const WEB: &[Client] = &[
+    Client {
+        name: "curl",
+        package: "curl",
+        did: "the web server's page, twice over one connection",
+        script: "curl -sv --max-time 10 http://10.0.2.15/ http://10.0.2.15/ 2>&1",
+        shown: "HTTP/1.1 200",
+        right: |text| text.matches("HTTP/1.1 200").count() == 2,
+    },
+    Client {
+        name: "wrk",
+        package: "wrk",
+        did: "8 connections for 5 seconds",
+        script: "wrk -t 1 -c 8 -d 5s http://10.0.2.15/",
+        shown: "Requests/sec",
+        right: |text| text.contains("Requests/sec") && !text.contains("Non-2xx"),
+    },
+    Client {
+        name: "ab",
+        package: "apache2-utils",
+        did: "500 requests, 8 at a time, connections kept",
+        script: "ab -k -n 500 -c 8 http://10.0.2.15/",
+        shown: "Complete requests:",
+        right: |text| {
+            let line = |name: &str| text.lines().find(|line| line.starts_with(name));
+            let is = |name, value: &str| line(name).is_some_and(|line| line.ends_with(value));
+            is("Complete requests:", " 500") && is("Failed requests:", " 0")
+        },
+    },
+];
+
 /// Everybody.
 pub const CLIENTS: &[Client] = &[
     Client {
@@ -34,7 +66,7 @@ pub const CLIENTS: &[Client] = &[
         name: "fping",
         package: "fping",
         did: "500 requests of 1,000 bytes, 1 ms apart",
-        script: "fping -q -c 500 -p 1 -b 1000 10.0.2.15",
+        script: "fping -q -c 500 -p 1 -t 2000 -b 1000 10.0.2.15",
         shown: "xmt/rcv",
         right: |text| text.contains("500/500/0%"),
     },
@@ -78,7 +110,7 @@ pub const CLIENTS: &[Client] = &[
         name: "dig",
         package: "bind9-dnsutils",
         did: "another's zone, another class, a later EDNS",
-        script: "dig @10.0.2.15 example.com A; dig @10.0.2.15 -c CH version.bind TXT; \
+        script: "dig @10.0.2.15 example.com A; dig @10.0.2.15 version.bind TXT CH; \
                  dig +edns=1 +noednsneg @10.0.2.15 www.sluice.test A",
         shown: "REFUSED",
         right: |text| text.matches("REFUSED").count() == 2 && text.contains("BADVERS"),
@@ -157,6 +189,14 @@ pub const CLIENTS: &[Client] = &[
         right: |text| text == "through 7\nthrough 7777\n",
     },
     Client {
+        name: "nc",
+        package: "netcat-openbsd",
+        did: "TCP: gets through the guard of port 7080, three times",
+        script: "for i in 1 2 3; do nc -w 8 10.0.2.15 7080 < /dev/null; done",
+        shown: "you exist",
+        right: |text| text == "you exist\nyou exist\nyou exist\n",
+    },
+    Client {
         name: "nmap",
         package: "nmap",
         did: "SYN scan of 1,000 ports",
@@ -194,7 +234,7 @@ pub const CLIENTS: &[Client] = &[
         name: "hping3",
         package: "hping3",
         did: "UDP flood of the limited port for 5 seconds",
-        script: "timeout -s INT 5 hping3 --flood -q --udp -p 7120 10.0.2.15 2>&1; \
+        script: "timeout -s INT 5 hping3 --flood -q --udp -p 7120 10.0.2.15 2>&1; sleep 5; \
                  ping -c 3 10.0.2.15",
         shown: "packets transmitted",
         right: |text| text.contains("3 received, 0% packet loss"),
@@ -202,17 +242,17 @@ pub const CLIENTS: &[Client] = &[
     Client {
         name: "hping3",
         package: "hping3",
-        did: "SYN flood from random sources for 5 seconds, then a name is asked for",
-        script: "timeout -s INT 5 hping3 --flood -q -S -p 80 --rand-source 10.0.2.15 2>&1; \
-                 dig +tries=1 +time=2 @10.0.2.15 www.sluice.test A",
+        did: "SYN flood of the guarded port from random sources for 5 seconds, then who exists",
+        script: "timeout -s INT 5 hping3 --flood -q -S -p 7080 --rand-source 10.0.2.15 2>&1; \
+                 sleep 5; nc -w 8 10.0.2.15 7080 < /dev/null",
         shown: "packets transmitted",
-        right: |text| text.contains("IN\tA\t10.0.2.16"),
+        right: |text| text.ends_with("you exist\n"),
     },
     Client {
         name: "tcpreplay",
         package: "tcpreplay",
         did: "a capture of malformed frames, ten times at top speed, then an echo",
-        script: "tcpreplay -q -t -l 10 -i sluice0 $SLUICE_CAPTURE 2>&1; \
+        script: "tcpreplay -q -t -l 10 -i sluice0 $SLUICE_CAPTURE 2>&1; sleep 2; \
                  echo alive | nc -u -w 1 10.0.2.15 7777",
         shown: "Actual:",
         right: |text| text.ends_with("alive\n") && text.contains("Failed packets:            0"),

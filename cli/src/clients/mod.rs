@@ -16,11 +16,16 @@ use crate::progress::Progress;
 use crate::wire::hostile;
 use crate::{attacks, limits};
 
-pub use list::{CLIENTS, Client};
+pub use list::{CLIENTS, Client, WEB};
 
 /// The services, and the line that each prints when it is bound.
-const SERVICES: [(&str, &str); 4] =
-    [("dns", "port 53 "), ("kv", "port 11211 "), ("ntp", "port 123 "), ("limiter", "port 7120 ")];
+const SERVICES: &[(&str, &str)] = &[
+    ("dns", "port 53 "),
+    ("kv", "port 11211 "),
+    ("ntp", "port 123 "),
+    ("limiter", "port 7120 "),
+    ("guarded", "port 7080 "),
+];
 
 /// What came of a client.
 #[derive(Clone, Debug)]
@@ -61,7 +66,8 @@ pub fn run(
         machine.wait_serial(line, limits::CONTROL)?;
     }
     let mut rows = Vec::new();
-    for client in CLIENTS {
+    let web = image.manifest.environments.iter().any(|spec| spec.name == "http");
+    for client in CLIENTS.iter().chain(WEB.iter().filter(|_| web)) {
         progress.now(client.name);
         rows.push(one(&machine, client)?);
     }
@@ -140,7 +146,7 @@ fn is_there(program: &str) -> bool {
 
 /// Gets what is missing, where that can be had.
 fn install(progress: &Progress) {
-    let missing = CLIENTS.iter().filter(|client| !is_there(client.name));
+    let missing = CLIENTS.iter().chain(WEB).filter(|client| !is_there(client.name));
     let packages: Vec<&str> = missing.map(|client| client.package).collect();
     if packages.is_empty() {
         return;

@@ -9,6 +9,7 @@ mod dns;
 mod fixtures;
 mod kv;
 mod ntp;
+mod syn;
 
 use std::cell::Cell;
 use std::sync::Arc;

@@ -26,7 +26,7 @@ pub const KEY_BYTES_MAX: usize = 250;
 /// Longest key that a handler looks for.
 pub const CACHED_KEY_MAX: usize = 64;
 /// Longest answer that a handler gives.
-pub const CACHED_TEXT_MAX: usize = 1024;
+pub const CACHED_TEXT_MAX: usize = DATAGRAM_TEXT_MAX;
 /// Bytes of an answer in one datagram, as in memcached.
 const DATAGRAM_TEXT_MAX: usize = 1392;
 

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use core::task::{Context, Poll};
 
 use libos::clock::NEVER;
-use libos::{Grant, Rings};
+use libos::{Grant, Handle, Rings};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::Socket;
 use smoltcp::wire::IpListenEndpoint;
@@ -75,12 +75,27 @@ impl TcpListener {
         local: impl Into<Local>,
         options: ListenOptions,
     ) -> Result<TcpListener, SocketError> {
+        Self::bind_behind(stack, grant, local, options, (None, &[]))
+    }
+
+    /// [`TcpListener::bind_with`] behind a handler with its maps: it sees every packet of the
+    /// listener first, and of its connections those that are not carved.
+    ///
+    /// # Errors
+    /// As [`TcpListener::bind`].
+    pub fn bind_behind(
+        stack: &Stack,
+        grant: Grant,
+        local: impl Into<Local>,
+        options: ListenOptions,
+        (ash, maps): (Option<&[u8]>, &[Handle]),
+    ) -> Result<TcpListener, SocketError> {
         let local = local.into();
         let net = stack.net();
         let filter = filter::service("tcp", net.addresses(), local)?;
         let pages = (options.rx_pages, options.tx_pages);
         let memory = stack.inner().device.memory(net.own(), pages)?;
-        let rings = memory.bind(grant, &filter, None)?;
+        let rings = memory.bind_with(grant, &filter, ash, maps)?;
         Self::over(stack, rings, local, options)
     }
 
