@@ -3,28 +3,36 @@
 //!
 //! `cargo bench -p sluice-benches --bench demux` prints tables (lowest / middle over rounds, and
 //! Sluice relative to each peer), and writes `docs/evidence/demux.md`, `.csv` and `.svg`. With
-//! `-- quick` it takes fewer rounds and stops at 10,000 filters. Who cannot take part is named.
+//! `-- quick` it takes fewer rounds and stops at 10,000 filters, and writes nothing. Who cannot
+//! take part is named.
 
 use std::time::Instant;
 
 use dpf::fuzzing::Bare;
 use dpf::{HashKey, Verdict};
+use flow::Space;
 use runtime::native::HostPages;
 use sluice_benches::demux::{
-    Bucket, Contestant, Direct, Foldhash, Frame, Fx, Kernel, Nested, Report, Row, Variant,
+    Bucket, Contestant, Direct, Foldhash, Foreign, Frame, Fx, Kernel, Nested, Report, Row, Variant,
     Workload, cache_miss,
 };
+use sluice_benches::peers::Rbpf;
+use sluice_benches::world::lowered;
 
 /// Filters of the largest measurement.
 const MOST: u32 = 1_000_000;
 /// Insertions and removals that are timed one by one.
 const CHANGES: u32 = 20_000;
+/// Filters up to which programs run one after the other: beyond, a turn would take seconds.
+const ONE_BY_ONE: usize = 100;
+/// Filters up to which a search by halves is code that the kernel's jumps reach across.
+const HALVES: usize = 1_000;
 
 fn main() {
     let quick = std::env::args().any(|argument| argument == "quick");
     let (rounds, most) = if quick { (5, 10_000) } else { (9, MOST) };
     let mut report = Report::default();
-    let mut skipped = vec!["libpcap's interpreter, DPDK's ACL and hash: no bindings here"];
+    let mut skipped = Vec::new();
     for variant in [Variant::Udp, Variant::Tcp5, Variant::Mixed, Variant::Nested] {
         for filters in [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000] {
             let limit = match variant {
@@ -56,6 +64,9 @@ fn main() {
     skipped.iter().for_each(|who| text.push_str(&format!("- {who}\n")));
     println!("{text}");
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/evidence");
+    if quick {
+        return;
+    }
     for (name, content) in [("md", text), ("csv", report.csv()), ("svg", report.svg())] {
         let path = format!("{folder}/demux.{name}");
         if let Err(error) = std::fs::write(&path, content) {
@@ -101,27 +112,43 @@ struct Peers {
     fx: Fx,
     foldhash: Foldhash,
     kernel: Option<Kernel>,
-    array: Option<Row>,
-    hash: Option<Row>,
+    rows: Vec<(&'static str, Row)>,
+    one_by_one: Vec<Rbpf>,
+    foreign: Vec<Foreign>,
 }
 
 impl Peers {
-    fn new(workload: &Workload) -> Peers {
+    fn new(workload: &Workload, skipped: &mut Vec<String>) -> Peers {
         let kernel = Kernel::here(workload);
         let udp = workload.variant == Variant::Udp;
         let hashed = udp || workload.variant == Variant::Tcp5;
-        let row = |wanted: bool, make: fn(&Kernel, &Workload) -> Option<Row>| {
-            kernel.as_ref().filter(|_| wanted).and_then(|kernel| make(kernel, workload))
+        let (filters, mut rows) = (workload.keys.len(), Vec::new());
+        let mut row = |name, wanted: bool, make: fn(&Kernel, &Workload) -> Option<Row>| {
+            let Some(kernel) = kernel.as_ref().filter(|_| wanted) else { return };
+            match make(kernel, workload) {
+                Some(row) => rows.push((name, row)),
+                None => skipped.push(format!("{name} with {filters}: the kernel does not take it")),
+            }
         };
+        row("XDP, array by port", udp, Kernel::by_port);
+        row("XDP, hash in eBPF", hashed, Kernel::by_hash);
+        row("XDP, HASH map", hashed && filters <= 100_000, Kernel::by_map);
+        row("XDP, search by halves", hashed && filters <= HALVES, Kernel::by_halves);
+        let alone = hashed && filters <= ONE_BY_ONE;
+        let rules = workload.filters.iter().filter(|_| alone).map(|(rules, _)| rules.clone());
+        let one_by_one =
+            rules.map(|rules| Rbpf::new(&lowered(&Space::from_rules(rules)))).collect();
+        let foreign = Foreign::all(workload, skipped);
         Peers {
             bare: filled(workload, &mut HostPages::default()),
             direct: Direct::new(workload),
             bucket: Bucket::new(workload),
             fx: Fx::new(workload),
             foldhash: Foldhash::new(workload),
-            array: row(udp, Kernel::by_port),
-            hash: row(hashed, Kernel::by_hash),
             kernel,
+            rows,
+            one_by_one,
+            foreign,
         }
     }
 
@@ -163,25 +190,30 @@ impl Peers {
             }
             Variant::Mixed => {}
         }
-        if let (Some(kernel), Some(row)) = (&self.kernel, &self.array) {
-            all.push(Contestant::timed("XDP, array by port", || kernel.time(row)));
+        if !self.one_by_one.is_empty() {
+            let accepts =
+                |frame: &Frame| self.one_by_one.iter().position(|one| one.read(frame) != 0);
+            let owner = move |frame: &Frame| accepts(frame).map_or(0, |at| at as u32 + 1);
+            all.push(Contestant::new("rbpf, compiled, one by one", workload, owner));
         }
-        if let (Some(kernel), Some(row)) = (&self.kernel, &self.hash) {
-            all.push(Contestant::timed("XDP, hash in eBPF", || kernel.time(row)));
+        for kernel in &self.kernel {
+            let timed = |(name, row)| Contestant::timed(name, move || kernel.time(row));
+            all.extend(self.rows.iter().map(|(name, row)| timed((*name, row))));
+        }
+        for foreign in &self.foreign {
+            for (at, name) in foreign.rows.iter().enumerate() {
+                all.push(Contestant::timed(name, move || foreign.turn(at)));
+            }
         }
         all
     }
 }
 
-fn compete(
-    workload: &Workload,
-    rounds: usize,
-    report: &mut Report,
-    skipped: &mut Vec<&'static str>,
-) {
-    let peers = Peers::new(workload);
+fn compete(workload: &Workload, rounds: usize, report: &mut Report, skipped: &mut Vec<String>) {
+    let peers = Peers::new(workload, skipped);
     if peers.kernel.is_none() {
-        skipped.push("the host's kernel: it takes no programs from this process (root?)");
+        let why = "the host's kernel: it takes no programs from this process (root?)";
+        skipped.push(why.to_owned());
     }
     let mut all = peers.contestants(workload);
     Contestant::compete(&mut all, rounds);
@@ -195,6 +227,7 @@ fn changes(filters: u32) -> String {
     let mut pages = HostPages::default();
     let mut bare = Bare::new(HashKey::new(1));
     let (mut insert, mut remove, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut growing, mut banks) = (Vec::new(), 0);
     for ((rules, depth), number) in workload.filters.iter().zip(0..) {
         let start = Instant::now();
         let done = bare.insert(rules, (*depth, number), &mut pages);
@@ -202,6 +235,15 @@ fn changes(filters: u32) -> String {
         done.unwrap_or_else(|error| panic!("{error}"));
         if number >= filters {
             insert.push(time);
+        }
+        // The last time that the table grows, and the insertions that move what is in it.
+        let bytes = bare.engine().stats().table_bytes;
+        if bytes > banks * 2 && number > filters / 3 {
+            growing.clear();
+        }
+        banks = bytes;
+        if growing.len() < CHANGES as usize {
+            growing.push(time);
         }
     }
     for number in 0..CHANGES {
@@ -227,9 +269,10 @@ fn changes(filters: u32) -> String {
     let worst = bare.engine().stats().moved_worst;
     format!(
         "\n### Changes with {filters} connections, nanoseconds of wall time\n\n\
-         | | p50 | p99 | worst |\n|---|---|---|---|\n{}{}{}\n\
+         | | p50 | p99 | worst |\n|---|---|---|---|\n{}{}{}{}\n\
          Bytes of table moved by one operation at most: {worst}.\n",
         row("insert", &mut insert),
+        row("insert while the table grows", &mut growing),
         row("remove", &mut remove),
         row("first filter of a new shape", &mut fresh),
     )

@@ -9,12 +9,14 @@
 //! |---|---|
 //! | `classify` | what does it cost to find a frame's owner among N filters |
 //! | `demux` | the same beside the peers, on four workloads, up to a million filters |
+//! | `campaign` | how often was it tried that the checker, or the merging, be wrong |
+//! | `ashs` | how good is the code of handlers, beside the kernel's and `rbpf`'s compilers |
 //! | `admit` | what does it cost to prove, place and publish the N-th filter, or to refuse it |
 //! | `verify` | what does it cost to prove a program safe |
 //! | `native` | what does a handler cost in native code, interpreted, and elsewhere |
 //! | `ownership` | what does it cost to prove the millionth filter apart from all others |
 //!
-//! `cargo bench -p sluice-benches` runs all four; results are in `docs/performance.md`.
+//! `cargo bench -p sluice-benches` runs them all; results are in `docs/performance.md`.
 
 pub mod clock;
 pub mod demux;

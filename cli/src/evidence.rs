@@ -51,12 +51,25 @@ pub enum Name {
     Refusals,
     /// Changed verifiers against the tests; `docs/evidence/mutants.md`.
     Mutants,
+    /// The public conformance suite in both engines; `docs/evidence/conformance.md`.
+    Conformance,
+    /// Time and memory of proofs, by the size of programs; `docs/evidence/growth.md` and two plots.
+    Growth,
     /// Insertion into the proof index at up to a million filters; `docs/evidence/ownership.md`.
     Ownership,
     /// Disjointness and containment against Z3; `docs/evidence/disjoint.md`.
     Disjoint,
     /// Expressions against tcpdump's own programs; `docs/evidence/tcpdump.md`.
     Tcpdump,
+    /// Finding a frame's owner beside the peers; `docs/evidence/demux.md`, `.csv` and `.svg`.
+    Demux,
+    /// Handlers' native code beside other compilers; `docs/evidence/ashs.md`.
+    Ashs,
+    /// Generated code with a byte changed, shown to the checker; `docs/evidence/checker.md`. Goes on
+    /// where it stood; `SLUICE_MINUTES` says for how long.
+    Checker,
+    /// Merged filters against the same one by one; `docs/evidence/merged.md`. Goes on as `checker`.
+    Merged,
     /// Programs that people have, on a tap device; root only; `docs/evidence/clients.md`.
     Clients,
     /// Services under load with an adversary beside, `--minutes` long; `docs/evidence/soak.md`.
@@ -95,6 +108,8 @@ impl Name {
             Name::Fuzz => Some(Campaign::Fuzz),
             Name::Refusals => Some(Campaign::Refusals),
             Name::Mutants => Some(Campaign::Mutants),
+            Name::Conformance => Some(Campaign::Conformance),
+            Name::Growth => Some(Campaign::Growth),
             _ => None,
         }
     }
@@ -107,6 +122,10 @@ impl Name {
             Name::Ownership => Some(oracles::OWNERSHIP),
             Name::Disjoint => Some(oracles::DISJOINT),
             Name::Tcpdump => Some(oracles::TCPDUMP),
+            Name::Demux => Some(oracles::DEMUX),
+            Name::Ashs => Some(oracles::ASHS),
+            Name::Checker => Some(oracles::CHECKER),
+            Name::Merged => Some(oracles::MERGED),
             _ => None,
         }
     }
@@ -148,7 +167,9 @@ pub fn run(name: Name, machine: &Options, log: &str, minutes: u64) -> Result<(),
         Name::Soak => soak::evidence(&image, machine, minutes, &made(machine, None)),
         // Those that need no machine: `Name::campaign`, and the command itself.
         Name::Fuzz | Name::Refusals | Name::Mutants | Name::Objects => Ok(()),
+        Name::Conformance | Name::Growth => Ok(()),
         Name::Ownership | Name::Disjoint | Name::Tcpdump => Ok(()),
+        Name::Demux | Name::Ashs | Name::Checker | Name::Merged => Ok(()),
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Oracle {
     extent: &'static [(&'static str, &'static str)],
     /// Whether the counts stay in `target/evidence/` for the next run.
     resumes: bool,
+    /// Whether it writes its own report.
+    writes: bool,
 }
 
 /// The proof index: insertion and removal at up to a million filters.
@@ -30,6 +32,47 @@ pub const OWNERSHIP: Oracle = Oracle {
     cargo: &["bench", "-p", "sluice-benches", "--bench", "ownership"],
     extent: &[],
     resumes: false,
+    writes: false,
+};
+
+/// Finding a frame's owner beside the peers: the bench writes `demux.md`, `.csv` and `.svg`.
+pub const DEMUX: Oracle = Oracle {
+    name: "demux",
+    title: "Finding a frame's owner, beside the peers",
+    cargo: &["bench", "-p", "sluice-benches", "--bench", "demux"],
+    extent: &[],
+    resumes: false,
+    writes: true,
+};
+
+/// Handlers' native code beside the kernel's compiler and `rbpf`'s.
+pub const ASHS: Oracle = Oracle {
+    name: "ashs",
+    title: "Handlers in native code, beside other compilers of the same bytecode",
+    cargo: &["bench", "-p", "sluice-benches", "--bench", "ashs"],
+    extent: &[],
+    resumes: false,
+    writes: false,
+};
+
+/// Wrong bytes in generated code against the checker.
+pub const CHECKER: Oracle = Oracle {
+    name: "checker",
+    title: "Generated code with a byte changed, shown to the checker",
+    cargo: &["bench", "-p", "sluice-benches", "--bench", "campaign", "--", "checker"],
+    extent: &[],
+    resumes: true,
+    writes: false,
+};
+
+/// Merged filters against the same one by one, in any order, and the interpreted plan.
+pub const MERGED: Oracle = Oracle {
+    name: "merged",
+    title: "Filters merged, against the same one by one, in any order, and the interpreted plan",
+    cargo: &["bench", "-p", "sluice-benches", "--bench", "campaign", "--", "merged"],
+    extent: &[],
+    resumes: true,
+    writes: false,
 };
 
 /// Disjointness and containment against Z3.
@@ -39,6 +82,7 @@ pub const DISJOINT: Oracle = Oracle {
     cargo: &["test", "-p", "sluice-verifier", "--test", "disjoint", "--", "--nocapture"],
     extent: &[("SLUICE_PAIRS", "120000")],
     resumes: true,
+    writes: false,
 };
 
 /// Expressions against tcpdump's own programs.
@@ -48,6 +92,7 @@ pub const TCPDUMP: Oracle = Oracle {
     cargo: &["test", "-p", "sluice-flow", "--test", "tcpdump", "--", "--nocapture"],
     extent: &[("SLUICE_FRAMES", "10000")],
     resumes: false,
+    writes: false,
 };
 
 impl Oracle {
@@ -66,6 +111,11 @@ impl Oracle {
                 std::fs::create_dir_all(folder)?;
             }
             command.env("SLUICE_STATE", state);
+        }
+        if self.writes {
+            let ended = command.status()?.success();
+            let failed = EvidenceError::Failed { count: 1, what: "benches" };
+            return if ended { Ok(()) } else { Err(failed) };
         }
         let output = command.stderr(std::process::Stdio::inherit()).output()?;
         let printed = String::from_utf8_lossy(&output.stdout);

@@ -8,12 +8,14 @@
 //! depends on the verdict before). Contestants take turns; lowest is compared with lowest, middle
 //! with middle.
 
+mod foreign;
 mod hand;
 mod kernel;
 mod measure;
 mod report;
 mod workload;
 
+pub use foreign::Foreign;
 pub use hand::{Bucket, Direct, Foldhash, Fx, Nested};
 pub use kernel::{Kernel, Row};
 pub use measure::{Contestant, Figures, cache_miss};

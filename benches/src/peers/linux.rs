@@ -56,7 +56,7 @@ pub struct Verdict {
 #[derive(Debug)]
 pub struct Loaded {
     program: OwnedFd,
-    _maps: Vec<OwnedFd>,
+    maps: Vec<OwnedFd>,
 }
 
 impl Linux {
@@ -85,7 +85,7 @@ impl Linux {
         let answer = call(command::PROG_LOAD, &mut attr);
         let end = log.iter().position(|&byte| byte == 0).unwrap_or_default();
         let log = String::from_utf8_lossy(&log[..end]).into_owned();
-        let program = answer.map(|fd| Loaded { program: owned(fd), _maps: maps });
+        let program = answer.map(|fd| Loaded { program: owned(fd), maps });
         Ok(Verdict { program, log })
     }
 }
@@ -129,6 +129,21 @@ impl Loaded {
 }
 
 impl Loaded {
+    /// Puts keys and values into one of its maps, by position.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn fill(&self, map: usize, entries: impl Iterator<Item = (u64, u64)>) -> Result<()> {
+        let map = self.maps.get(map).ok_or_else(|| Error::other("there is no such map"))?;
+        for (key, value) in entries {
+            let (key, value) = (key.to_le_bytes(), value.to_le_bytes());
+            let mut attr = Attr::default();
+            attr.u32(0, map.as_raw_fd() as u32).address(8, &key).address(16, &value);
+            call(command::MAP_UPDATE, &mut attr)?;
+        }
+        Ok(())
+    }
+
     /// Runs the program many times over: what it returned last, and the calling thread's processor
     /// time.
     ///
