@@ -76,8 +76,8 @@ impl Emitter {
         self.fail_if(Width::W64, Cond::Gt, END, i32::from(length).into());
     }
 
-    /// Leaves `data + ((frame[at] & mask) << shift)` (or `>>`) in the header register. The guard is known to
-    /// exist, because rules are at least that long.
+    /// Leaves `data + ((frame[at] & mask) << shift)` (or `>>`) in the header register. The guard is
+    /// known to exist, because rules are at least that long.
     pub(super) fn load_base(&mut self, base: HeaderBase) {
         self.load(Size::B1, VALUE, DATA, base.at as i16);
         self.alu(AluOp::And, VALUE, i32::from(base.mask).into());

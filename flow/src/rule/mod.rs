@@ -272,8 +272,8 @@ impl Rule {
         (merged.narrow(cell, set) && merged.settle()).then_some(merged)
     }
 
-    /// A rule around both: their common cells, with the values of either. Frames of neither may be in
-    /// it.
+    /// A rule around both: their common cells, with the values of either. Frames of neither may be
+    /// in it.
     #[must_use]
     pub fn hull(&self, other: &Rule) -> Rule {
         let length = LengthRange {

@@ -7,8 +7,8 @@
 //! 1. the guard is extracted, without the certificate;
 //! 2. the cases cover the guard (`flow`'s exact containment): a frame that no case holds is refused
 //!    with that frame as witness;
-//! 3. in each case the filter is extracted again, with the case's bytes as constants. Now it must be
-//!    decided; what it accepts there is cut with the case.
+//! 3. in each case the filter is extracted again, with the case's bytes as constants. Now it must
+//!    be decided; what it accepts there is cut with the case.
 //!
 //! The union of the results is exactly what the filter accepts: nothing outside the guard is
 //! accepted, everything in it is in a case, and each case is exact. So a certified claim is as good

@@ -1,8 +1,8 @@
 //! Conditions on the frame's length.
 //!
 //! The distances from a base to the end that any frame can have are few, so a condition is tried on
-//! all of them; the runs of them that satisfy it become rules. Behind a header the base moves: "long
-//! enough" is the existence of one byte, everything else is split by the header's length.
+//! all of them; the runs of them that satisfy it become rules. Behind a header the base moves:
+//! "long enough" is the existence of one byte, everything else is split by the header's length.
 
 use alloc::vec::Vec;
 

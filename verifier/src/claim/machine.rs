@@ -1,8 +1,8 @@
 //! One symbolic step: what an instruction does to registers and stack that hold symbolic values.
 //!
 //! The program is verified, so whatever cannot be followed here is merely unknown: it becomes a
-//! [`Value::Unknown`], and only a decision that depends on it is refused. Where knowing one more bit
-//! of the frame would help, the step is not done and asks for it ([`Step::Split`]).
+//! [`Value::Unknown`], and only a decision that depends on it is refused. Where knowing one more
+//! bit of the frame would help, the step is not done and asks for it ([`Step::Split`]).
 
 use alloc::vec::Vec;
 
