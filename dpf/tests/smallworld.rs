@@ -3,8 +3,8 @@
 //! Filters test those bytes alone and together, in both orders, signed and unsigned, under masks,
 //! as sums, and now and then two of them against each other, which only a guard can claim. Every
 //! frame is classified by the generated code, by the plan, and by interpreting the original
-//! programs one after the other, and nobody accepts what another does. The same filters in another order,
-//! with others coming and going in between, own the same frames.
+//! programs one after the other, and nobody accepts what another does. The same filters in another
+//! order, with others coming and going in between, own the same frames.
 
 #![cfg(test)]
 

@@ -5,7 +5,8 @@
 //! mask, shift, exclusive or, sums, in any order. The load is at a constant place (behind VLAN tags
 //! too), behind an IPv4 header, behind a TCP header behind that, or behind one or two IPv6
 //! extension headers. The others are of the frame's length. A test that fails rejects, or tries
-//! another chain; a frame that ends in an extension header, or before the byte behind it, is always rejected.
+//! another chain; a frame that ends in an extension header, or before the byte behind it, is
+//! always rejected.
 
 use std::fmt::Write;
 
