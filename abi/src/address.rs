@@ -42,3 +42,17 @@ pub const NEIGHBOURS6_MAX: usize = 32;
 const _: () = assert!(NEIGHBOUR_FIRST + NEIGHBOURS_MAX * NEIGHBOUR_BYTES <= LINK_LOCAL);
 const _: () =
     assert!(NEIGHBOUR6_FIRST + NEIGHBOURS6_MAX * NEIGHBOUR6_BYTES <= crate::limits::PAGE_BYTES);
+
+/// The page of errors, which `netd` exports as well: what ICMP said of packets of ours. A `u32`
+/// that counts records, and then the last of them; the one with number `n` is at place `n %
+/// ERRORS_MAX`.
+pub const ERRORS_COUNT: usize = 0;
+/// The first record.
+pub const ERRORS_FIRST: usize = 64;
+/// Bytes of one: family (4 or 6), protocol, ICMP type and code, our port and the other's (`u16`),
+/// the next link's MTU or zero (`u32`), the other's address (16 bytes), four bytes of nothing.
+pub const ERROR_BYTES: usize = 32;
+/// Records that are kept.
+pub const ERRORS_MAX: usize = 64;
+
+const _: () = assert!(ERRORS_FIRST + ERRORS_MAX * ERROR_BYTES <= crate::limits::PAGE_BYTES);

@@ -18,6 +18,7 @@ pub mod bind;
 pub mod books;
 pub mod call;
 pub mod certificate;
+pub mod control;
 pub mod download;
 pub mod exposed;
 pub mod fuzzing;

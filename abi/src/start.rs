@@ -87,6 +87,8 @@ pub struct Manifest {
     pub environments: Vec<EnvironmentSpec>,
     /// IPv4 address, prefix length, gateway: what `netd` announces and all stacks use.
     pub ipv4: ([u8; 4], u8, [u8; 4]),
+    /// The same of IPv6; zeros for none besides the link-local address.
+    pub ipv6: ([u8; 16], u8, [u8; 16]),
 }
 
 /// One grant to derive.

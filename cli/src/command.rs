@@ -78,7 +78,8 @@ struct MachineArguments {
     /// Seconds from start to ready, at most.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = limits::BOOT.as_secs())]
     timeout: u64,
-    /// A host port for a UDP port of the guest (7, 9 or 7777); may be given several times.
+    /// A host port for a port of the guest (UDP 7, 9 or 7777, TCP 80 or 5201); may be given
+    /// several times.
     #[arg(long, global = true, value_name = "GUEST=HOST", value_parser = port)]
     port: Vec<(u16, u16)>,
     /// Where the capture goes.
@@ -138,7 +139,8 @@ impl MachineArguments {
             ..Options::default()
         };
         for &(guest, host) in &self.port {
-            match options.forwards.iter_mut().find(|forward| forward.0 == guest) {
+            let mut known = options.forwards.iter_mut().chain(&mut options.tcp);
+            match known.find(|forward| forward.0 == guest) {
                 Some(forward) => forward.1 = Some(host),
                 None => options.forwards.push((guest, Some(host))),
             }

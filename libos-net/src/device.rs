@@ -2,9 +2,9 @@
 //!
 //! A device has one binding or many: a listener's, and one for each connection that was carved out
 //! of it. What is received is taken from each in turn; what is sent goes out through the binding
-//! whose guard lets it, found by the packet's own ports. Frames are put into the rings one by one and
-//! handed to the kernel once per round ([`Device::flush`]). A ring that is full holds smoltcp back
-//! until the card has caught up: nothing is sent into the void, and what is lost is counted.
+//! whose guard lets it, found by the packet's own ports. Frames are put into the rings one by one
+//! and handed to the kernel once per round ([`Device::flush`]). A ring that is full holds smoltcp
+//! back until the card has caught up: nothing is sent into the void, and what is lost is counted.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -147,6 +147,12 @@ impl Device {
             Some(place) => Ok(self.spare.swap_remove(place)),
             None => RingMemory::new(own, rx, tx),
         }
+    }
+
+    /// Whether one of the bindings is that port's, or everybody's.
+    pub(crate) fn serves(&self, protocol: u8, local: u16) -> bool {
+        let is = |tuple: &Tuple| (tuple.protocol, tuple.local) == (protocol, local);
+        self.ports.by_tuple.keys().any(|tuple| is(tuple) || *tuple == Tuple::ANY)
     }
 
     /// The binding there.

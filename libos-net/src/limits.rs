@@ -20,6 +20,8 @@ pub(crate) const ENDING_NS: u64 = 30_000_000_000;
 pub const STREAM_BYTES: usize = 64 * 1024;
 /// Least and most bytes of such a buffer.
 pub const STREAM_BYTES_RANGE: core::ops::RangeInclusive<usize> = 1024..=4 * 1024 * 1024;
+/// ICMP errors kept until somebody asks; the oldest makes room.
+pub(crate) const REPORTED_MAX: usize = 16;
 /// Freed TCP sockets kept with their buffers.
 pub(crate) const SPARE_MAX: usize = 16;
 

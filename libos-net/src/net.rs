@@ -4,13 +4,14 @@ use alloc::string::String;
 
 use libos::addresses::{AddressPage, Addresses};
 use libos::capability::BindError;
+use libos::errors::{ErrorPage, NetError};
 use libos::{Env, Environment, clock};
 
 use crate::filter::FilterError;
 use crate::neighbours::Neighbours;
 
 /// How long a program waits for the first writing of the page of addresses, and how often it looks.
-const ADDRESS_WAIT_NS: u64 = 2_000_000_000;
+const ADDRESS_WAIT_NS: u64 = 10_000_000_000;
 const ADDRESS_LOOK_NS: u64 = 1_000_000;
 
 /// Why a socket was not opened or not used.
@@ -35,6 +36,11 @@ pub enum SocketError {
     },
     /// The card is behind: nothing was taken, try again when something is out.
     Full,
+    /// The other side cannot be reached, ICMP says.
+    Unreachable {
+        /// What it said.
+        error: NetError,
+    },
     /// The stack refused: port zero, a datagram that does not fit, no such address.
     Stack {
         /// What it was asked.
@@ -49,6 +55,9 @@ impl core::fmt::Display for SocketError {
             Self::NoAddress => f.write_str("no address was published"),
             Self::Filter { error } => write!(f, "{error}"),
             Self::Bind { error } => write!(f, "{error}"),
+            Self::Unreachable { error } => {
+                write!(f, "{} cannot be reached: ICMP {:?}", error.remote, error.kind)
+            }
             Self::Full => f.write_str("the card is behind"),
             Self::Stack { doing } => write!(f, "the stack refused {doing}"),
         }
@@ -85,6 +94,7 @@ pub struct Net {
     own: Env,
     page: AddressPage,
     addresses: Addresses,
+    errors: Option<ErrorPage>,
 }
 
 impl Net {
@@ -93,9 +103,17 @@ impl Net {
     /// # Errors
     /// [`SocketError::Missing`], [`SocketError::NoAddress`].
     pub fn new(environment: &Environment) -> Result<Net, SocketError> {
-        let own = environment.own()?;
-        let page = environment.addresses()?;
-        Net::with_page(own, page)
+        let net = Net::with_page(environment.own()?, environment.addresses()?)?;
+        Ok(net.with_errors(environment.errors()?))
+    }
+
+    /// As [`Net::new`], for who finds the address out: it may be all zeros.
+    ///
+    /// # Errors
+    /// [`SocketError::Missing`], [`SocketError::NoAddress`].
+    pub fn without_address(environment: &Environment) -> Result<Net, SocketError> {
+        let net = Net::when(environment.own()?, environment.addresses()?, |_| true)?;
+        Ok(net.with_errors(environment.errors()?))
     }
 
     /// From a page of addresses.
@@ -103,10 +121,18 @@ impl Net {
     /// # Errors
     /// [`SocketError::NoAddress`].
     pub fn with_page(own: Env, page: AddressPage) -> Result<Net, SocketError> {
+        Net::when(own, page, |addresses| addresses.ipv4 != [0; 4])
+    }
+
+    fn when(
+        own: Env,
+        page: AddressPage,
+        ready: impl Fn(&Addresses) -> bool,
+    ) -> Result<Net, SocketError> {
         let deadline = clock::now_ns().saturating_add(ADDRESS_WAIT_NS);
         loop {
-            if let Some(addresses) = page.read() {
-                return Ok(Net { own, page, addresses });
+            if let Some(addresses) = page.read().filter(&ready) {
+                return Ok(Net { own, page, addresses, errors: None });
             }
             let now = clock::now_ns();
             if now >= deadline {
@@ -114,6 +140,16 @@ impl Net {
             }
             clock::wait(now + ADDRESS_LOOK_NS);
         }
+    }
+
+    /// With a page of what ICMP says.
+    pub fn with_errors(self, page: ErrorPage) -> Net {
+        Net { errors: Some(page), ..self }
+    }
+
+    /// The page of what ICMP says, if there is one.
+    pub fn errors(&self) -> Option<&ErrorPage> {
+        self.errors.as_ref()
     }
 
     /// The program's own environment.

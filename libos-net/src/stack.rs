@@ -2,17 +2,19 @@
 //!
 //! A stack is shared by the sockets that were opened on it and lives as long as the last of them.
 //! Nothing runs by itself: every blocking call turns the stack until it has what it waits for, and
-//! the executor turns it between tasks ([`Stack`] is a `libos::executor::Turn`). A round takes a bounded
-//! number of packets, sends what there is to send, and hands it to the kernel in one call for each
-//! ring. Between rounds the program sleeps until a packet, a transmission or a timer.
+//! the executor turns it between tasks ([`Stack`] is a `libos::executor::Turn`). A round takes a
+//! bounded number of packets, sends what there is to send, and hands it to the kernel in one call
+//! for each ring. Between rounds the program sleeps until a packet, a transmission or a timer.
 
+use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::{RefCell, RefMut};
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use libos::clock::{self, NEVER};
+use libos::errors::{ErrorPage, ErrorReader, NetError};
 use libos::{Rings, sys};
 use smoltcp::iface::SocketSet;
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketHandle};
@@ -20,7 +22,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use crate::device::{Counters, Device, PortId};
-use crate::limits::{EGRESS_ROUNDS, INGRESS_ROUND};
+use crate::limits::{EGRESS_ROUNDS, INGRESS_ROUND, REPORTED_MAX};
 use crate::net::{Net, SocketError};
 use crate::packet::Tuple;
 use crate::tcp::Connections;
@@ -36,6 +38,9 @@ pub(crate) struct Inner {
     pub(crate) interface: Interface,
     pub(crate) sockets: SocketSet<'static>,
     pub(crate) connections: Connections,
+    /// What ICMP says, and what of it is about a socket here.
+    errors: Option<ErrorReader>,
+    reported: VecDeque<NetError>,
     /// Of the page of addresses, when the interface was told.
     sequence: u32,
     /// When the last round began, in nanoseconds since boot: the clock is read once for each.
@@ -64,6 +69,7 @@ impl Stack {
         let interface = Interface::new(config, &mut device, instant(now));
         let sockets = SocketSet::new(vec![]);
         let connections = Connections::default();
+        let errors = net.errors().map(ErrorPage::reader);
         let net = net.clone();
         let mut inner = Inner {
             net,
@@ -71,6 +77,8 @@ impl Stack {
             interface,
             sockets,
             connections,
+            errors,
+            reported: VecDeque::new(),
             sequence: 0,
             now,
             timed: false,
@@ -244,6 +252,35 @@ impl Inner {
         let due = |at: Instant| u64::try_from(at.total_micros()).unwrap_or(0).saturating_mul(1000);
         self.due = at.map_or(NEVER, due);
         self.due.min(self.connections.deadline())
+    }
+
+    /// The oldest error about a packet from that port that nobody has taken.
+    pub(crate) fn take_error(
+        &mut self,
+        protocol: u8,
+        local: u16,
+        remote: Option<SocketAddr>,
+    ) -> Option<NetError> {
+        self.follow_errors();
+        let about = |error: &NetError| {
+            let there = remote.is_none_or(|remote| remote == error.remote);
+            (error.protocol, error.local) == (protocol, local) && there
+        };
+        let place = self.reported.iter().position(about)?;
+        self.reported.remove(place)
+    }
+
+    /// Keeps what is about a socket here: one load while nothing was said.
+    fn follow_errors(&mut self) {
+        let Some(reader) = &mut self.errors else { return };
+        while let Some(error) = reader.next() {
+            if self.device.serves(error.protocol, error.local) {
+                if self.reported.len() == REPORTED_MAX {
+                    self.reported.pop_front();
+                }
+                self.reported.push_back(error);
+            }
+        }
     }
 
     /// Follows the page of addresses: one load while it does not change.

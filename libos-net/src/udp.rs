@@ -1,14 +1,15 @@
 //! UDP sockets: a filter for exactly one port, and smoltcp behind it.
 //!
-//! A socket that is opened with [`UdpSocket::bind`] has a binding, rings and a stack of its own: one
-//! that is flooded costs the others nothing. [`UdpSocket::open`] puts one on a stack that others use, too,
-//! which is what a program with an executor does.
+//! A socket that is opened with [`UdpSocket::bind`] has a binding, rings and a stack of its own:
+//! one that is flooded costs the others nothing. [`UdpSocket::open`] puts one on a stack that
+//! others use, too, which is what a program with an executor does.
 
 use alloc::vec;
 use core::future::poll_fn;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
 
+use libos::errors::NetError;
 use libos::{Binding, Grant, Rings, clock};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, SendError, Socket};
@@ -30,6 +31,7 @@ const HOPS: u8 = 64;
 pub struct UdpSocket {
     stack: Stack,
     handle: SocketHandle,
+    local: u16,
     port: Option<PortId>,
     binding: Option<Binding>,
 }
@@ -96,7 +98,7 @@ impl UdpSocket {
         socket.set_hop_limit(Some(HOPS));
         socket.bind(port).map_err(|_| refused("the port"))?;
         let handle = stack.inner().sockets.add(socket);
-        Ok(UdpSocket { stack: stack.clone(), handle, port: None, binding: None })
+        Ok(UdpSocket { stack: stack.clone(), handle, local: port, port: None, binding: None })
     }
 
     /// The stack that it is on.
@@ -161,8 +163,8 @@ impl UdpSocket {
         poll_fn(|context| self.poll_recv_from(context, buffer)).await
     }
 
-    /// Sends a datagram. [`SocketError::Full`] says that the card is behind: nothing was sent, and a
-    /// later try may be.
+    /// Sends a datagram. [`SocketError::Full`] says that the card is behind: nothing was sent, and
+    /// a later try may be.
     ///
     /// # Errors
     /// [`SocketError::Stack`] if it does not fit or its address is none; [`SocketError::Full`].
@@ -194,6 +196,12 @@ impl UdpSocket {
             }
         })
         .await
+    }
+
+    /// The oldest ICMP error about a datagram of ours that was not asked for yet, as `netd`
+    /// forwards it.
+    pub fn take_error(&mut self) -> Option<NetError> {
+        self.stack.inner().take_error(UDP, self.local, None)
     }
 
     /// What became of packets besides being passed on.

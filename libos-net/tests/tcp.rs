@@ -6,12 +6,15 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use abi::Handle;
 use common::{CLIENT_IP, CLIENT_MAC, Client, Faults, GRANT, IP, MAC, world};
 use libos::clock::{NEVER, now_ns};
+use libos::errors::{ErrorPage, NetError};
 use libos::executor::Executor;
+use libos::sys::host;
 use sluice_libos_net::limits::HALF_OPEN_MAX;
 use sluice_libos_net::{
-    ListenOptions, Shutdown, SocketError, Stack, TcpError, TcpListener, TcpStream,
+    ListenOptions, Shutdown, SocketError, Stack, TcpError, TcpListener, TcpStream, UdpSocket,
 };
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::State;
@@ -414,4 +417,44 @@ fn a_connection_is_carved_out_of_its_listener() {
     stream.write_all(b"hello").unwrap();
     assert_eq!(stream.read(&mut [0; 8]), Ok(0));
     assert_eq!(listener.not_carved(), 1);
+}
+
+#[test]
+fn what_icmp_says_ends_only_a_connection_that_does_not_stand() {
+    let page = ErrorPage::new(host::page_window(Handle(71))).unwrap();
+    let (published, listening) = (page.clone(), Rc::new(Cell::new(None)));
+    let error = |local, to: u16| NetError {
+        protocol: 6,
+        kind: (3, 1),
+        local,
+        remote: (CLIENT_IP, to).into(),
+        mtu: 0,
+    };
+    let (_world, net, _guard) = world(Faults::default(), move |client, now| {
+        let handle = listening.get().unwrap_or_else(|| client.listen(9000));
+        listening.set(Some(handle));
+        let socket = client.tcp(handle);
+        if socket.can_recv() {
+            let count = socket.recv(|bytes| (bytes.len(), bytes.len())).unwrap();
+            socket.send_slice(&[1; 8][..count]).unwrap();
+        }
+        if now.is_multiple_of(5_000_000) {
+            published.publish(&error(50_001, 9000));
+            published.publish(&error(50_002, 4444));
+            published.publish(&error(50_003, 9001));
+        }
+    });
+    let stack = Stack::new(&net.with_errors(page));
+    let there = |port: u16| std::net::SocketAddr::from((CLIENT_IP, port));
+    let stream = TcpStream::connect(&stack, GRANT, 50_001, there(9000), NEVER).unwrap();
+    libos::time::sleep(core::time::Duration::from_millis(20));
+    stream.write_all(b"still").unwrap();
+    stream.read_exact(&mut [0; 5]).unwrap();
+    // Nobody answers from there; what is said about another connection does not matter.
+    let nowhere = std::net::SocketAddr::from(([10, 0, 2, 2], 4444));
+    let deadline = now_ns() + 50_000_000;
+    let silent = TcpStream::connect(&stack, GRANT, 50_002, nowhere, deadline).map(|_| ());
+    assert!(matches!(silent, Err(SocketError::Stack { .. })), "{silent:?}");
+    let mut udp = UdpSocket::open(&stack, GRANT, 50_003).unwrap();
+    assert_eq!(udp.take_error(), None, "TCP's");
 }

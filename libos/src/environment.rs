@@ -10,6 +10,7 @@ use abi::{Handle, Status};
 
 use crate::addresses::AddressPage;
 use crate::capability::{Env, Grant};
+use crate::errors::ErrorPage;
 use crate::sys;
 
 /// The program's own view of its start block.
@@ -78,14 +79,24 @@ impl Environment {
         AddressPage::new(sys::shared_region(at, bytes)).ok_or_else(missing)
     }
 
+    /// The page of errors.
+    ///
+    /// # Errors
+    /// [`Missing`] if there is none.
+    pub fn errors(&self) -> Result<ErrorPage, Missing> {
+        let missing = || Missing { name: String::from("errors") };
+        let (at, bytes) = self.start.region("errors").ok_or_else(missing)?;
+        ErrorPage::new(sys::shared_region(at, bytes)).ok_or_else(missing)
+    }
+
     /// Memory that was mapped read-only beforehand and that nobody writes, as `initrd`.
     ///
     /// # Errors
-    /// [`Missing`] if there is none, or if the name is `addresses`, which changes.
+    /// [`Missing`] if there is none, or if it is `addresses` or `errors`, which change.
     pub fn region(&self, name: &str) -> Result<&'static [u8], Missing> {
         let missing = || Missing { name: String::from(name) };
         let (at, bytes) = self.start.region(name).ok_or_else(missing)?;
-        if name == "addresses" || at == 0 {
+        if matches!(name, "addresses" | "errors") || at == 0 {
             return Err(missing());
         }
         Ok(sys::region(at, bytes))

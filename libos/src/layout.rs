@@ -31,6 +31,8 @@ pub const START: u64 = 0x7ff0_0000_0000;
 pub const START_PAGES_MAX: usize = 16;
 /// The page of addresses.
 pub const ADDRESSES: u64 = 0x7ff0_0010_0000;
+/// The page of errors.
+pub const ERRORS: u64 = 0x7ff0_0010_1000;
 /// One past the highest stack address.
 pub const STACK_TOP: u64 = 0x7fff_0000_0000;
 /// Pages of stack; the page below is never mapped.
@@ -44,5 +46,6 @@ const _: () = assert!(SCRATCH < UPCALL_STACKS && UPCALL_STACKS + (1 << 24) <= PA
 const _: () = assert!(PAGED < PAGED_END && PAGED_END <= START);
 const _: () = assert!(HEAP_END <= WINDOWS && WINDOWS_END <= SCRATCH && SCRATCH < START);
 const _: () = assert!(START + (START_PAGES_MAX * PAGE_BYTES) as u64 <= ADDRESSES);
-const _: () = assert!(ADDRESSES < STACK_TOP - ((STACK_PAGES + 1) * PAGE_BYTES) as u64);
+const _: () = assert!(ADDRESSES < ERRORS);
+const _: () = assert!(ERRORS < STACK_TOP - ((STACK_PAGES + 1) * PAGE_BYTES) as u64);
 const _: () = assert!(STACK_TOP <= abi::limits::USER_END);

@@ -17,6 +17,7 @@ pub mod capability;
 pub mod clock;
 pub mod download;
 pub mod environment;
+pub mod errors;
 pub mod executor;
 pub mod exposed;
 pub mod ipc;

@@ -1,7 +1,7 @@
 //! Points in time, in the shape of `std::time`.
 //!
-//! [`Instant`] is monotonic, [`unix`] is the wall clock where the machine has one. Both count from what
-//! the kernel calibrated at boot; reading them is no more than a call.
+//! [`Instant`] is monotonic, [`unix`] is the wall clock where the machine has one. Both count from
+//! what the kernel calibrated at boot; reading them is no more than a call.
 
 use core::ops::{Add, Sub};
 use core::time::Duration;

@@ -4,10 +4,14 @@
 //! language that it accepts. Two library OSes hold the grant `public` together: between them,
 //! disjointness is the only fence.
 
+use std::net::Ipv6Addr;
+
 use abi::start::{EnvironmentSpec, GrantSpec, Manifest};
 
 use super::BuildError;
-use crate::wire::frames::{GATEWAY_IP, GUEST_IP, GUEST_MAC, Mac, PREFIX};
+use crate::wire::frames::{
+    GATEWAY_IP, GUEST_IP, GUEST_IP6, GUEST_MAC, Mac, PREFIX, PREFIX6, link_local,
+};
 
 /// Port that an ASH alone answers.
 pub const ECHO_PORT: u16 = 7;
@@ -17,10 +21,12 @@ pub const BARE_PORT: u16 = 9;
 pub const DNS_PORT: u16 = 53;
 /// Port of the time server.
 pub const NTP_PORT: u16 = 123;
-/// TCP port of the listener behind a handler that wants proof of its clients.
-pub const GUARDED_PORT: u16 = 7080;
 /// Port of the key-value server.
 pub const KV_PORT: u16 = 11_211;
+/// TCP port of the web server.
+pub const HTTP_PORT: u16 = 80;
+/// TCP port of the program that takes and gives as many bytes as somebody wants.
+pub const BULK_PORT: u16 = 5201;
 /// Port that a library OS answers in ring 3.
 pub const TALK_PORT: u16 = 7777;
 
@@ -43,6 +49,8 @@ struct Role {
 const WITH_STACK: u32 = 3072;
 /// Frames of one that keeps values besides, in its own memory and in a map.
 const WITH_STORE: u32 = 6144;
+/// Frames of one with many connections, each with its buffers.
+const WITH_CONNECTIONS: u32 = 8192;
 /// Frames of one that only loops, or only faults.
 const TINY: u32 = 128;
 
@@ -63,11 +71,12 @@ const ROLES: &[Role] = &[
     Role { name: "sse", frames: TINY, grants: &[], at_boot: false },
     Role { name: "cache", frames: ROOMY, grants: &[], at_boot: false },
     Role { name: "stubborn", frames: ROOMY, grants: &[], at_boot: false },
-    Role { name: "guarded", frames: WITH_STACK, grants: &["guarded"], at_boot: false },
     Role { name: "xdp", frames: WITH_STACK, grants: &["public"], at_boot: false },
     Role { name: "dns", frames: WITH_STACK, grants: &["dns"], at_boot: false },
     Role { name: "kv", frames: WITH_STORE, grants: &["kv"], at_boot: false },
     Role { name: "ntp", frames: WITH_STACK, grants: &["ntp"], at_boot: false },
+    Role { name: "http", frames: WITH_CONNECTIONS, grants: &["http"], at_boot: false },
+    Role { name: "bulk", frames: WITH_CONNECTIONS, grants: &["bulk"], at_boot: false },
     Role { name: "caller", frames: WITH_STACK, grants: &["public"], at_boot: false },
     Role { name: "prover", frames: WITH_STACK, grants: &["public"], at_boot: false },
 ];
@@ -82,7 +91,7 @@ struct Extra {
 
 /// Those that get more than one position of the vector of slices.
 const SLICES: &[(&str, u32)] =
-    &[("ipc", 2), ("time-attacks", 3), ("dns", 8), ("kv", 8), ("ntp", 2)];
+    &[("ipc", 2), ("time-attacks", 3), ("dns", 8), ("kv", 8), ("ntp", 2), ("http", 8), ("bulk", 8)];
 
 const EXTRAS: &[Extra] = &[
     Extra { name: "stride", program: "stride", arguments: "", frames: 1024 },
@@ -97,12 +106,32 @@ fn grants() -> Vec<Grant> {
     let [a, b, c, d] = GUEST_IP;
     let ours = format!("{a}.{b}.{c}.{d}");
     let service = |test: String| format!("udp and dst host {ours} and {test}");
+    let six = [Ipv6Addr::from(link_local(GUEST_MAC)), Ipv6Addr::from(GUEST_IP6)];
+    let [near, far] = six.map(|ip| ip.to_string());
+    let stream = |port: u16| {
+        let hosts = format!("(dst host {ours} or dst host {near} or dst host {far})");
+        format!("tcp and {hosts} and dst port {port}")
+    };
+    // Whoever has an address listens to the group of those that end like it.
+    let groups = six.map(|ip| {
+        let [.., x, y, z] = ip.octets();
+        format!("dst host ff02::1:ff{x:02x}:{:x}", u16::from_be_bytes([y, z]))
+    });
+    let discovery = format!(
+        "icmp6 and (dst host {near} or dst host {far} or {} or {})",
+        groups[0], groups[1]
+    );
     vec![
         Grant {
             name: "netd",
-            receive: format!("arp or (icmp and dst host {ours})"),
+            receive: format!(
+                "arp or (icmp and dst host {ours}) or ({discovery}) or \
+                 (udp and src port 67 and dst port 68)"
+            ),
             transmit: Some(format!(
-                "ether src {} and (arp or (icmp and src host {ours}))",
+                "ether src {} and (arp or (icmp and src host {ours}) or \
+                 (icmp6 and (src host {near} or src host {far})) or \
+                 (udp and src host 0.0.0.0 and src port 68 and dst port 67))",
                 Mac(GUEST_MAC)
             )),
         },
@@ -112,15 +141,12 @@ fn grants() -> Vec<Grant> {
             receive: service("dst portrange 7000-7999".into()),
             transmit: None,
         },
+        Grant { name: "http", receive: stream(HTTP_PORT), transmit: None },
+        Grant { name: "bulk", receive: stream(BULK_PORT), transmit: None },
         Grant { name: "bare", receive: service(format!("dst port {BARE_PORT}")), transmit: None },
         Grant {
             name: "crowd",
             receive: service("dst portrange 20000-39999".into()),
-            transmit: None,
-        },
-        Grant {
-            name: "guarded",
-            receive: format!("tcp and dst host {ours} and dst port {GUARDED_PORT}"),
             transmit: None,
         },
         Grant { name: "dns", receive: service(format!("dst port {DNS_PORT}")), transmit: None },
@@ -134,7 +160,11 @@ fn grants() -> Vec<Grant> {
 /// # Errors
 /// [`BuildError::Grant`] when an expression makes no program.
 pub fn manifest() -> Result<Manifest, BuildError> {
-    let mut manifest = Manifest { ipv4: (GUEST_IP, PREFIX, GATEWAY_IP), ..Manifest::default() };
+    let mut manifest = Manifest {
+        ipv4: (GUEST_IP, PREFIX, GATEWAY_IP),
+        ipv6: (GUEST_IP6, PREFIX6, [0; 16]),
+        ..Manifest::default()
+    };
     for Grant { name, receive, transmit } in grants() {
         let failed = |reason| BuildError::Grant { grant: name.to_owned(), reason };
         manifest.grants.push(GrantSpec {

@@ -12,6 +12,7 @@ mod refusals;
 mod saved;
 mod services;
 mod stations;
+mod web;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -105,6 +106,7 @@ fn tell<W: Write>(report: &mut Report<W>, stage: &Stage<'_>) -> Result<(), Machi
     answers::show(report, stage)?;
     stations::show(report, stage)?;
     services::show(report, stage)?;
+    web::show(report, stage)?;
     refusals::show(report, stage)?;
     stations::show_faulter(report, stage)?;
     books::show(report, stage)
@@ -129,6 +131,9 @@ fn keep<W: Write>(report: &mut Report<W>, machine: &Machine) {
         if let Some(address) = machine.address(port) {
             report.line(format!("UDP port {port}: {address}"));
         }
+    }
+    if let Some(address) = machine.tcp_address(cast::HTTP_PORT) {
+        report.line(format!("the web server: http://{address}/"));
     }
     if let Some(tap) = machine.tap() {
         let inside = format!("ip netns exec {}", tap.namespace());

@@ -34,6 +34,7 @@ pub(super) fn show<W: Write>(
     report.part("Refusals: squatter asks for what is not its own");
     let before = stage.machine.books()?;
     let mark = stage.machine.journal().mark();
+    let wire = stage.machine.wire().mark();
     if let Err(error) = stage.machine.command(&format!("start {SQUATTER}")) {
         report.expect("init starts squatter", false, error);
         return Ok(());
@@ -50,7 +51,7 @@ pub(super) fn show<W: Write>(
             judge(report, stage, name, &refused);
         }
     }
-    forged(report, stage, mark, &before)
+    forged(report, stage, (mark, wire), &before)
 }
 
 fn refused(record: &Record, code: Code) -> Option<Refused> {
@@ -128,7 +129,7 @@ fn accepts(program: &[u8], frame: &[u8]) -> bool {
 fn forged<W: Write>(
     report: &mut Report<W>,
     stage: &Stage<'_>,
-    mark: usize,
+    (mark, wire): (usize, usize),
     before: &Books,
 ) -> Result<(), MachineError> {
     report.part("Forged transmissions: squatter sends in somebody else's name");
@@ -156,14 +157,14 @@ fn forged<W: Write>(
     }
     report.expect("the guard refuses and counts forged transmissions", refused > 0, refused);
     std::thread::sleep(limits::SILENCE);
-    let escaped = forgeries(stage);
+    let escaped = forgeries(stage, wire);
     report.expect("no forged frame leaves the machine", escaped == 0, format!("{escaped} seen"));
     Ok(())
 }
 
 /// Frames of the guest that come from another card or address than its own, or that claim to be a
 /// name server's.
-fn forgeries(stage: &Stage<'_>) -> usize {
+fn forgeries(stage: &Stage<'_>, mark: usize) -> usize {
     let forged = |frame: &[u8]| {
         let other_card = frame.get(6..12) != Some(&GUEST_MAC);
         let is_ipv4 = frame.get(12..14) == Some(&[0x08, 0x00]);
@@ -171,6 +172,6 @@ fn forgeries(stage: &Stage<'_>) -> usize {
         let name_server = frame.get(34..36) == Some(&53u16.to_be_bytes());
         other_card || (is_ipv4 && (other_address || name_server))
     };
-    let frames = stage.machine.wire().since(0);
+    let frames = stage.machine.wire().since(mark);
     frames.iter().filter(|p| p.side == Side::Guest && forged(&p.frame)).count()
 }

@@ -97,7 +97,7 @@ fn cable(id: &str, cable: Cable, sockets: &Path) -> String {
 mod tests {
     use super::arguments;
     use crate::build::Image;
-    use crate::machine::{Board, Counter, Forward, Net, Options};
+    use crate::machine::{Board, Counter, Forward, Net, Options, Protocol};
     use std::path::Path;
 
     fn line(options: &Options) -> String {
@@ -106,7 +106,7 @@ mod tests {
             initrd: "i".into(),
             manifest: abi::start::Manifest::default(),
         };
-        let forwards = [Forward { guest: 7, host: 4242 }];
+        let forwards = [Forward { protocol: Protocol::Udp, guest: 7, host: 4242 }];
         arguments(&image, options, &forwards, Path::new("/s"), Path::new("/log")).join(" ")
     }
 

@@ -11,11 +11,15 @@ mod ports;
 mod talk;
 pub mod tap;
 
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use abi::control::Key;
 
 use crate::build::Image;
 use crate::channel::Journal;
@@ -24,7 +28,7 @@ use crate::wire::{Gate, Wire, frames};
 
 pub use keeper::kill_all;
 pub use options::{Board, Counter, Net, Options, qemu_program};
-pub use ports::{Forward, PortError};
+pub use ports::{Forward, PortError, Protocol};
 
 /// What the serial log shows once `init` has started everything.
 pub const READY: &str = "init: ready";
@@ -44,6 +48,9 @@ pub struct Machine {
     errors: PathBuf,
     started: Instant,
     boot_limit: Duration,
+    /// Seals commands to `init`, and numbers them.
+    key: Key,
+    commands: AtomicU64,
     _sockets: tempfile::TempDir,
 }
 
@@ -135,7 +142,10 @@ impl Machine {
             .tempdir()
             .map_err(setup("making a directory for sockets"))?;
         let gate = match options.net {
-            Net::User => Gate::Services(options.forwards.iter().map(|f| f.0).collect()),
+            Net::User => Gate::Services {
+                udp: options.forwards.iter().map(|f| f.0).collect(),
+                tcp: options.tcp.iter().map(|f| f.0).collect(),
+            },
             Net::Tap => Gate::Open,
         };
         let wire = Wire::bind(sockets.path(), gate).map_err(setup("binding the raw wire"))?;
@@ -143,7 +153,10 @@ impl Machine {
             .map_err(setup("binding the framed channel"))?;
         let journal = Journal::accept(channel).map_err(setup("listening for the machine"))?;
         let tap = (options.net == Net::Tap).then(tap::Tap::up).transpose()?;
-        let forwards = ports::choose(&options.forwards)?;
+        let forwards = ports::choose(&options.forwards, &options.tcp)?;
+        let key = key().map_err(setup("drawing a key for the control channel"))?;
+        let words = format!("{} {}", options.words, key.word());
+        let options = &Options { words, ..options.clone() };
         let arguments = arguments::arguments(image, options, &forwards, sockets.path(), &log);
         let mut command = keeper::bound_to_us(&options.qemu, tap.as_ref().map(tap::Tap::namespace));
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
@@ -160,6 +173,8 @@ impl Machine {
             errors,
             started: Instant::now(),
             boot_limit: options.timeout,
+            key,
+            commands: AtomicU64::new(0),
             _sockets: sockets,
         })
     }
@@ -230,6 +245,12 @@ impl Machine {
         self.keeper.process()
     }
 
+    /// A command to `init` in a frame that `init` obeys once.
+    pub fn sealed(&self, text: &str) -> Vec<u8> {
+        let number = self.commands.fetch_add(1, Ordering::Relaxed) + 1;
+        frames::sealed(&self.key, number, text)
+    }
+
     /// What came over the framed channel.
     pub fn journal(&self) -> &Journal {
         &self.journal
@@ -242,10 +263,20 @@ impl Machine {
 
     /// Where a host socket reaches that UDP port of the guest.
     pub fn address(&self, guest_port: u16) -> Option<SocketAddr> {
+        self.reach(Protocol::Udp, guest_port)
+    }
+
+    /// Where a host socket reaches that TCP port of the guest.
+    pub fn tcp_address(&self, guest_port: u16) -> Option<SocketAddr> {
+        self.reach(Protocol::Tcp, guest_port)
+    }
+
+    fn reach(&self, protocol: Protocol, guest_port: u16) -> Option<SocketAddr> {
         if self.tap.is_some() {
             return Some(SocketAddrV4::new(frames::GUEST_IP.into(), guest_port).into());
         }
-        let forward = self.forwards.iter().find(|f| f.guest == guest_port)?;
+        let is = |f: &&Forward| f.protocol == protocol && f.guest == guest_port;
+        let forward = self.forwards.iter().find(is)?;
         Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, forward.host).into())
     }
 
@@ -279,6 +310,13 @@ impl Machine {
         }
         tail
     }
+}
+
+/// A key of the system's randomness.
+fn key() -> std::io::Result<Key> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(Key::new(bytes))
 }
 
 /// Kept beside the logs, so that a person can run the same machine again.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::Forward;
+use super::{Forward, Protocol};
+use crate::build::cast::{BULK_PORT, HTTP_PORT};
 use crate::limits;
 
 /// Which board QEMU plays.
@@ -61,6 +62,8 @@ pub struct Options {
     pub timeout: Duration,
     /// UDP ports of the guest that the host can reach.
     pub forwards: Vec<(u16, Option<u16>)>,
+    /// TCP ports of the guest that the host can reach.
+    pub tcp: Vec<(u16, Option<u16>)>,
     /// Where logs go.
     pub directory: PathBuf,
     /// Makes the log files of this run distinct.
@@ -82,6 +85,7 @@ impl Default for Options {
             words: "log=info".to_owned(),
             timeout: limits::BOOT,
             forwards: vec![(7, None), (9, None), (7777, None)],
+            tcp: vec![(HTTP_PORT, None), (BULK_PORT, None)],
             directory: crate::build::workspace().join("target/sluice"),
             run: format!("{}-{run}", std::process::id()),
         }
@@ -103,6 +107,10 @@ pub fn qemu_program() -> PathBuf {
 impl Forward {
     /// The part of QEMU's `user` option that makes this forward.
     pub fn rule(&self) -> String {
-        format!("hostfwd=udp:127.0.0.1:{}-:{}", self.host, self.guest)
+        let protocol = match self.protocol {
+            Protocol::Udp => "udp",
+            Protocol::Tcp => "tcp",
+        };
+        format!("hostfwd={protocol}:127.0.0.1:{}-:{}", self.host, self.guest)
     }
 }

@@ -68,7 +68,7 @@ impl Machine {
     /// [`Machine::exchange`].
     pub fn command(&self, text: &str) -> Result<String, MachineError> {
         let during = format!("waiting for init's answer to `{text}`");
-        let frame = frames::control(text);
+        let frame = self.sealed(text);
         let answer =
             self.exchange(&during, &frame, limits::CONTROL, |f| frames::control_answer(f, text))?;
         match answer.strip_prefix("ok") {
@@ -118,7 +118,7 @@ impl Machine {
     /// [`MachineError::Hung`] when it does not stop.
     pub fn halt(&self, code: u8) -> Result<ExitStatus, MachineError> {
         let deadline = Instant::now() + limits::HALT;
-        self.send(&frames::control(&format!("halt {code}")))?;
+        self.send(&self.sealed(&format!("halt {code}")))?;
         self.wait_end(deadline.saturating_duration_since(Instant::now()))
     }
 }

@@ -17,6 +17,10 @@ pub const GUEST_MAC: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
 pub const GUEST_IP: [u8; 4] = [10, 0, 2, 15];
 /// Bits of its network.
 pub const PREFIX: u8 = 24;
+/// The guest's IPv6 address, besides the link-local one: of a network that is nobody's (RFC 4193).
+pub const GUEST_IP6: [u8; 16] = [0xfd, 0x51, 0x1c, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x15];
+/// Bits of that network.
+pub const PREFIX6: u8 = 64;
 /// The gateway: QEMU's user-mode stack, or the tap device.
 pub const GATEWAY_IP: [u8; 4] = [10, 0, 2, 2];
 /// Our own station on the raw wire.
@@ -26,7 +30,7 @@ pub const HOST_IP: [u8; 4] = [10, 0, 2, 99];
 /// Everybody.
 pub const BROADCAST: [u8; 6] = [0xff; 6];
 /// IEEE 802 local experimental EtherType 1: commands to `init`.
-pub const CONTROL: u16 = 0x88b5;
+pub const CONTROL: u16 = abi::control::ETHERTYPE;
 /// Bytes of an Ethernet header.
 const ETHERNET_BYTES: usize = 14;
 
@@ -41,6 +45,11 @@ impl fmt::Display for Mac {
     }
 }
 
+/// The link-local address that comes with a card (RFC 4291, appendix A).
+pub fn link_local([a, b, c, d, e, f]: [u8; 6]) -> [u8; 16] {
+    [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f]
+}
+
 /// An Ethernet frame with any payload.
 pub fn ethernet(to: [u8; 6], ethertype: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(ETHERNET_BYTES + payload.len());
@@ -51,7 +60,12 @@ pub fn ethernet(to: [u8; 6], ethertype: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A command to `init`.
+/// A command to `init`, sealed under the machine's key.
+pub fn sealed(key: &abi::control::Key, number: u64, text: &str) -> Vec<u8> {
+    ethernet(GUEST_MAC, CONTROL, &key.seal(number, text))
+}
+
+/// A command to `init` as somebody without the key would send it.
 pub fn control(text: &str) -> Vec<u8> {
     ethernet(GUEST_MAC, CONTROL, text.as_bytes())
 }

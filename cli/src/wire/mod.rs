@@ -265,7 +265,8 @@ mod tests {
     #[test]
     fn the_gate_holds_back_and_the_record_does_not() {
         let directory = tempfile::tempdir().unwrap();
-        let wire = Wire::bind(directory.path(), Gate::Services(vec![7])).unwrap();
+        let gate = Gate::Services { udp: vec![7], tcp: vec![] };
+        let wire = Wire::bind(directory.path(), gate).unwrap();
         let card = end(directory.path(), CARD.theirs);
         let outside = end(directory.path(), OUTSIDE.theirs);
         card.send_to(b"neither ARP nor UDP", directory.path().join(CARD.ours)).unwrap();

@@ -3,6 +3,8 @@
 //! Each file boots as few machines as it can. Times are never judged, only counts and outcomes.
 
 #[cfg(test)]
+mod addresses;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod boots;
@@ -28,3 +30,5 @@ mod revocation;
 mod services;
 #[cfg(test)]
 mod time;
+#[cfg(test)]
+mod web;

@@ -26,8 +26,8 @@ pub fn date(unix: u64) -> [u8; BYTES] {
     text.bytes
 }
 
-/// Year, month and day of a day since 1970, by counting years of 365.2425 days from a first of March
-/// (Howard Hinnant, "chrono-compatible low-level date algorithms").
+/// Year, month and day of a day since 1970, by counting years of 365.2425 days from a first of
+/// March (Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let era = days / 146_097;

@@ -204,8 +204,8 @@ impl TcpListener {
         Ok((stream, remote.into()))
     }
 
-    /// A binding of its own for the connection with `remote`, carved out of ours in one call: before
-    /// it the segments are the listener's, after it the connection's, and never nobody's.
+    /// A binding of its own for the connection with `remote`, carved out of ours in one call:
+    /// before it the segments are the listener's, after it the connection's, and never nobody's.
     fn carve(&self, remote: SocketAddr) -> Result<PortId, SocketError> {
         let net = self.stack.net();
         let filter = filter::connection("tcp", net.addresses(), self.local.port, remote)?;

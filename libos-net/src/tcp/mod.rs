@@ -1,8 +1,9 @@
 //! TCP: listeners and streams in the shape of `std::net`, over smoltcp's sockets.
 //!
 //! [`TcpListener`] keeps a socket listening at all times; what it turned into is moved on from list
-//! to list ([`backlog`]): half open, ready, accepted. A [`TcpStream`] that is dropped is closed as on any
-//! system: what was written still goes out, and the connection ends in its own time ([`Connections`]).
+//! to list ([`backlog`]): half open, ready, accepted. A [`TcpStream`] that is dropped is closed as
+//! on any system: what was written still goes out, and the connection ends in its own time
+//! ([`Connections`]).
 
 mod backlog;
 mod connections;

@@ -6,6 +6,7 @@ use core::task::{Context, Poll};
 
 use libos::Grant;
 use libos::clock::{NEVER, now_ns};
+use libos::errors::NetError;
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{RecvError, Socket, State};
 use smoltcp::wire::IpListenEndpoint;
@@ -110,10 +111,18 @@ impl TcpStream {
                 .map_err(|_| refused("the address"))?;
         }
         let handle = stream.handle;
+        let mut unreachable = None;
         let state = stack.until(deadline_ns, |inner| {
+            // Before the connection stands such a message is believed, afterwards not (RFC 5927).
+            unreachable =
+                inner.take_error(TCP, port, Some(remote)).filter(NetError::is_unreachable);
             let state = inner.sockets.get::<Socket<'_>>(handle).state();
-            (state != State::SynSent && state != State::SynReceived).then_some(state)
+            let over = state != State::SynSent && state != State::SynReceived;
+            (over || unreachable.is_some()).then_some(state)
         });
+        if let Some(error) = unreachable {
+            return Err(SocketError::Unreachable { error });
+        }
         match state {
             Some(State::Closed) => Err(refused("the connection: nobody listens there")),
             Some(_) => Ok(stream),

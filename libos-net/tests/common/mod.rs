@@ -1,5 +1,5 @@
-//! A network for tests: our stack over a kernel's double, a client's stack of smoltcp beside it, and a
-//! wire between them that loses, doubles, mixes up and corrupts.
+//! A network for tests: our stack over a kernel's double, a client's stack of smoltcp beside it,
+//! and a wire between them that loses, doubles, mixes up and corrupts.
 //!
 //! Time is scripted: it moves only when the program waits, at most a millisecond at a time, and
 //! then the client has its turn.

@@ -35,6 +35,7 @@ pub(crate) struct Cast {
     manifest: Manifest,
     grants: Grants,
     addresses: Page,
+    errors: Page,
     /// Keeps the page's mapping here.
     _window: Window,
     alive: Vec<(String, Env)>,
@@ -52,11 +53,12 @@ impl Cast {
         let debug = environment.handle("debug").map_err(|missing| format!("{missing}"))?;
         let vector = environment.handle("slices").map_err(|missing| format!("{missing}"))?;
         let vector = Vector(vector);
-        let (window, addresses) = publish_addresses(own, environment.mac(), &manifest)
+        let (window, addresses) = publish_addresses(own, environment, &manifest)
             .map_err(|status| format!("page of addresses: {status:?}"))?;
         if environment.mac() == [0; 6] {
             println!("there is no network card");
         }
+        let errors = Page::alloc(own).map_err(|status| format!("page of errors: {status:?}"))?;
         let alive = Vec::new();
         let mac = environment.mac();
         Ok(Cast {
@@ -68,6 +70,7 @@ impl Cast {
             manifest,
             grants,
             addresses,
+            errors,
             _window: window,
             alive,
         })
@@ -262,7 +265,10 @@ impl Cast {
             handles.push((format!("grant:{wanted}"), handle));
         }
         self.addresses.map(env, layout::ADDRESSES, spec.owns_addresses)?;
-        let regions = alloc::vec![("addresses".to_string(), layout::ADDRESSES, PAGE_BYTES as u64)];
+        self.errors.map(env, layout::ERRORS, spec.owns_addresses)?;
+        let region = |name: &str, at| (name.to_string(), at, PAGE_BYTES as u64);
+        let regions =
+            alloc::vec![region("addresses", layout::ADDRESSES), region("errors", layout::ERRORS)];
         Ok(Start {
             version: abi::VERSION,
             name: name.to_string(),
@@ -283,19 +289,22 @@ fn await_first_call(env: Env) -> Result<(), Status> {
     Ok(())
 }
 
-/// The page, filled with what is known at boot; `netd` keeps it from then on.
+/// The page, filled with what is known at boot; `netd` keeps it from then on. With the word `dhcp`
+/// on the command line the IPv4 address is not known: `netd` asks for it.
 fn publish_addresses(
     own: Env,
-    mac: [u8; 6],
+    environment: &Environment,
     manifest: &Manifest,
 ) -> Result<(Window, Page), Status> {
     let (window, pages) = new_window(own, 1)?;
     let page = *pages.first().ok_or(Status::NoMemory)?;
-    let (ipv4, prefix, gateway) = manifest.ipv4;
+    let mac = environment.mac();
+    let ask = environment.arguments().split_whitespace().any(|word| word == "dhcp");
+    let (ipv4, prefix, gateway) = if ask { ([0; 4], 0, [0; 4]) } else { manifest.ipv4 };
+    let (address, prefix6, router) = manifest.ipv6;
+    let six = Six { address, prefix: u32::from(prefix6), router, ..Six::link_local(mac) };
     let prefix = u32::from(prefix);
-    let neighbours = Vec::new();
-    let addresses =
-        Addresses { mac, ipv4, prefix, gateway, neighbours, six: Six::link_local(mac) };
+    let addresses = Addresses { mac, ipv4, prefix, gateway, neighbours: Vec::new(), six };
     AddressPage::new(window.clone()).ok_or(Status::NoMemory)?.publish(&addresses);
     Ok((window, page))
 }

@@ -1,9 +1,10 @@
 //! Control frames: the host's words to init, over the wire.
 //!
-//! A frame of EtherType 0x88b5 to our address carries a line of text; the answer goes to its sender
-//! with the same text and ` ok VALUE` or ` err STATUS`. The grant is derived from the root like any
-//! other, so that the channel obeys the rules that it serves to show. Anyone on the wire may speak:
-//! this is a machine for demonstrations and tests.
+//! A frame of EtherType 0x88b5 to our address carries a line of text under a tag that only the host
+//! tool can make (`abi::control`); whatever has none is dropped, and counted. The answer goes to
+//! its sender with the same text and ` ok VALUE` or ` err STATUS`. The grant is derived from the
+//! root like any other, so that the channel obeys the rules that it serves to show. Booted without
+//! a key there is no channel.
 //!
 //! `start NAME [COUNT]`, `kill NAME`, `cycle NAME COUNT [MICROSECONDS]`, `alive`, `audit`, `books`,
 //! `revoke NAME pages|bindings|grants N MICROSECONDS`, `revoked NAME`, `recall GRANT MICROSECONDS`,
@@ -15,6 +16,7 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 
 use abi::Status;
+use abi::control::Key;
 use abi::limits::FRAME_BYTES_MAX;
 use ebpf::Kind;
 use libos::capability::{audit, books, halt};
@@ -25,11 +27,9 @@ use libos::{Environment, Rings, println, revocation};
 use crate::cast::Cast;
 
 /// EtherType of control frames.
-const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
+const ETHERTYPE: [u8; 2] = abi::control::ETHERTYPE.to_be_bytes();
 /// Shortest frame on a real wire, without its check sequence.
 const FRAME_BYTES_PADDED: usize = 60;
-/// Longest line that is obeyed.
-const LINE_BYTES_MAX: usize = 200;
 /// Where an Ethernet header has its destination and its source.
 const DESTINATION_AT: u64 = 0;
 const SOURCE_AT: u64 = 6;
@@ -37,22 +37,30 @@ const SOURCE_AT: u64 = 6;
 /// The control channel, if the kernel gave one.
 #[derive(Debug)]
 pub(crate) struct Control {
-    rings: Option<Rings>,
+    channel: Option<(Rings, Key)>,
     mac: [u8; 6],
+    /// The number of the last frame that was obeyed.
+    last: u64,
+    /// Frames that had no right tag, or an old number.
+    ignored: u64,
 }
 
 impl Control {
     /// Derives the grant and binds the filter. Without a card, or refused, there is no channel.
     pub(crate) fn open(environment: &Environment) -> Control {
         let mac = environment.mac();
-        let rings = match open_rings(environment, mac) {
-            Ok(rings) => Some(rings),
+        let key = Key::from_words(environment.arguments()).ok_or("no key on the command line");
+        let opened = key
+            .map_err(String::from)
+            .and_then(|key| open_rings(environment, mac).map(|rings| (rings, key)));
+        let channel = match opened {
+            Ok(channel) => Some(channel),
             Err(why) => {
                 println!("no control channel: {why}");
                 None
             }
         };
-        Control { rings, mac }
+        Control { channel, mac, last: 0, ignored: 0 }
     }
 
     /// Obeys for ever.
@@ -60,19 +68,36 @@ impl Control {
         let mut buffer = [0; FRAME_BYTES_MAX];
         loop {
             cast.bury();
-            if let Some(length) = self.next(&mut buffer)
-                && let Some(request) = Request::read(&buffer[..length])
-            {
+            let Some(length) = self.next(&mut buffer) else {
+                wait(NEVER);
+                continue;
+            };
+            if let Some(request) = self.read(&buffer[..length]) {
                 let answer = answer(&mut cast, request.line);
                 self.reply(&request, &answer);
-                continue;
             }
-            wait(NEVER);
         }
     }
 
     fn next(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        self.rings.as_mut()?.receive(buffer)
+        self.channel.as_mut()?.0.receive(buffer)
+    }
+
+    /// A line that may be obeyed. The first frame that may not is said, the others are only
+    /// counted.
+    fn read<'a>(&mut self, frame: &'a [u8]) -> Option<Request<'a>> {
+        let (_, key) = self.channel.as_ref()?;
+        let opened = frame.get(14..).and_then(|payload| key.open(self.last, payload));
+        let Some((number, line)) = opened else {
+            self.ignored += 1;
+            if self.ignored == 1 {
+                println!("a control frame without the right tag: ignored, as all others will be");
+            }
+            return None;
+        };
+        self.last = number;
+        let sender = *frame.get(6..12)?.first_chunk::<6>()?;
+        Some(Request { sender, line })
     }
 
     fn reply(&mut self, request: &Request<'_>, answer: &str) {
@@ -82,7 +107,7 @@ impl Control {
         frame.extend_from_slice(&ETHERTYPE);
         frame.extend_from_slice(answer.as_bytes());
         frame.resize(frame.len().max(FRAME_BYTES_PADDED), 0);
-        let sent = self.rings.as_mut().map(|rings| rings.send(&frame));
+        let sent = self.channel.as_mut().map(|(rings, _)| rings.send(&frame));
         if let Some(Err(why)) = sent {
             println!("answer not sent: {why:?}");
         }
@@ -109,17 +134,6 @@ fn open_rings(environment: &Environment, mac: [u8; 6]) -> Result<Rings, String> 
 struct Request<'a> {
     sender: [u8; 6],
     line: &'a str,
-}
-
-impl Request<'_> {
-    /// Text up to the padding; `None` for what is no text or too long.
-    fn read(frame: &[u8]) -> Option<Request<'_>> {
-        let sender = frame.get(6..12)?.first_chunk::<6>()?;
-        let payload = frame.get(14..)?;
-        let end = payload.iter().position(|&byte| byte == 0).unwrap_or(payload.len());
-        let line = core::str::from_utf8(&payload[..end]).ok()?.trim_end();
-        (line.len() <= LINE_BYTES_MAX).then_some(Request { sender: *sender, line })
-    }
 }
 
 fn answer(cast: &mut Cast, line: &str) -> String {

@@ -3,8 +3,8 @@
 //! One program, one thread: tasks are futures that need not be `Send`. A task runs when it was
 //! woken; when none is, everything that was given as a [`Turn`] is turned once (a stack takes what
 //! is in its rings and wakes whoever waits for it), and when that woke nobody the program sleeps in
-//! `Wait` until an event or the nearest deadline. A wake-up allocates nothing and takes no lock, so that
-//! an upcall handler may wake a task, too.
+//! `Wait` until an event or the nearest deadline. A wake-up allocates nothing and takes no lock, so
+//! that an upcall handler may wake a task, too.
 //!
 //! Bounds: at most [`TASKS_MAX`] tasks; each is run once per round, however often it was woken.
 
@@ -29,8 +29,8 @@ use timers::Timers;
 
 /// Something that works when the tasks do not: a network stack.
 pub trait Turn {
-    /// Does what there is to do and wakes whoever waited for it; when it wants to be turned again if
-    /// no event comes, in nanoseconds since boot ([`NEVER`] for not at all).
+    /// Does what there is to do and wakes whoever waited for it; when it wants to be turned again
+    /// if no event comes, in nanoseconds since boot ([`NEVER`] for not at all).
     fn turn(&mut self) -> u64;
 }
 

@@ -1,6 +1,7 @@
 //! Numbers that nobody guesses.
 
-/// 64 bits of the processor's generator, stirred with its clock; without a generator only the clock.
+/// 64 bits of the processor's generator, stirred with its clock; without a generator only the
+/// clock.
 #[cfg(target_os = "none")]
 pub fn entropy() -> u64 {
     // CPUID leaf 1, ECX bit 30 (Intel SDM, volume 2, CPUID).
