@@ -1,4 +1,4 @@
-//! A plot as SVG: a few lines over the number of runnable processes, both axes logarithmic.
+//! A plot as SVG: a few lines over a number, both axes logarithmic.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 pub struct Series {
     /// What the legend says.
     pub name: String,
-    /// (Runnable, value); values of zero are left out.
+    /// (Number, value); values of zero are left out.
     pub points: Vec<(u32, u64)>,
 }
 
@@ -19,9 +19,9 @@ const RIGHT: f64 = 520.0;
 const BOTTOM: f64 = 370.0;
 const COLOURS: [&str; 4] = ["#0b6e4f", "#e07a1f", "#3a5bbf", "#9c2c4d"];
 
-/// Draws them.
+/// Draws them. Below stands what the number is, at the left what the values are.
 #[must_use]
-pub fn plot(title: &str, unit: &str, all: &[Series]) -> String {
+pub fn plot(title: &str, (axis, unit): (&str, &str), all: &[Series]) -> String {
     let points = || all.iter().flat_map(|it| &it.points).filter(|(_, value)| *value > 0);
     let most_x = points().map(|(x, _)| *x).max().unwrap_or(1).max(2);
     let (low, high) = decades(points().map(|(_, value)| *value));
@@ -32,7 +32,7 @@ pub fn plot(title: &str, unit: &str, all: &[Series]) -> String {
         let part = ((value as f64).log10() - f64::from(low)) / f64::from(high - low);
         BOTTOM - (BOTTOM - TOP) * part
     };
-    let mut text = head(title, unit);
+    let mut text = head(title, (axis, unit));
     // Writing to a string never fails.
     for decade in low..=high {
         let at = y(10_u64.pow(decade));
@@ -45,7 +45,10 @@ pub fn plot(title: &str, unit: &str, all: &[Series]) -> String {
             10_u64.pow(decade)
         );
     }
-    for step in (0..).map(|power| 1_u32 << power).take_while(|step| *step <= most_x) {
+    // Not more labels than have room.
+    let apart = if most_x > 1_024 { 2 } else { 1 };
+    let powers = (0..31).step_by(apart).map(|power| 1_u32 << power);
+    for step in powers.take_while(|step| *step <= most_x) {
         let (at, below) = (x(step), BOTTOM + 18.0);
         let _ = writeln!(
             text,
@@ -67,14 +70,14 @@ pub fn plot(title: &str, unit: &str, all: &[Series]) -> String {
     text
 }
 
-fn head(title: &str, unit: &str) -> String {
+fn head(title: &str, (axis, unit): (&str, &str)) -> String {
     let (width, height) = SIZE;
     let (middle, below) = ((LEFT + RIGHT) / 2.0, BOTTOM + 40.0);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"{width}\" height=\"{height}\" \
          fill=\"white\"/>\n<text x=\"{LEFT}\" y=\"20\" font-size=\"14\">{title}</text>\n\
-         <text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">runnable beside it</text>\n\
+         <text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">{axis}</text>\n\
          <text x=\"{LEFT}\" y=\"34\">{unit}</text>\n"
     )
 }
@@ -114,7 +117,7 @@ mod tests {
             points: points.to_vec(),
         };
         let all = [series("a", &[(1, 40), (32, 41)]), series("b", &[(1, 90), (32, 0)])];
-        let text = plot("title", "unit", &all);
+        let text = plot("title", ("axis", "unit"), &all);
         assert!(text.starts_with("<svg") && text.ends_with("</svg>\n"));
         assert_eq!(text.matches("<circle").count(), 3);
         assert_eq!(text.matches("<polyline").count(), 2);
@@ -124,7 +127,7 @@ mod tests {
 
     #[test]
     fn an_empty_plot_is_one() {
-        assert!(plot("t", "u", &[]).ends_with("</svg>\n"));
+        assert!(plot("t", ("a", "u"), &[]).ends_with("</svg>\n"));
     }
 
     #[test]

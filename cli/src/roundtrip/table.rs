@@ -134,9 +134,11 @@ fn plots(all: &Measured) -> [(&'static str, String); 2] {
     let counted =
         [series(Who::Ash.name(), |row| row.ash), series(Who::Library.name(), |row| row.library)];
     let title = "UDP echo, receive interrupt to transmit kick";
-    let instructions = plot(title, "guest instructions", &counted);
+    let beside = "runnable beside it";
+    let instructions = plot(title, (beside, "guest instructions"), &counted);
     let times: Vec<Series> = ALL.iter().map(|who| times(*who, &all.timed)).collect();
-    let time = plot("UDP echo, round trip as the host sees it", "microseconds, median", &times);
+    let unit = (beside, "microseconds, median");
+    let time = plot("UDP echo, round trip as the host sees it", unit, &times);
     [("roundtrip-instructions.svg", instructions), ("roundtrip-time.svg", time)]
 }
 

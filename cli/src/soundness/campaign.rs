@@ -26,6 +26,9 @@ pub struct Extent {
     /// What is done at the same time: processes of `fuzz`, copies of the tree of `mutants`.
     #[arg(long, default_value_t = 1)]
     pub jobs: usize,
+    /// `conformance` only: the suite's folder of `.data` files.
+    #[arg(long, value_name = "DIR")]
+    pub suite: Option<PathBuf>,
     /// `fuzz`'s own: only `--programs` of them from this one on, and what came of it as JSON.
     #[arg(long, hide = true)]
     pub first: Option<u64>,

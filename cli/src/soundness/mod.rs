@@ -6,6 +6,8 @@
 //! | `fuzz` | generated programs against the oracles, in parts; `fuzz_table` prints it |
 //! | `rbpf` | one of the oracles: the crate of that name |
 //! | `refusals` | how many safe programs are refused, here and by the host's kernel |
+//! | `conformance` | the public suite, through `sluice exec` |
+//! | `growth` | time and memory of proofs, by the size of programs |
 //! | `mutants` | changed verifiers, and whether the tests notice |
 //! | `campaign` | seeds, the file a campaign goes on from |
 //!
@@ -13,8 +15,10 @@
 //! by seed and commit; another commit begins anew.
 
 mod campaign;
+mod conformance;
 mod fuzz;
 mod fuzz_table;
+mod growth;
 mod mutants;
 mod rbpf;
 mod refusals;
@@ -32,6 +36,10 @@ pub enum Campaign {
     Refusals,
     /// Changed verifiers.
     Mutants,
+    /// The public conformance suite.
+    Conformance,
+    /// Time and memory of proofs.
+    Growth,
 }
 
 /// Runs a campaign as far as `extent` says and writes its table.
@@ -44,5 +52,7 @@ pub fn run(campaign: Campaign, extent: &Extent) -> Result<(), EvidenceError> {
         Campaign::Fuzz => fuzz::run(extent),
         Campaign::Refusals => refusals::run(extent),
         Campaign::Mutants => mutants::run(extent),
+        Campaign::Conformance => conformance::run(extent),
+        Campaign::Growth => growth::run(),
     }
 }

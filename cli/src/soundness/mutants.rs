@@ -22,7 +22,8 @@ const MUTANTS: u64 = 300;
 /// A test run may take so many times as long as that of the unchanged tree, and a little more.
 const PATIENCE: u32 = 4;
 const LEAST: Duration = Duration::from_secs(60);
-/// The tests that notice most, by what is changed; then all of them.
+/// The test that notices most, then those nearest to what is changed, then all of them.
+const LEDGER: [&str; 2] = ["--test", "ledger"];
 const SAFETY: [&str; 6] = ["--test", "bugs", "--test", "safety", "--test", "loops"];
 const CLAIM: [&str; 4] = ["--test", "claims", "--test", "disjoint"];
 const OWNERS: [&str; 6] = ["--test", "registry", "--test", "attacks", "--test", "index"];
@@ -233,7 +234,7 @@ impl Tree {
 
     /// The tests that are quick first.
     fn noticed(&self, file: &str, patience: Duration) -> Result<Outcome, EvidenceError> {
-        for which in [few(file), &ALL[..]] {
+        for which in [&LEDGER[..], few(file), &ALL[..]] {
             if self.test(None, which, &["--no-run"])? != Some(true) {
                 return Ok(Outcome::Unviable);
             }

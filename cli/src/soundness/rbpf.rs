@@ -2,10 +2,11 @@
 //! them.
 //!
 //! `rbpf` 0.4 implements about two thirds of RFC 9669, and unsigned comparisons with negative
-//! immediates otherwise than it says (§5.2: the immediate is sign-extended). What is not there is
-//! replaced in the program by its nearest before it is verified, so that every engine runs the
-//! same: signed division by unsigned, sign-extending moves and loads by plain ones, atomics by
-//! stores, helpers by numbers.
+//! immediates otherwise than it says (§5.2: the immediate is sign-extended); and it keeps the upper
+//! half of a number whose lower half it takes modulo zero (§4.1: it becomes zero). What is not
+//! there is replaced in the program by its nearest before it is verified, so that every engine runs
+//! the same: signed division by unsigned, 32-bit remainders by quotients, sign-extending moves and
+//! loads by plain ones, atomics by stores, helpers by numbers.
 
 use ebpf::interp::{self, NoHelpers};
 use ebpf::{AluOp, ByteOrder, CallTarget, Cond, Imm64, Insn, Kind, Operand, Program, Reg, Width};
@@ -84,10 +85,10 @@ fn common(program: &Program) -> Option<Program> {
 fn nearest(insn: Insn) -> Option<Insn> {
     Some(match insn {
         Insn::Alu { width, op, dst, src } => {
-            let op = match op {
-                AluOp::Sdiv => AluOp::Div,
-                AluOp::Smod => AluOp::Mod,
-                other => other,
+            let op = match (op, width) {
+                (AluOp::Sdiv, _) | (AluOp::Mod | AluOp::Smod, Width::W32) => AluOp::Div,
+                (AluOp::Smod, Width::W64) => AluOp::Mod,
+                (other, _) => other,
             };
             Insn::Alu { width, op, dst, src }
         }

@@ -1,5 +1,5 @@
-//! How many programs that are safe on all sampled packets are refused, by us and by the host's
-//! kernel, on the same set; and whether both run the accepted ones alike.
+//! How many programs that are safe on all sampled packets are refused, by us, by the host's kernel
+//! and by PREVAIL, on the same set; and whether Linux runs the accepted ones as we do.
 //!
 //! Left out is what Linux refuses for reasons of its own, that no analysis could change: stack
 //! accesses that are not aligned, constant divisors of zero, calls through registers.
@@ -23,6 +23,8 @@ use super::campaign::{self, Extent, Random, grouped, percent};
 use crate::attacks;
 use crate::evidence::EvidenceError;
 use crate::objects::linux::Linux;
+use crate::objects::prevail::Prevail;
+use crate::objects::write;
 use crate::progress::Progress;
 
 /// Programs of a call without a limit.
@@ -41,11 +43,12 @@ struct Done {
     safe: u64,
     ours: Side,
     linux: Side,
+    prevail: Side,
     /// Instructions of the safe programs, and the deep ones of them.
     slots: u64,
     deep: u64,
-    /// Programs that one of the two accepts and that did something wrong on a sample.
-    wrong: [u64; 2],
+    /// Programs that one of the three accepts and that did something wrong on a sample.
+    wrong: [u64; 3],
     /// Runs of programs that both accept, on Linux and in our interpreter; and those that differ.
     runs: u64,
     differ: Vec<u64>,
@@ -60,6 +63,10 @@ struct Side {
 }
 
 impl Side {
+    fn share(&self) -> f64 {
+        self.refused as f64 / self.judged.max(1) as f64
+    }
+
     fn add(&mut self, refused: Option<String>) {
         self.judged += 1;
         if let Some(reason) = refused {
@@ -72,16 +79,10 @@ impl Side {
 pub(super) fn run(extent: &Extent) -> Result<(), EvidenceError> {
     let (commit, deadline) = (campaign::commit(), extent.deadline());
     let mut done: Done = campaign::load("refusals", extent.seed, &commit).unwrap_or_default();
-    let mut linux = match Linux::start() {
-        Ok(linux) => Some(linux),
-        Err(why) => {
-            eprintln!("The host's kernel is left out: {why}");
-            None
-        }
-    };
+    let mut peers = Peers::start()?;
     let progress = Progress::spinner("programs judged");
     while extent.goes_on(done.generated, PROGRAMS, deadline) {
-        one(&mut done, extent.seed, linux.as_mut())?;
+        one(&mut done, extent.seed, &mut peers)?;
         if done.generated.is_multiple_of(BATCH) {
             campaign::save("refusals", extent.seed, &commit, &done)?;
             progress.now(&format!("{}, {} safe", grouped(done.generated), grouped(done.safe)));
@@ -98,7 +99,38 @@ pub(super) fn run(extent: &Extent) -> Result<(), EvidenceError> {
     }
 }
 
-fn one(done: &mut Done, seed: u64, linux: Option<&mut Linux>) -> Result<(), EvidenceError> {
+/// Who is asked beside ourselves.
+struct Peers {
+    linux: Option<Linux>,
+    prevail: Option<(Prevail, tempfile::TempDir)>,
+}
+
+impl Peers {
+    fn start() -> Result<Self, EvidenceError> {
+        let linux = Linux::start();
+        if let Err(why) = &linux {
+            eprintln!("The host's kernel is left out: {why}");
+        }
+        let prevail = match Prevail::here() {
+            Some(prevail) => Some((prevail, tempfile::tempdir()?)),
+            None => {
+                eprintln!("PREVAIL is left out: `PREVAIL` does not name its command");
+                None
+            }
+        };
+        Ok(Self { linux: linux.ok(), prevail })
+    }
+
+    /// PREVAIL's verdict.
+    fn prevail(&self, program: &Program) -> Result<Option<bool>, EvidenceError> {
+        let Some((prevail, folder)) = &self.prevail else { return Ok(None) };
+        let file = folder.path().join("program.o");
+        std::fs::write(&file, write::object(program).map_err(std::io::Error::other)?)?;
+        Ok(prevail.accepts(&file, write::SECTION, write::NAME))
+    }
+}
+
+fn one(done: &mut Done, seed: u64, peers: &mut Peers) -> Result<(), EvidenceError> {
     let mut random = Random::new(seed ^ 0x7ef5, done.generated);
     done.generated += 1;
     let length = 40 + random.below(360) as usize;
@@ -109,7 +141,8 @@ fn one(done: &mut Done, seed: u64, linux: Option<&mut Linux>) -> Result<(), Evid
     };
     let safe = is_safe(&program, &mut random);
     let ours = refused(&program).map(|refusal| reason(&refusal));
-    let theirs = match linux {
+    let prevail = peers.prevail(&program)?;
+    let theirs = match &mut peers.linux {
         Some(linux) => {
             let verdict = linux.judge_program(&program).map_err(std::io::Error::other)?;
             if verdict.accepted && ours.is_none() && repeats(&program) {
@@ -122,6 +155,7 @@ fn one(done: &mut Done, seed: u64, linux: Option<&mut Linux>) -> Result<(), Evid
     if !safe {
         done.wrong[0] += u64::from(ours.is_none());
         done.wrong[1] += u64::from(theirs.is_some_and(|verdict| verdict.accepted));
+        done.wrong[2] += u64::from(prevail == Some(true));
         if ours.is_none() {
             let text = ebpf::disasm::disassemble(&program);
             eprintln!("program {}: accepted, and goes wrong\n{text}", done.generated - 1);
@@ -134,6 +168,15 @@ fn one(done: &mut Done, seed: u64, linux: Option<&mut Linux>) -> Result<(), Evid
     done.ours.add(ours);
     if let Some(verdict) = theirs {
         done.linux.add((!verdict.accepted).then(|| short(&verdict.reason)));
+    }
+    if peers.prevail.is_some() {
+        // No answer in a minute is none, like in the table of objects.
+        let refused = match prevail {
+            Some(true) => None,
+            Some(false) => Some("refused"),
+            None => Some("no verdict"),
+        };
+        done.prevail.add(refused.map(str::to_owned));
     }
     Ok(())
 }
@@ -240,7 +283,7 @@ fn short(reason: &str) -> String {
 
 fn report(done: &Done, seed: u64, commit: &str) -> String {
     let mut text = String::from("# Refusals of programs that are safe on all samples\n\n");
-    let Done { generated, safe, ours, linux, slots, deep, wrong, runs, differ } = done;
+    let Done { generated, safe, ours, linux, prevail, slots, deep, wrong, runs, differ } = done;
     let _ = writeln!(
         text,
         "`cargo run --release -- evidence refusals --seed {seed} --programs {generated}` at \
@@ -248,14 +291,16 @@ fn report(done: &Done, seed: u64, commit: &str) -> String {
          {} generated ASHs, {} of them safe on {SAMPLES} packets each; {} of their instructions \
          are deep \
          (calls, atomics, backward jumps, accesses through moved pointers and map values). \
-         PREVAIL takes objects with BTF maps only and was not asked.\n",
+         PREVAIL gets each as an object with its maps in BTF, and does not have to prove that \
+         it ends.\n",
         grouped(*generated),
         grouped(*safe),
         percent(*deep, *slots)
     );
     text.push_str("| verifier | judged | refused | share | accepted and wrong on a sample |\n");
     text.push_str("|---|---|---|---|---|\n");
-    for (name, side, wrong) in [("Sluice", ours, wrong[0]), ("Linux", linux, wrong[1])] {
+    let rows = [("Sluice", ours), ("Linux", linux), ("PREVAIL", prevail)];
+    for ((name, side), wrong) in rows.into_iter().zip(wrong) {
         let (judged, refused) = (grouped(side.judged), grouped(side.refused));
         let share = percent(side.refused, side.judged);
         match side.judged {
@@ -267,10 +312,9 @@ fn report(done: &Done, seed: u64, commit: &str) -> String {
             }
         }
     }
-    if linux.refused > 0 {
-        let ratio = (ours.refused as f64 / ours.judged as f64)
-            / (linux.refused as f64 / linux.judged as f64);
-        let _ = writeln!(text, "\nRefusals of ours for each of Linux's: {ratio:.2}.");
+    for (name, side) in rows.into_iter().skip(1).filter(|(_, side)| side.refused > 0) {
+        let ratio = ours.share() / side.share();
+        let _ = writeln!(text, "\nRefusals of ours for each of {name}'s: {ratio:.2}.");
     }
     let _ = writeln!(
         text,
@@ -279,10 +323,8 @@ fn report(done: &Done, seed: u64, commit: &str) -> String {
         grouped(*runs),
         differ.len()
     );
-    for (name, side) in [("Sluice", ours), ("Linux", linux)] {
-        if side.refused > 0 {
-            reasons(&mut text, name, side);
-        }
+    for (name, side) in rows.into_iter().filter(|(_, side)| side.refused > 0) {
+        reasons(&mut text, name, side);
     }
     text
 }
