@@ -1,7 +1,8 @@
 //! Who is asked what, and what they must get.
 //!
 //! A script runs in the namespace with the machine at 10.0.2.15, and `right` looks at all that it
-//! printed.
+//! printed. `$SLUICE_CAPTURE` is a file of malformed frames; `$SLUICE_DRAIN` waits until what a
+//! flood left in the queues of the host, before the machine, has gone through.
 
 /// A client.
 #[derive(Clone, Copy, Debug)]
@@ -234,8 +235,8 @@ pub const CLIENTS: &[Client] = &[
         name: "hping3",
         package: "hping3",
         did: "UDP flood of the limited port for 5 seconds",
-        script: "timeout -s INT 5 hping3 --flood -q --udp -p 7120 10.0.2.15 2>&1; sleep 5; \
-                 ping -c 3 10.0.2.15",
+        script: "timeout -s INT 5 hping3 --flood -q --udp -p 7120 10.0.2.15 2>&1; \
+                 eval \"$SLUICE_DRAIN\"; ping -c 3 10.0.2.15",
         shown: "packets transmitted",
         right: |text| text.contains("3 received, 0% packet loss"),
     },
@@ -244,7 +245,7 @@ pub const CLIENTS: &[Client] = &[
         package: "hping3",
         did: "SYN flood of the guarded port from random sources for 5 seconds, then who exists",
         script: "timeout -s INT 5 hping3 --flood -q -S -p 7080 --rand-source 10.0.2.15 2>&1; \
-                 sleep 5; nc -w 8 10.0.2.15 7080 < /dev/null",
+                 eval \"$SLUICE_DRAIN\"; nc -w 8 10.0.2.15 7080 < /dev/null",
         shown: "packets transmitted",
         right: |text| text.ends_with("you exist\n"),
     },
@@ -252,8 +253,8 @@ pub const CLIENTS: &[Client] = &[
         name: "tcpreplay",
         package: "tcpreplay",
         did: "a capture of malformed frames, ten times at top speed, then an echo",
-        script: "tcpreplay -q -t -l 10 -i sluice0 $SLUICE_CAPTURE 2>&1; sleep 2; \
-                 echo alive | nc -u -w 1 10.0.2.15 7777",
+        script: "tcpreplay -q -t -l 10 -i sluice0 $SLUICE_CAPTURE 2>&1; \
+                 eval \"$SLUICE_DRAIN\"; echo alive | nc -u -w 1 10.0.2.15 7777",
         shown: "Actual:",
         right: |text| text.ends_with("alive\n") && text.contains("Failed packets:            0"),
     },

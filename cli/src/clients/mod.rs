@@ -27,6 +27,9 @@ const SERVICES: &[(&str, &str)] = &[
     ("guarded", "port 7080 "),
 ];
 
+/// Waits until the machine answers again, at most a minute.
+const DRAIN: &str = "for i in $(seq 60); do ping -q -c 1 -W 1 10.0.2.15 > /dev/null && break; done";
+
 /// What came of a client.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -109,7 +112,7 @@ fn output(machine: &Machine, client: &Client) -> (String, bool) {
         Ok(capture) => capture,
         Err(error) => return (format!("skipped: {error}"), false),
     };
-    command.env("SLUICE_CAPTURE", capture.path());
+    command.env("SLUICE_CAPTURE", capture.path()).env("SLUICE_DRAIN", DRAIN);
     match command.stdin(Stdio::null()).output() {
         Ok(output) => {
             let mut text = String::from_utf8_lossy(&output.stdout).into_owned();

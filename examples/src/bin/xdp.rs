@@ -1,8 +1,8 @@
 //! Runs an XDP object as it is: any file from `clang -target bpf`, its maps shown as they change.
 //!
 //! The object is `ash/stats.o`, or what `SLUICE_OBJECT` named when this was built. Its first
-//! program gets UDP ports 7130 and 7131, with rings behind it. Whenever an entry of one of its maps,
-//! or what became of its packets, has changed, it is reported.
+//! program gets UDP ports 7130 and 7131, with rings behind it. Whenever an entry of one of its
+//! maps, or what became of its packets, has changed, it is reported.
 #![no_std]
 #![no_main]
 
