@@ -27,7 +27,7 @@ const FAMILIES: [Family; 6] = [
     Family {
         name: "straight line",
         program: straight,
-        sizes: &[62, 250, 1_000, 4_000, 16_000, 64_000],
+        sizes: &[62, 250, 1_000, 4_000, 16_000, 32_000],
     },
     Family { name: "diamonds", program: diamonds, sizes: &[16, 64, 256, 1_024, 4_096] },
     Family { name: "loops", program: loops, sizes: &[4, 16, 64, 256, 512] },
