@@ -11,6 +11,7 @@ extern crate alloc;
 mod pages;
 
 use alloc::rc::Rc;
+use core::net::Ipv6Addr;
 
 use libos::executor::Executor;
 use libos::{Environment, println};
@@ -45,7 +46,8 @@ fn open(environment: &Environment) -> Result<TcpListener, SocketError> {
     let grant = environment.grant("http")?;
     let stream = StreamOptions { receive_bytes: 8 * 1024, ..StreamOptions::default() };
     let options = ListenOptions { stream, ..ListenOptions::default() };
-    TcpListener::bind_with(&stack, grant, PORT, options)
+    // At every address of ours, of both families.
+    TcpListener::bind_with(&stack, grant, (Ipv6Addr::UNSPECIFIED, PORT), options)
 }
 
 /// Starts a task for each connection, for ever.
