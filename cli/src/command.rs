@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::machine::{self, Board, Net, Options};
-use crate::{build, check, demo, evidence, exec, limits, objects, soundness};
+use crate::{build, check, demo, evidence, exec, limits, objects, soundness, why};
 
 /// Sluice: an exokernel whose centre is a packet gate. Boots it, talks to it, judges what it says.
 #[derive(Debug, Parser)]
@@ -33,6 +33,14 @@ enum Command {
         what: Vec<String>,
         #[command(flatten)]
         shown: check::Shown,
+    },
+    /// Says whose a packet is, and why: the grants, the rule, and its tests that passed and failed.
+    Why {
+        /// The packet from its Ethernet header on: bytes in hexadecimal, or a capture (pcap or
+        /// pcapng), with `:N` behind it for its N-th packet.
+        packet: String,
+        #[command(flatten)]
+        parties: why::Parties,
     },
     /// Runs one program on one buffer, for conformance suites: the program's bytes in hexadecimal
     /// on standard input, r0 in hexadecimal on standard output.
@@ -188,6 +196,7 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
             Ok(demo::run(&wanted)?)
         }
         Some(Command::Check { what, shown }) => Ok(check::run(what, shown)?),
+        Some(Command::Why { packet, parties }) => Ok(why::run(packet, parties, &machine)?),
         Some(Command::Exec { buffer, jit }) => {
             let program = std::io::read_to_string(std::io::stdin())?;
             println!("{:x}", exec::exec(&program, buffer.as_deref().unwrap_or_default(), *jit)?);

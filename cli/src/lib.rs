@@ -35,4 +35,5 @@ pub mod soak;
 pub mod soundness;
 pub mod stages;
 pub mod starvation;
+pub mod why;
 pub mod wire;
