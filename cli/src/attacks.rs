@@ -24,6 +24,8 @@ const OUR_PORT: u16 = 43_000;
 const DESTINATION: std::ops::Range<usize> = 0..6;
 const BROADCAST: [u8; 6] = [0xff; 6];
 const MULTICAST: [u8; 6] = [0x01, 0, 0x5e, 0, 0, 1];
+/// Datagrams that each way of pretending is tried with.
+const PRETENCES: u16 = 20;
 /// Resent so often if the attacker does not go on.
 const WORD_EVERY: Duration = Duration::from_secs(2);
 
@@ -146,6 +148,7 @@ fn poke(machine: &Machine, line: &str) -> Result<(), MachineError> {
     let port = words.next().and_then(|word| word.parse().ok()).unwrap_or_default();
     let payload = b"poke";
     let frame = match kind {
+        "fragments" => return pretend(machine, port),
         "broadcast" => addressed(frames::udp(OUR_PORT, port, payload), BROADCAST),
         "multicast" => addressed(frames::udp(OUR_PORT, port, payload), MULTICAST),
         "reflected" => {
@@ -155,6 +158,24 @@ fn poke(machine: &Machine, line: &str) -> Result<(), MachineError> {
         _ => frames::udp(OUR_PORT, port, payload),
     };
     machine.send(&frame)
+}
+
+/// Fragments in which a port stands where later ones have none: of the victim's datagram, of no
+/// datagram, over IPv6, behind a first that is the port's own; then an honest datagram.
+fn pretend(machine: &Machine, port: u16) -> Result<(), MachineError> {
+    let first = |to: u16| frames::udp_header(OUR_PORT, to, 24);
+    let bytes = |header: [u8; 8]| [header.as_slice(), b"no ports in here"].concat();
+    let (theirs, decoy) = (bytes(first(cast::TALK_PORT)), bytes(first(port)));
+    for id in 0..PRETENCES {
+        machine.send(&frames::piece(id, (0, true), &theirs))?;
+        // What comes next is the victim's, whatever it says; what comes again or later is nobody's.
+        machine.send(&frames::piece(id, (3, true), &decoy))?;
+        machine.send(&frames::piece(id, (3, false), &decoy))?;
+        machine.send(&frames::piece(id, (9, false), &decoy))?;
+        machine.send(&frames::piece(id + PRETENCES, (1, false), &decoy))?;
+        machine.send(&frames::piece6(id.into(), (1, false), &decoy))?;
+    }
+    machine.send(&frames::udp(OUR_PORT, port, b"honest"))
 }
 
 fn addressed(mut frame: Vec<u8>, to: [u8; 6]) -> Vec<u8> {

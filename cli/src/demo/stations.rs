@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
+use abi::books::Reason;
 use abi::record::Record;
 use abi::start::State;
 
 use super::Stage;
-use crate::build::cast::ECHO_PORT;
+use crate::build::cast::{ECHO_PORT, TALK_PORT};
 use crate::limits;
 use crate::machine::MachineError;
 use crate::report::Report;
@@ -63,6 +64,34 @@ fn variants<W: Write>(report: &mut Report<W>, stage: &Stage<'_>) -> Result<(), M
     let answer = |f: &[u8]| (f.ends_with(text) && f.get(6..12) == Some(&GUEST_MAC)).then_some(());
     let found = stage.machine.silence("waiting for no answer", &request, answer)?;
     report.expect("a VLAN that nobody was granted is nobody's", found.is_none(), "");
+    fragments(report, stage)
+}
+
+/// A datagram for `talk` in three fragments, with one of each that is wrong in between.
+fn fragments<W: Write>(report: &mut Report<W>, stage: &Stage<'_>) -> Result<(), MachineError> {
+    const ID: u16 = 0x5101;
+    let before = stage.machine.books()?;
+    let first = [frames::udp_header(OURS, TALK_PORT, 48).as_slice(), &[1; 16]].concat();
+    for frame in [
+        frames::piece(ID, (3, true), &[2; 16]),
+        frames::piece(ID, (0, true), &first),
+        frames::piece(ID, (5, false), &[3; 16]),
+        frames::piece(ID, (3, true), &[2; 16]),
+        frames::piece(ID, (4, true), &[4; 16]),
+        frames::piece6(ID.into(), (3, false), &[5; 16]),
+        frames::piece(ID, (5, false), &[3; 16]),
+    ] {
+        stage.machine.send(&frame)?;
+    }
+    let still = still_answers(stage);
+    let after = stage.machine.books()?;
+    let dropped =
+        |reason: Reason| after.rx.dropped[reason as usize] - before.rx.dropped[reason as usize];
+    let wrong = [Reason::Fragment, Reason::FragmentOrder, Reason::FragmentOverlap].map(dropped);
+    let delivered = after.rx.delivered - before.rx.delivered;
+    let detail = format!("{delivered} delivered; without a first, early, over another: {wrong:?}");
+    let fine = delivered >= 3 && wrong == [2, 1, 1] && still.is_ok();
+    report.expect("fragments reach the owner of their first, one after the other", fine, detail);
     Ok(())
 }
 
@@ -75,7 +104,7 @@ fn malformed<W: Write>(report: &mut Report<W>, stage: &Stage<'_>) -> Result<(), 
     }
     let still = still_answers(stage);
     let after = stage.machine.books()?;
-    let dropped: Vec<String> = abi::books::Reason::ALL
+    let dropped: Vec<String> = Reason::ALL
         .iter()
         .filter_map(|&reason| {
             let count = after.rx.dropped[reason as usize] - before.rx.dropped[reason as usize];

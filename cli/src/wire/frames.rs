@@ -31,6 +31,10 @@ pub const HOST_IP: [u8; 4] = [10, 0, 2, 99];
 pub const BROADCAST: [u8; 6] = [0xff; 6];
 /// IEEE 802 local experimental EtherType 1: commands to `init`.
 pub const CONTROL: u16 = abi::control::ETHERTYPE;
+/// Next-header number of the fragment header.
+const FRAGMENT_HEADER: u8 = 44;
+/// EtherType.
+const IPV6: u16 = 0x86dd;
 /// Bytes of an Ethernet header.
 const ETHERNET_BYTES: usize = 14;
 
@@ -184,6 +188,48 @@ pub fn later_fragment(offset: u16, payload: &[u8]) -> Vec<u8> {
         header.dont_fragment = false;
         header.fragment_offset = offset;
     })
+}
+
+/// A fragment with a number: where its bytes lie in the datagram's payload, in units of 8, and
+/// whether others follow. What the bytes say is the caller's.
+pub fn piece(id: u16, (offset, more): (u16, bool), bytes: &[u8]) -> Vec<u8> {
+    let header = Ipv4Header {
+        time_to_live: 64,
+        protocol: IpNumber::UDP,
+        source: HOST_IP,
+        destination: GUEST_IP,
+        identification: id,
+        dont_fragment: false,
+        more_fragments: more,
+        fragment_offset: IpFragOffset::try_new(offset & 0x1fff).unwrap_or(IpFragOffset::ZERO),
+        ..Ipv4Header::default()
+    };
+    let builder = PacketBuilder::ethernet2(HOST_MAC, GUEST_MAC)
+        .ip(IpHeaders::Ipv4(header, Ipv4Extensions::default()));
+    let mut frame = Vec::new();
+    let _ = builder.write(&mut frame, IpNumber::UDP, bytes);
+    frame
+}
+
+/// The same over IPv6, RFC 8200 4.5, between two link-local addresses.
+pub fn piece6(id: u32, (offset, more): (u16, bool), bytes: &[u8]) -> Vec<u8> {
+    let mut payload = vec![0x60, 0, 0, 0];
+    payload.extend((bytes.len() as u16 + 8).to_be_bytes());
+    payload.extend([FRAGMENT_HEADER, 64]);
+    for last in [0x99, 0x15] {
+        payload.extend([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+    }
+    payload.extend([IpNumber::UDP.0, 0]);
+    payload.extend((offset << 3 | u16::from(more)).to_be_bytes());
+    payload.extend(id.to_be_bytes());
+    payload.extend(bytes);
+    ethernet(GUEST_MAC, IPV6, &payload)
+}
+
+/// What UDP says in front of its payload: ports, length, no checksum.
+pub fn udp_header(from: u16, to: u16, payload: usize) -> [u8; 8] {
+    let [[a, b], [c, d], [e, f]] = [from, to, payload as u16 + 8].map(u16::to_be_bytes);
+    [a, b, c, d, e, f, 0, 0]
 }
 
 fn with_header(from: u16, to: u16, payload: &[u8], edit: impl FnOnce(&mut Ipv4Header)) -> Vec<u8> {

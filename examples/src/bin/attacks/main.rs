@@ -25,6 +25,7 @@ mod numbers;
 mod pointers;
 mod programs;
 mod rings;
+mod squatting;
 mod tricks;
 
 use alloc::format;
@@ -79,6 +80,7 @@ fn all() -> Vec<Attack> {
     attacks.extend(pointers::attacks());
     attacks.extend(numbers::attacks());
     attacks.extend(programs::attacks());
+    attacks.extend(squatting::attacks());
     attacks.extend(rings::attacks());
     attacks.extend(bombs::attacks());
     attacks.extend(bargain::attacks());

@@ -146,6 +146,22 @@ const CLAIMS: &[(&str, &str, Code)] = &[
     ),
     ("the whole grant", "udp and dst host US and dst portrange 7000-7999", Code::Overlap),
     (
+        "the victim's port behind options",
+        "ip[0] & 0x0f > 5 and udp and dst host US and dst port 7777",
+        Code::Overlap,
+    ),
+    (
+        "the victim's port without options",
+        "ip[0] == 0x45 and udp and dst host US and dst port 7777",
+        Code::Overlap,
+    ),
+    (
+        "first fragments for the victim's port",
+        "ip[6:2] & 0x3fff == 0x2000 and udp and dst host US and dst port 7777",
+        Code::Overlap,
+    ),
+    ("behind two vlan tags", "vlan and vlan and udp and dst port 7910", Code::OutsideGrant),
+    (
         "the victim's port from one source",
         "udp and dst host US and dst port 7777 and src port 9",
         Code::Overlap,
