@@ -196,11 +196,12 @@ impl Kernel {
         };
         match u32::try_from(result) {
             Ok(ebpf::context::TX) => {
-                let grant = self.network.grants.get(&grant);
-                match grant.map(|grant| let_out(grant, packet.frame())) {
-                    Some(Ok(())) => Action::Reply,
-                    Some(Err(reason)) => Action::Drop(reason),
-                    None => Action::Drop(Reason::Guard),
+                let Some(grant) = self.network.grants.get(&grant) else {
+                    return Action::Drop(Reason::Guard);
+                };
+                match let_out(grant, packet.frame()) {
+                    Ok(()) => Action::Reply,
+                    Err(reason) => Action::Drop(reason),
                 }
             }
             Ok(ebpf::context::PASS) => Action::Deliver,

@@ -62,10 +62,16 @@ pub(super) fn id() -> u8 {
     (read(ID) >> 24) as u8
 }
 
+/// The interrupt was taken; the next one may come.
+#[inline(always)]
+pub(super) fn acknowledge() {
+    write(END_OF_INTERRUPT, 0);
+}
+
 /// What an interrupt vector means. Acknowledges it.
 pub(super) fn event(vector: u8) -> Event {
     if vector != SPURIOUS {
-        write(END_OF_INTERRUPT, 0);
+        acknowledge();
     }
     match vector {
         TIMER => {

@@ -57,6 +57,7 @@ unsafe impl Hal for KernelHal {
         }
     }
 
+    #[inline(always)]
     unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
         virt_to_phys(buffer.cast().as_ptr())
     }

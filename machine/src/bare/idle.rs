@@ -25,6 +25,10 @@ pub fn idle(deadline_ns: Option<u64>) -> Event {
         // SAFETY: an interrupt's handler changes `rax` and flags only; `sti` takes effect after
         // `hlt` has begun, so none is missed. Should the processor wake without one, `rax` is 0.
         unsafe { asm!("xor eax, eax", "sti", "hlt", "cli", out("rax") vector) };
+        if vector == u64::from(apic::NIC) {
+            apic::acknowledge();
+            return Event::Nic;
+        }
         if vector != 0 {
             return apic::event(vector as u8);
         }

@@ -61,12 +61,14 @@ pub(super) fn image_frames() -> Range<u64> {
 }
 
 /// Where the physical map shows this physical address.
+#[inline(always)]
 pub(super) fn phys_to_virt(phys: u64) -> *mut u8 {
     debug_assert!(phys < PHYS_SIZE);
     (PHYS_BASE + phys) as *mut u8
 }
 
 /// The physical address of something in the physical map. Anything else is a kernel bug.
+#[inline(always)]
 pub(super) fn virt_to_phys(virt: *const u8) -> u64 {
     let phys = (virt as u64).wrapping_sub(PHYS_BASE);
     assert!(phys < PHYS_SIZE, "{virt:p} is not in the physical map");

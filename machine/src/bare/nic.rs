@@ -140,6 +140,7 @@ impl Received {
     }
 
     /// The frame's bytes, to be changed in place.
+    #[inline(always)]
     pub fn frame_mut(&mut self) -> &mut [u8] {
         self.0.frame_mut()
     }

@@ -108,12 +108,13 @@ pub(crate) struct Net<H: Hal, T: Transport> {
     transport: T,
     receive: Ring<H, Block<BUFFER>, NIC_QUEUE>,
     transmit: Ring<H, Outgoing, NIC_QUEUE>,
+    /// Receive buffers in all.
+    buffers: usize,
     spare: Vec<Block<BUFFER>>,
     slots: Vec<Block<TRANSMIT_SLOT>>,
     done: VecDeque<TransmitId>,
     mac: [u8; 6],
     next: u64,
-    held: usize,
     /// Transmissions (not replies) that the device has.
     sending: usize,
 }
@@ -142,12 +143,12 @@ impl<H: Hal, T: Transport> Net<H, T> {
             transport,
             receive,
             transmit,
+            buffers: spare.len(),
             spare,
             slots,
             done,
             mac,
             next: 0,
-            held: 0,
             sending: 0,
         };
         net.refill();
@@ -174,7 +175,6 @@ impl<H: Hal, T: Transport> Net<H, T> {
             let len = (used as usize).checked_sub(NET_HEADER).filter(|len| *len <= FRAME_MAX);
             match len {
                 Some(len) => {
-                    self.held += 1;
                     return Some(Received { block, place: Place::new(HEADROOM, len) });
                 }
                 None => {
@@ -214,10 +214,7 @@ impl<H: Hal, T: Transport> Net<H, T> {
         let chain = NonNull::from(chain);
         // SAFETY: part of the buffer, which is exclusive, and no shorter than the virtio header.
         match unsafe { self.transmit.add(Outgoing::Reply(block), chain, None) } {
-            Ok(()) => {
-                self.held -= 1;
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(Outgoing::Reply(block)) => Err(Received { block, place }),
             Err(Outgoing::Sent(..)) => unreachable!("a reply went in"),
         }
@@ -225,7 +222,6 @@ impl<H: Hal, T: Transport> Net<H, T> {
 
     /// Gives a received frame's buffer back to the card.
     pub(crate) fn recycle(&mut self, received: Received) {
-        self.held -= 1;
         self.post(received.block);
     }
 
@@ -318,10 +314,13 @@ impl<H: Hal, T: Transport> Net<H, T> {
 
     /// Where the buffers are.
     pub(crate) fn in_flight(&self) -> InFlight {
+        let (receive, replies) =
+            (self.receive.in_flight(), self.transmit.in_flight() - self.sending);
         InFlight {
-            receive: self.receive.in_flight(),
-            held: self.held,
-            replies: self.transmit.in_flight() - self.sending,
+            receive,
+            // Received and not given back: whatever is nowhere else.
+            held: self.buffers - receive - replies - self.spare.len(),
+            replies,
             transmit: self.sending + self.done.len(),
         }
     }

@@ -164,11 +164,16 @@ impl<H: Hal, const SIZE: usize> Queue<H, SIZE> {
     #[inline(always)]
     pub(crate) fn release(&mut self, id: u16) {
         self.taken = self.taken.wrapping_add(1);
-        let second = self.next[usize::from(id & Self::MASK)];
-        let last = if second == NONE { id } else { second };
-        self.next[usize::from(last & Self::MASK)] = self.free;
+        let head = usize::from(id & Self::MASK);
+        let second = self.next[head];
+        if second == NONE {
+            self.next[head] = self.free;
+            self.room += 1;
+        } else {
+            self.next[usize::from(second & Self::MASK)] = self.free;
+            self.room += 2;
+        }
         self.free = id;
-        self.room += 1 + u16::from(second != NONE);
     }
 
     /// Whether the device wants to be told of what it was given.

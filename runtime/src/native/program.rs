@@ -105,24 +105,18 @@ impl Code<Packet> {
         self.run_packet_with(packet, &mut NoEffects)
     }
 
-    /// The same for a handler that calls no helper, which is all that could want to know more than
-    /// where the frame is: a helper would find no packet to work on.
+    /// The same for a handler that calls no helper: one that does finds nothing to work on.
     #[inline(always)]
     #[must_use]
     pub fn run_frame(&self, frame: &mut [u8]) -> u64 {
         if frame.len() > PACKET_MAX {
             return u64::from(ABORTED);
         }
-        let (start, len) = (frame.as_mut_ptr().expose_provenance() as u64, frame.len());
-        let mut effects = NoEffects;
-        let mut run = Run { effects: &mut effects, packet: None };
-        let run = (&raw mut run).expose_provenance() as u64;
-        let mut context = NativeContext { run, ..context(start, len) };
-        let context = &raw mut context;
-        let _ = context.expose_provenance();
-        // SAFETY: as for `run_packet_with`.
+        let start = frame.as_mut_ptr().expose_provenance() as u64;
+        let context = context(start, frame.len());
+        // SAFETY: as for `run_packet_with`; without a run, helpers do nothing.
         let entry = unsafe { transmute::<*const (), PacketEntry>(self.entry()) };
-        entry(context.cast_const())
+        entry(&raw const context)
     }
 
     /// The same; what the handler does besides goes to `effects`.
