@@ -103,3 +103,72 @@ fn a_function_leaves_nothing_of_its_stack_behind() {
     );
     accepted(&text);
 }
+
+/// A pointer is never null, on whichever side it stands.
+#[test]
+fn a_pointer_is_not_null() {
+    let unsafe_load = "ldxb %r0, [%r10+0]";
+    for compare in ["jeq %r4, 0", "jeq %r4, %r5", "jeq %r5, %r4"] {
+        let text = |then: &str, other: &str| {
+            format!(
+                "mov %r4, %r10\nmov %r5, 0\n{compare}, null\n{other}\nmov %r0, 2\nexit
+                 null: {then}\nmov %r0, 2\nexit"
+            )
+        };
+        accepted(&text(unsafe_load, "mov %r0, 1"));
+        refused(&text("mov %r0, 1", unsafe_load), &|_| true);
+    }
+}
+
+/// Pointers to one packet can be subtracted, and nothing else can be done with two of them.
+#[test]
+fn two_pointers_only_have_a_difference() {
+    let ends = "ldxw %r2, [%r1+0]\nldxw %r3, [%r1+4]\nmov %r4, %r3\nmov %r0, 2\n";
+    accepted(&format!("{ends}sub %r4, %r2\nexit"));
+    for op in ["add", "mul", "div", "or", "and", "xor", "lsh", "rsh", "arsh", "mod"] {
+        for (left, right) in [("%r4", "%r2"), ("%r2", "%r4")] {
+            refused(&format!("{ends}{op} {left}, {right}\nexit"), &|reason| {
+                matches!(reason, UnsafeReason::PointerArithmetic { .. })
+            });
+        }
+    }
+}
+
+/// A sign-extending load of a kept number is extended.
+#[test]
+fn a_kept_number_is_extended_when_it_is_loaded() {
+    for (store, load, bits) in [("stxw", "ldxsw", 32), ("stxh", "ldxsh", 16), ("stxb", "ldxsb", 8)]
+    {
+        let text = |then: &str| {
+            format!(
+                "lddw %r5, {}\n{store} [%r10-8], %r5\n{load} %r6, [%r10-8]\nmov %r0, 2
+                 jne %r6, -1, out\n{then}\nout: exit",
+                (1u64 << bits) - 1
+            )
+        };
+        refused(&text("ldxb %r0, [%r10+0]"), &|_| true);
+        let other = text("ja end").replace("out: exit", "out: ldxb %r0, [%r10+0]\nend: exit");
+        accepted(&other);
+    }
+}
+
+/// What leaves a number as it is leaves its name.
+#[test]
+fn neutral_arithmetic_keeps_what_is_learned_of_a_number() {
+    for same in ["mul %r6, 1", "div %r6, 1", "or %r6, 0", "lsh %r6, 0", "add %r6, 0"] {
+        accepted(&format!(
+            "call helper 7\nmov %r6, %r0\n{same}\njgt %r0, 7, out\nstdw [%r10-8], 0\nmov %r1, %r10
+             add %r1, -8\nadd %r1, %r6\nldxb %r0, [%r1+0]\nout: mov %r0, 2\nexit"
+        ));
+    }
+}
+
+/// A map that cannot be made is none.
+#[test]
+fn a_map_without_keys_is_unknown() {
+    let text = "stdw [%r10-8], 0\nmov %r2, %r10\nadd %r2, -8\nlddw %r1, map_fd 0\ncall helper 1
+        mov %r0, 2\nexit";
+    let spec = MapSpec { key_size: 0, ..MapSpec::hash(8, 8, 8) };
+    let refusal = verify(program(Kind::Ash, text).with_maps(vec![spec])).unwrap_err();
+    assert!(matches!(refusal.code, RefusalCode::Unsafe(UnsafeReason::UnknownMap(0))), "{refusal}");
+}
