@@ -273,7 +273,7 @@ impl Inner {
     /// Keeps what is about a socket here: one load while nothing was said.
     fn follow_errors(&mut self) {
         let Some(reader) = &mut self.errors else { return };
-        while let Some(error) = reader.next() {
+        while let Some(error) = reader.read() {
             if self.device.serves(error.protocol, error.local) {
                 if self.reported.len() == REPORTED_MAX {
                     self.reported.pop_front();

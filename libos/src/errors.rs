@@ -109,7 +109,7 @@ pub struct ErrorReader {
 
 impl ErrorReader {
     /// The next record, if there is one.
-    pub fn next(&mut self) -> Option<NetError> {
+    pub fn read(&mut self) -> Option<NetError> {
         for _ in 0..2 * ERRORS_MAX {
             let count = self.page.0.load_u32(ERRORS_COUNT);
             let behind = count.wrapping_sub(self.seen);
@@ -154,13 +154,13 @@ mod tests {
         let page = ErrorPage::new(window).unwrap();
         page.publish(&error(1, "10.0.2.2:9"));
         let mut reader = page.reader();
-        assert_eq!(reader.next(), None);
+        assert_eq!(reader.read(), None);
         let all = [error(7, "10.0.2.2:9"), error(8, "[fd00::1]:65535"), error(9, "1.2.3.4:1")];
         all.iter().for_each(|error| page.publish(error));
         for wanted in all {
-            assert_eq!(reader.next(), Some(wanted));
+            assert_eq!(reader.read(), Some(wanted));
         }
-        assert_eq!(reader.next(), None);
+        assert_eq!(reader.read(), None);
         assert!(all[0].is_unreachable() && !all[1].is_unreachable());
     }
 
@@ -171,11 +171,11 @@ mod tests {
         for number in 0..1000 {
             page.publish(&error(number, "10.0.2.2:9"));
         }
-        let first = reader.next().unwrap().local;
+        let first = reader.read().unwrap().local;
         assert!(first > 1000 - ERRORS_MAX as u16, "{first}");
         for number in first + 1..1000 {
-            assert_eq!(reader.next().unwrap().local, number);
+            assert_eq!(reader.read().unwrap().local, number);
         }
-        assert_eq!(reader.next(), None);
+        assert_eq!(reader.read(), None);
     }
 }
