@@ -172,3 +172,33 @@ fn a_map_without_keys_is_unknown() {
     let refusal = verify(program(Kind::Ash, text).with_maps(vec![spec])).unwrap_err();
     assert!(matches!(refusal.code, RefusalCode::Unsafe(UnsafeReason::UnknownMap(0))), "{refusal}");
 }
+
+/// A pointer that was moved by one number and then by another, which may be negative.
+#[test]
+fn a_moved_pointer_is_moved_again_either_way() {
+    let text = |from: u32| {
+        let written: String =
+            (8..=from).step_by(8).map(|at| format!("stdw [%r10-{at}], 1\n")).collect();
+        format!(
+            "{written}call helper 7\nmov %r6, %r0\nand %r6, 7\nmov %r7, %r0\nrsh %r7, 5
+             and %r7, 8\nadd %r7, -8\nmov %r4, %r10\nadd %r4, -16\nadd %r4, %r6\nadd %r4, %r7
+             ldxb %r0, [%r4+0]\nmov %r0, 2\nexit"
+        )
+    };
+    accepted(&text(24));
+    refused(&text(16), &|reason| matches!(reason, UnsafeReason::UninitialisedStack { .. }));
+}
+
+/// What is learned of a number is learned of the pointers that it moved.
+#[test]
+fn a_pointer_is_where_its_number_says() {
+    let text = |byte: u32| {
+        format!(
+            "ldxw %r2, [%r1+0]\nldxw %r3, [%r1+4]\nmov %r0, 2\nmov %r4, %r2\nadd %r4, 600
+             jgt %r4, %r3, out\nldxb %r5, [%r2+0]\nmov %r7, %r2\nadd %r7, %r5\njgt %r5, 7, out
+             ldxb %r0, [%r7+{byte}]\nout: mov %r0, 2\nexit"
+        )
+    };
+    accepted(&text(592));
+    refused(&text(593), &|reason| matches!(reason, UnsafeReason::PacketOutOfBounds { .. }));
+}
