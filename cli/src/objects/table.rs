@@ -184,15 +184,16 @@ fn others(text: &mut String, corpus: &Corpus) {
 fn times(text: &mut String, corpus: &Corpus) {
     say!(
         text,
-        "\n## Time\n\nPrograms that we and Linux accept. Ours: the shortest of a few proofs; Linux: \
-         its verifier's own figure, in whole microseconds, so that ratios mean little below 20; \
+        "\n## Time\n\nPrograms that we and Linux accept. Ours: the shortest of a few proofs; \
+         Linux: its verifier's own figure, in whole microseconds, so that ratios mean little below 20; \
          PREVAIL, where it accepts too: the processor time of its process, less that of one that \
          only lists the same object's programs.\n"
     );
     say!(
         text,
         "| instructions | programs | ours us p50/max | Linux us p50/max | ours / Linux, median | \
-         PREVAIL too | PREVAIL us p50/max | PREVAIL / ours, median |\n|---|---|---|---|---|---|---|---|"
+         PREVAIL too | PREVAIL us p50/max | PREVAIL / ours, median |\n\
+         |---|---|---|---|---|---|---|---|"
     );
     let edges = [0, 50, 200, 1_000, usize::MAX];
     for (&low, &high) in edges.iter().zip(edges.iter().skip(1)) {
@@ -235,7 +236,8 @@ fn bucket(text: &mut String, corpus: &Corpus, size: std::ops::Range<usize>) {
     let (most, count) = ([last(&ours), last(&linux), last(&prevail)], (ours.len(), prevail.len()));
     say!(
         text,
-        "| {title} | {} | {o:.1} / {:.1} | {l:.0} / {:.0} | {r:.2} | {} | {p:.0} / {:.0} | {t:.0} |",
+        "| {title} | {} | {o:.1} / {:.1} | {l:.0} / {:.0} | {r:.2} | {} | {p:.0} / {:.0} | \
+         {t:.0} |",
         count.0,
         most[0],
         most[1],
