@@ -126,6 +126,13 @@ impl<W: Write> Capture<W> {
     }
 }
 
+impl Capture<Vec<u8>> {
+    /// The blocks since the last time: whole ones.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.to)
+    }
+}
+
 fn pad(body: &mut Vec<u8>) {
     body.resize(body.len().next_multiple_of(4), 0);
 }

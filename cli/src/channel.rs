@@ -68,9 +68,18 @@ pub struct Entry {
 #[derive(Debug, Default)]
 struct Kept {
     entries: Vec<Entry>,
+    /// Records before these, which nobody wants any more.
+    forgotten: usize,
     lost: u64,
     unkept: u64,
     garbled: Option<Garbled>,
+}
+
+impl Kept {
+    /// What is there from a mark on.
+    fn from(&self, mark: usize) -> &[Entry] {
+        self.entries.get(mark.saturating_sub(self.forgotten)..).unwrap_or_default()
+    }
 }
 
 /// Every record of one machine, in order.
@@ -101,25 +110,33 @@ impl Journal {
 
     /// Where the journal ends now: what comes later is [`Journal::since`] this mark.
     pub fn mark(&self) -> usize {
-        self.lock().entries.len()
+        let kept = self.lock();
+        kept.forgotten + kept.entries.len()
     }
 
     /// Everything from a mark on.
     pub fn since(&self, mark: usize) -> Vec<Entry> {
-        self.lock().entries.get(mark..).unwrap_or_default().to_vec()
+        self.lock().from(mark).to_vec()
+    }
+
+    /// What came before a mark is not needed any more: whoever follows a machine for hours says so.
+    pub fn forget(&self, mark: usize) {
+        let mut kept = self.lock();
+        let count = mark.saturating_sub(kept.forgotten).min(kept.entries.len());
+        kept.entries.drain(..count);
+        kept.forgotten += count;
     }
 
     /// The first thing that `look` finds from a mark on.
     pub fn find<T>(&self, mark: usize, look: impl FnMut(&Record) -> Option<T>) -> Option<T> {
         let kept = self.lock();
-        kept.entries.get(mark..)?.iter().map(|entry| &entry.record).find_map(look)
+        kept.from(mark).iter().map(|entry| &entry.record).find_map(look)
     }
 
     /// All that `look` finds from a mark on.
     pub fn collect<T>(&self, mark: usize, look: impl FnMut(&Record) -> Option<T>) -> Vec<T> {
         let kept = self.lock();
-        let entries = kept.entries.get(mark..).unwrap_or_default();
-        entries.iter().map(|entry| &entry.record).filter_map(look).collect()
+        kept.from(mark).iter().map(|entry| &entry.record).filter_map(look).collect()
     }
 
     /// Records that the numbering says are missing, and those that were too many to keep.
@@ -268,6 +285,8 @@ mod tests {
         }
         assert_eq!(journal.find(0, |r| (*r == halt(9)).then_some(())), Some(()));
         assert_eq!(journal.find(1, |_| Some(())), None);
+        journal.forget(9);
+        assert_eq!((journal.mark(), journal.since(0).len()), (1, 0));
         stream.write_all(&[0xff; 64]).unwrap();
         let start = Instant::now();
         while journal.garbled().is_none() && start.elapsed() < Duration::from_secs(5) {

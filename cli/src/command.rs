@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::machine::{self, Board, Net, Options};
-use crate::{build, check, demo, evidence, exec, limits, objects, soundness, why};
+use crate::{
+    build, check, demo, evidence, exec, interrupt, limits, new, objects, run, soundness, view, why,
+};
 
 /// Sluice: an exokernel whose centre is a packet gate. Boots it, talks to it, judges what it says.
 #[derive(Debug, Parser)]
@@ -51,6 +53,32 @@ enum Command {
         /// As native code, after the proof, instead of interpreted.
         #[arg(long)]
         jit: bool,
+    },
+    /// Makes a library OS of one's own, with its ASH, that runs as it is.
+    New {
+        /// A name, for a folder in `apps/`; or a folder.
+        #[arg(value_name = "NAME|FOLDER")]
+        what: String,
+        /// Its UDP port.
+        #[arg(long = "at", value_name = "PORT")]
+        at: Option<u16>,
+    },
+    /// Builds one's own library OS, boots it and shows what it says, until Ctrl-C.
+    Run {
+        /// A name in `apps/`, or a folder.
+        #[arg(value_name = "NAME|FOLDER")]
+        what: String,
+        /// Everything that is on the serial line.
+        #[arg(short, long)]
+        verbose: bool,
+    },
+    /// Shows a machine while it runs: environments, grants, bindings, packets, ASH time, books.
+    View {
+        /// One's own library OS, as for `run`; without one, the demo's machine.
+        #[arg(value_name = "NAME|FOLDER", default_value = "", hide_default_value = true)]
+        what: String,
+        #[command(flatten)]
+        shown: view::Shown,
     },
     /// Measures what a claim rests on and prints the table.
     Evidence {
@@ -157,18 +185,25 @@ impl MachineArguments {
     }
 }
 
+impl MachineArguments {
+    /// What `run` and `view` are to do with a library OS.
+    fn runs(&self, what: &str, verbose: bool) -> run::Wanted {
+        run::Wanted {
+            what: what.to_owned(),
+            machine: self.options(),
+            log: self.log.word().to_owned(),
+            verbose,
+            capture: self.capture.clone(),
+        }
+    }
+}
+
 /// Runs the command that the process was called with.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let interrupted = || {
-        machine::kill_all();
-        machine::tap::sweep();
-        std::process::exit(130);
-    };
-    if let Err(error) = ctrlc::set_handler(interrupted) {
-        eprintln!("sluice: Ctrl-C cannot be caught: {error}");
-    }
-    let outcome = run(&arguments);
+    interrupt::catch();
+    machine::sockets::sweep_dead();
+    let outcome = obey(&arguments);
     // Whatever was printed last must be seen before the process ends.
     let _ = std::io::stdout().flush();
     match outcome {
@@ -181,7 +216,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
+/// Says what `new` has made and what to do next.
+fn made(made: &new::Made, what: &str) {
+    let new::Made { folder, name, port } = made;
+    println!("{}: a library OS and its ASH, UDP port {port}", folder.display());
+    println!("  src/main.rs   {name} in ring 3");
+    println!("  src/ash.s     {name} in the kernel");
+    println!("Next: `cargo run -- run {what}`, and `docs/guide.md`.");
+}
+
+fn obey(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     let machine = arguments.machine.options();
     let log = arguments.machine.log.word();
     match &arguments.command {
@@ -194,6 +238,17 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
                 keep: arguments.machine.keep,
             };
             Ok(demo::run(&wanted)?)
+        }
+        Some(Command::New { what, at }) => {
+            made(&new::new(what, *at)?, what);
+            Ok(true)
+        }
+        Some(Command::Run { what, verbose }) => {
+            Ok(run::run(&arguments.machine.runs(what, *verbose))?)
+        }
+        Some(Command::View { what, shown }) => {
+            let machine = arguments.machine.runs(what, false);
+            Ok(view::run(&view::Wanted { machine, shown: shown.clone() })?)
         }
         Some(Command::Check { what, shown }) => Ok(check::run(what, shown)?),
         Some(Command::Why { packet, parties }) => Ok(why::run(packet, parties, &machine)?),

@@ -66,7 +66,8 @@ impl Roster {
         roster
     }
 
-    fn take(&mut self, record: Record, manifest: &Manifest) {
+    /// Takes one more record.
+    pub fn take(&mut self, record: Record, manifest: &Manifest) {
         match record {
             Record::Boot { tsc_hz, .. } => self.tsc_hz = tsc_hz,
             Record::Environment { id, name, state, detail } => {
@@ -131,6 +132,24 @@ impl Roster {
         )
     }
 
+    /// Whose binding it is, or its number.
+    pub fn owner(&self, id: u64) -> String {
+        let found = self.bindings.iter().rev().find(|bound| bound.id == id);
+        found.map_or_else(|| self.full_name(id), |bound| bound.owner.clone())
+    }
+
+    /// A binding with its number, its owner and its grant.
+    pub fn full_name(&self, id: u64) -> String {
+        let number = verifier::BindingId::from_raw(id);
+        let found = self.bindings.iter().rev().find(|bound| bound.id == id);
+        found.map_or_else(
+            || format!("binding {number}"),
+            |bound| {
+                format!("{}'s binding {number}, grant {}", bound.owner, self.grant(bound.grant))
+            },
+        )
+    }
+
     /// The bindings of the environment with that name.
     pub fn bindings_of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = &'a Bound> {
         self.bindings.iter().filter(move |bound| bound.owner == owner)
@@ -173,6 +192,9 @@ mod tests {
         }
         assert_eq!((roster.environment(3), roster.grant(9)), ("talk".into(), "echo".into()));
         assert_eq!(roster.binding(5), "talk's binding");
+        let number = verifier::BindingId::from_raw(5);
+        assert_eq!(roster.full_name(5), format!("talk's binding {number}, grant echo"));
+        assert!(roster.full_name(6).starts_with("binding "));
         assert_eq!(
             (roster.environment(8), roster.number("talk")),
             ("environment 8".into(), Some(3))

@@ -47,6 +47,15 @@ pub fn workspace() -> PathBuf {
     own.parent().unwrap_or(own).to_owned()
 }
 
+/// Cargo, in this tree, with the tree's own flags.
+pub(super) fn command() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Flags for the host (coverage, sanitizers) would displace the tree's own for the bare target.
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command.current_dir(workspace()).stdin(Stdio::null());
+    command
+}
+
 /// The part of cargo's messages that matters here.
 #[derive(Deserialize)]
 struct Message {
@@ -147,7 +156,7 @@ fn run(
     Ok(artifacts)
 }
 
-fn collect(messages: impl BufRead, progress: &Progress, artifacts: &mut Artifacts) {
+pub(super) fn collect(messages: impl BufRead, progress: &Progress, artifacts: &mut Artifacts) {
     for line in messages.lines().map_while(Result::ok) {
         let Ok(message) = serde_json::from_str::<Message>(&line) else { continue };
         if message.reason != "compiler-artifact" {

@@ -117,10 +117,8 @@ fn grants() -> Vec<Grant> {
         let [.., x, y, z] = ip.octets();
         format!("dst host ff02::1:ff{x:02x}:{:x}", u16::from_be_bytes([y, z]))
     });
-    let discovery = format!(
-        "icmp6 and (dst host {near} or dst host {far} or {} or {})",
-        groups[0], groups[1]
-    );
+    let discovery =
+        format!("icmp6 and (dst host {near} or dst host {far} or {} or {})", groups[0], groups[1]);
     vec![
         Grant {
             name: "netd",

@@ -12,7 +12,7 @@ use super::{Artifacts, BuildError};
 /// The program that the kernel loads.
 const INIT: &str = "init";
 
-/// Writes the archive next to the kernel.
+/// Writes the archive `NAME.tar` next to the kernel.
 ///
 /// # Errors
 /// [`BuildError::File`] for a file that cannot be read or written, [`BuildError::NoProgram`] when
@@ -20,6 +20,7 @@ const INIT: &str = "init";
 pub(super) fn write(
     artifacts: &Artifacts,
     symbols: &str,
+    name: &str,
     manifest: &Manifest,
 ) -> Result<PathBuf, BuildError> {
     let mut entries = vec![
@@ -34,7 +35,7 @@ pub(super) fn write(
         let name = entry.strip_prefix("bin/").unwrap_or(entry);
         entries.push((entry.to_owned(), read(artifacts.program(name)?)?));
     }
-    let path = artifacts.kernel.with_file_name("initrd.tar");
+    let path = artifacts.kernel.with_file_name(format!("{name}.tar"));
     let failed = |source| BuildError::File { path: path.clone(), source };
     let bytes = archive(&entries).map_err(failed)?;
     // Written beside and renamed: a machine that boots at the same time reads the old or the new.
@@ -91,7 +92,7 @@ mod tests {
             environments: vec![environment.clone(), environment],
             ..Manifest::default()
         };
-        let path = write(&artifacts, "1000 main\n", &manifest).unwrap();
+        let path = write(&artifacts, "1000 main\n", "initrd", &manifest).unwrap();
         let mut archive = tar::Archive::new(std::fs::File::open(path).unwrap());
         let names: Vec<String> = archive
             .entries()
@@ -101,7 +102,7 @@ mod tests {
         assert_eq!(names, ["init", "symbols", "manifest", "bin/netd"]);
 
         manifest.environments[0].program = "bin/absent".to_owned();
-        let refused = write(&artifacts, "", &manifest);
+        let refused = write(&artifacts, "", "initrd", &manifest);
         assert!(matches!(refused, Err(BuildError::NoProgram { name }) if name == "absent"));
     }
 

@@ -6,15 +6,19 @@
 mod cargo;
 pub mod cast;
 mod initrd;
+mod project;
 mod symbols;
 pub(crate) mod tools;
 
 use std::path::PathBuf;
 
+use abi::start::Manifest;
+
 use crate::progress::Progress;
 
 pub use cargo::{Artifacts, program as cargo_program, workspace};
 pub use initrd::archive;
+pub use project::{Project, Wishes};
 pub use symbols::table;
 
 /// Target of everything that runs inside the machine.
@@ -28,7 +32,7 @@ pub struct Image {
     /// The archive that `init` works through.
     pub initrd: PathBuf,
     /// What the archive's manifest says.
-    pub manifest: abi::start::Manifest,
+    pub manifest: Manifest,
 }
 
 /// Why there is no image.
@@ -80,6 +84,14 @@ pub enum BuildError {
         /// What the reader said.
         reason: String,
     },
+    /// A project is none, or not one for us.
+    #[error("{}: {reason}", path.display())]
+    Project {
+        /// Its manifest.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A grant's expression cannot be made into a program.
     #[error("grant `{grant}`: {reason}")]
     Grant {
@@ -108,8 +120,24 @@ pub fn image() -> Result<Image, BuildError> {
     let progress = Progress::parts("building kernel and library OSes", 0);
     let artifacts = cargo::build(&progress)?;
     progress.done("done");
+    packed(artifacts, "initrd", cast::manifest()?)
+}
+
+/// The same for a machine with `netd` and that project's library OS.
+///
+/// # Errors
+/// As [`image`].
+pub fn image_of(project: &Project) -> Result<Image, BuildError> {
+    ensure_tools()?;
+    let progress = Progress::parts("building kernel and library OSes", 0);
+    let mut artifacts = cargo::build(&progress)?;
+    progress.done("done");
+    project.build(&mut artifacts)?;
+    packed(artifacts, &format!("{}-initrd", project.name), project.cast()?)
+}
+
+fn packed(artifacts: Artifacts, name: &str, manifest: Manifest) -> Result<Image, BuildError> {
     let symbols = symbols::table(&artifacts.kernel)?;
-    let manifest = cast::manifest()?;
-    let initrd = initrd::write(&artifacts, &symbols, &manifest)?;
+    let initrd = initrd::write(&artifacts, &symbols, name, &manifest)?;
     Ok(Image { kernel: artifacts.kernel, initrd, manifest })
 }

@@ -22,6 +22,7 @@ use crate::build::{self, BuildError, Image, cast};
 use crate::limits;
 use crate::machine::{Machine, MachineError, Net, Options, guest_code};
 use crate::progress::Progress;
+use crate::recorder::{self, Recorder};
 use crate::report::Report;
 use crate::roster::Roster;
 
@@ -83,12 +84,13 @@ pub fn run(wanted: &Wanted) -> Result<bool, DemoError> {
     let mut report = Report::on_screen();
     let machine = boot(&image, wanted)?;
     let stage = Stage { machine: &machine, image: &image };
-    let told = tell(&mut report, &stage);
-    // The capture is worth most when something went wrong: it is written either way.
-    let saved = saved::write(&wanted.capture, &stage)
-        .map_err(|source| DemoError::Capture { path: wanted.capture.clone(), source });
+    let failed = |source| DemoError::Capture { path: wanted.capture.clone(), source };
+    let mut recorder = Recorder::create(&wanted.capture).map_err(failed)?;
+    let pair = (&machine, &image.manifest);
+    // The capture is worth most when something goes wrong: it is written as it happens.
+    let (told, saved) = recorder::recorded(&mut recorder, pair, || tell(&mut report, &stage));
     told?;
-    saved::show(&mut report, &wanted.capture, &saved?);
+    saved::show(&mut report, &wanted.capture, &saved.map_err(failed)?);
     if wanted.keep {
         keep(&mut report, &machine);
     }

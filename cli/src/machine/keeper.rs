@@ -4,6 +4,7 @@
 //! "parent death signal" (through `setpriv`) follows that *thread*, so it lives as long as the
 //! child does: even if this tool is killed outright, QEMU dies with it.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -58,6 +59,8 @@ impl Keeper {
         let shared = Arc::new(Shared::default());
         let (send, receive) = std::sync::mpsc::channel();
         let ours = Arc::clone(&shared);
+        // Ctrl-C on the terminal is for this tool, which ends the machine in order.
+        command.process_group(0);
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(move || {
             let started = command.spawn();
             let _ = send.send(started.as_ref().map(Child::id).map_err(|e| e.kind()));

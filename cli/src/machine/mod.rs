@@ -8,6 +8,7 @@ mod arguments;
 mod keeper;
 mod options;
 mod ports;
+pub mod sockets;
 mod talk;
 pub mod tap;
 
@@ -137,10 +138,7 @@ impl Machine {
         let errors = options.file("qemu.log");
         std::fs::write(&log, "").map_err(setup("making the serial log"))?;
         let complaints = std::fs::File::create(&errors).map_err(setup("making QEMU's log"))?;
-        let sockets = tempfile::Builder::new()
-            .prefix("sluice-")
-            .tempdir()
-            .map_err(setup("making a directory for sockets"))?;
+        let sockets = sockets::directory().map_err(setup("making a directory for sockets"))?;
         let gate = match options.net {
             Net::User => Gate::Services {
                 udp: options.forwards.iter().map(|f| f.0).collect(),

@@ -66,7 +66,16 @@ pub struct Passed {
 #[derive(Debug, Default)]
 struct Seen {
     frames: Vec<Passed>,
+    /// Frames before these, which nobody wants any more.
+    forgotten: usize,
     unkept: u64,
+}
+
+impl Seen {
+    /// What is there from a mark on.
+    fn from(&self, mark: usize) -> &[Passed] {
+        self.frames.get(mark.saturating_sub(self.forgotten)..).unwrap_or_default()
+    }
 }
 
 /// Our ends of both cables.
@@ -124,27 +133,36 @@ impl Wire {
 
     /// Where the record of frames ends now.
     pub fn mark(&self) -> usize {
-        self.lock().frames.len()
+        let seen = self.lock();
+        seen.forgotten + seen.frames.len()
+    }
+
+    /// What came before a mark is not needed any more: whoever follows a machine for hours says so.
+    pub fn forget(&self, mark: usize) {
+        let mut seen = self.lock();
+        let count = mark.saturating_sub(seen.forgotten).min(seen.frames.len());
+        seen.frames.drain(..count);
+        seen.forgotten += count;
     }
 
     /// The first frame of the guest, from a mark on, for which `look` has an answer.
     pub fn find<T>(&self, mark: usize, mut look: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
         let seen = self.lock();
-        let later = seen.frames.get(mark..)?.iter();
+        let later = seen.from(mark).iter();
         later.filter(|p| p.side == Side::Guest).find_map(|p| look(&p.frame))
     }
 
     /// How many frames of the guest, from a mark on, `look` takes; and the mark behind them.
     pub fn tally(&self, mark: usize, mut look: impl FnMut(&[u8]) -> bool) -> (usize, usize) {
         let seen = self.lock();
-        let later = seen.frames.get(mark..).unwrap_or_default().iter();
+        let later = seen.from(mark).iter();
         let taken = later.filter(|p| p.side == Side::Guest && look(&p.frame)).count();
-        (seen.frames.len(), taken)
+        (seen.forgotten + seen.frames.len(), taken)
     }
 
     /// Everything from a mark on.
     pub fn since(&self, mark: usize) -> Vec<Passed> {
-        self.lock().frames.get(mark..).unwrap_or_default().to_vec()
+        self.lock().from(mark).to_vec()
     }
 
     /// Frames that passed and were too many to keep.
