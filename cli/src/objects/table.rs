@@ -186,8 +186,8 @@ fn times(text: &mut String, corpus: &Corpus) {
         text,
         "\n## Time\n\nPrograms that we and Linux accept. Ours: the shortest of a few proofs; \
          Linux: its verifier's own figure, in whole microseconds, so that ratios mean little below \
-         20; PREVAIL, where it accepts too: the processor time of its process, less that of one that \
-         only lists the same object's programs.\n"
+         20; PREVAIL, where it accepts too: the processor time of its process, less that of one \
+         that only lists the same object's programs.\n"
     );
     say!(
         text,
