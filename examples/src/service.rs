@@ -14,8 +14,8 @@ use libos::rings::{RingMemory, TX_PAGES};
 use libos::{BindError, Environment, Status};
 use libos_net::{Device, Net, SocketError, UdpSocket, explain, filter};
 
-/// Pages of the receive ring, two frames each: what an adversary asks stands in the same ring as what
-/// everybody else asks.
+/// Pages of the receive ring, two frames each: what an adversary asks stands in the same ring as
+/// what everybody else asks.
 const RX_PAGES: usize = 64;
 
 /// Why a service does not run.

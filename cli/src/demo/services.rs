@@ -16,8 +16,8 @@ use crate::report::Report;
 use crate::wire::frames;
 
 const OURS: u16 = 40_053;
-/// The rate limiter's port, how many it answers, and how many it is sent: few enough that the record
-/// of each, which the demo traces, has room in the channel, and the books' behind them.
+/// The rate limiter's port, how many it answers, and how many it is sent: few enough that the
+/// record of each, which the demo traces, has room in the channel, and the books' behind them.
 const LIMITED: (u16, u64, u32) = (7120, 10, 40);
 
 /// Starts each service and asks it.
