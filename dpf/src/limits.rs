@@ -58,9 +58,13 @@ pub const CLAIMANTS_MAX: usize = 64;
 /// What all residual programs of one key may cost together, in instructions at worst.
 pub const RESIDUAL_COST_MAX: u64 = 16_384;
 
-/// Slots per entry below which a table grows: at half full one key in thirty was not in its first
-/// bucket, which costs a mispredicted branch; at a third it is one in a hundred.
+/// Slots per entry below which a table that caches hold grows: at half full one key in thirty was
+/// not in its first bucket, which costs a mispredicted branch; at a third it is one in a hundred.
 pub const SLOTS_PER_ENTRY: usize = 3;
+
+/// Slots of a table beyond which it grows at two per entry: there a larger one costs more cache
+/// than it spares branches (half a mebibyte of short keys).
+pub const SLOTS_CACHED: usize = 1 << 15;
 
 /// A table beyond [`SLOTS_FREE`] slots does not grow beyond this many slots per entry: who collides
 /// that much is refused.

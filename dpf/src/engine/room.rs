@@ -4,7 +4,7 @@ use runtime::native::Zeroed;
 use runtime::native::dispatch::{BUCKET_SLOTS, Bank, Layout, Table};
 
 use crate::error::EngineError;
-use crate::limits::{SLOTS_PER_ENTRY, WINDOW_FREE, WINDOW_PER_ENTRY};
+use crate::limits::{SLOTS_CACHED, SLOTS_PER_ENTRY, WINDOW_FREE, WINDOW_PER_ENTRY};
 use crate::plan::{Key, Lane};
 
 /// Numbers in the smallest window.
@@ -121,7 +121,9 @@ impl Room {
 
     /// Whether a hashed table had better grow to have so many entries.
     pub(super) fn is_crowded(&self, entries: usize) -> bool {
-        entries.saturating_mul(SLOTS_PER_ENTRY) > self.current.slots()
+        let slots = self.current.slots();
+        let per_entry = if slots < SLOTS_CACHED { SLOTS_PER_ENTRY } else { 2 };
+        entries.saturating_mul(per_entry) > slots
     }
 
     /// Whether a hashed lane of numbers had better be direct now that it would grow: its window.
