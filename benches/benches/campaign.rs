@@ -2,8 +2,8 @@
 //! filters one by one and the interpreter of the plan.
 //!
 //! `cargo run -- evidence checker` and `evidence merged` run this with a limit, and again from
-//! where it stood: counts are kept in `SLUICE_STATE`. `SLUICE_MINUTES` says how long one run may take. A
-//! disagreement ends it with a panic that names the number of the trial, and is kept in no count.
+//! where it stood: counts are kept in `SLUICE_STATE`. `SLUICE_MINUTES` says how long one run may
+//! take. A disagreement ends it with a panic, and is kept in no count.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
