@@ -1,8 +1,8 @@
 //! Loads that cover several tested bytes at once.
 //!
 //! The idea: tested bytes that lie near each other are loaded together and masked: within eight
-//! bytes for a key, within four for a comparison, whose mask and value then are immediates. A window
-//! never reaches beyond `end`, up to which the frame is known to have bytes.
+//! bytes for a key, within four for a comparison, whose mask and value then are immediates. A
+//! window never reaches beyond `end`, up to which the frame is known to have bytes.
 
 use alloc::vec::Vec;
 
