@@ -9,17 +9,13 @@ use std::io::Write;
 use etherparse::{SlicedPacket, TransportSlice};
 
 use super::Stage;
-use crate::build::cast::{DNS_PORT, ECHO_PORT, KV_PORT, NTP_PORT};
+use crate::build::cast::{DNS_PORT, KV_PORT, NTP_PORT};
 use crate::limits;
 use crate::machine::MachineError;
 use crate::report::Report;
 use crate::wire::frames;
 
 const OURS: u16 = 40_053;
-/// The rate limiter's port, how many it answers, and how many it is sent: few enough that the
-/// record of each, which the demo traces, has room in the channel, and the books' behind them.
-const LIMITED: (u16, u64, u32) = (7120, 10, 40);
-
 /// Starts each service and asks it.
 pub(super) fn show<W: Write>(
     report: &mut Report<W>,
@@ -35,9 +31,7 @@ pub(super) fn show<W: Write>(
     start("kv", "port 11211 keeps")?;
     values(report, stage)?;
     start("ntp", "port 123 tells")?;
-    time(report, stage)?;
-    start("limiter", "port 7120 answers")?;
-    flood(report, stage)
+    time(report, stage)
 }
 
 /// The answer to a datagram, and whether a handler gave it.
@@ -101,27 +95,5 @@ fn time<W: Write>(report: &mut Report<W>, stage: &Stage<'_>) -> Result<(), Machi
     let right = told.len() == 48 && told.first() == Some(&0x24) && in_kernel;
     let stratum = told.get(1).copied().unwrap_or_default();
     report.expect("NTP: the time, from the kernel", right, format!("stratum {stratum}"));
-    Ok(())
-}
-
-fn flood<W: Write>(report: &mut Report<W>, stage: &Stage<'_>) -> Result<(), MachineError> {
-    let (port, limit, count) = LIMITED;
-    let before = stage.machine.books()?.rx;
-    for number in 0..count {
-        stage.machine.send(&frames::udp(OURS, port, &number.to_be_bytes()))?;
-    }
-    // When an echo behind the flood is heard all of it has been taken, and its records are out.
-    let text = b"behind all of it";
-    let echo = frames::udp(OURS, ECHO_PORT, text);
-    stage.machine.exchange("waiting for an echo", &echo, limits::REPLY, |f| {
-        frames::is_echo(f, OURS, ECHO_PORT, text)
-    })?;
-    let after = stage.machine.books()?.rx;
-    let answered = after.answered - before.answered - 1;
-    let drop = abi::books::Reason::AshDrop as usize;
-    let dropped = after.dropped[drop] - before.dropped[drop];
-    let right = answered == limit && dropped + answered == u64::from(count);
-    let detail = format!("{answered} answered, {dropped} dropped");
-    report.expect("more than a source's share ends at the handler", right, detail);
     Ok(())
 }
