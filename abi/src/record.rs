@@ -35,6 +35,10 @@ pub enum Verdict {
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a record is written or looked at as soon as it is made; none is kept beside others"
+)]
 pub enum Record {
     /// The kernel is up.
     Boot {

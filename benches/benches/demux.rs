@@ -196,7 +196,7 @@ impl Peers {
             let owner = move |frame: &Frame| accepts(frame).map_or(0, |at| at as u32 + 1);
             all.push(Contestant::new("rbpf, compiled, one by one", workload, owner));
         }
-        for kernel in &self.kernel {
+        if let Some(kernel) = &self.kernel {
             let timed = |(name, row)| Contestant::timed(name, move || kernel.time(row));
             all.extend(self.rows.iter().map(|(name, row)| timed((*name, row))));
         }

@@ -92,8 +92,7 @@ pub(crate) fn is_guardable(space: &Space) -> bool {
             Base::Frame => within(usize::from(cell.offset)),
             Base::Header(base) => {
                 let furthest = base.longest() + u32::from(base.add) + u32::from(cell.offset);
-                within(furthest as usize)
-                    && within(usize::from(base.at))
+                within(furthest as usize) && within(usize::from(base.at))
             }
         })
     })

@@ -103,7 +103,8 @@ impl Pieces {
         let bytes = end.checked_sub(begin).filter(|_| end <= frame.len());
         let bytes = bytes.ok_or(Reason::FragmentLength)? as u32;
         let (from, more) = (u32::from(field & 0xfff8), field & 1 != 0);
-        let sound = bytes > 0 && from + bytes <= DATAGRAM_BYTES_MAX && (!more || bytes % 8 == 0);
+        let sound =
+            bytes > 0 && from + bytes <= DATAGRAM_BYTES_MAX && (!more || bytes.is_multiple_of(8));
         if !sound {
             return Err(Reason::FragmentLength);
         }

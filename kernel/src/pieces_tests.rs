@@ -21,7 +21,7 @@ fn ipv4((id, from): (u16, u16), bytes: u16, more: bool) -> Vec<u8> {
     frame.extend([0x08, 0x00, 0x45, 0]);
     frame.extend((20 + bytes).to_be_bytes());
     frame.extend(id.to_be_bytes());
-    frame.extend((from / 8 | if more { 0x2000 } else { 0 }).to_be_bytes());
+    frame.extend(((from / 8) | if more { 0x2000 } else { 0 }).to_be_bytes());
     frame.extend([64, 17, 0, 0, 10, 0, 2, 99, 10, 0, 2, 15]);
     frame.resize(frame.len() + usize::from(bytes), 0xaa);
     frame
@@ -121,13 +121,14 @@ fn what_is_not_next_is_dropped_and_does_no_harm() {
 #[test]
 fn lengths_that_make_no_sense_are_refused() {
     let table = pieces();
-    let mut cases = Vec::new();
     // Not a multiple of eight though more follow; nothing at all; beyond the longest datagram.
-    cases.push(ipv4((1, 64), 12, true));
-    cases.push(ipv4((1, 64), 0, false));
-    cases.push(ipv4((1, 65_528), 16, true));
-    cases.push(ipv6((1, 64), 12, true));
-    cases.push(ipv6((1, 64), 0, false));
+    let mut cases = alloc::vec![
+        ipv4((1, 64), 12, true),
+        ipv4((1, 64), 0, false),
+        ipv4((1, 65_528), 16, true),
+        ipv6((1, 64), 12, true),
+        ipv6((1, 64), 0, false),
+    ];
     // A header shorter than a header; totals beyond the frame and below the header.
     let mut short = ipv4((1, 64), 8, true);
     short[14] = 0x44;

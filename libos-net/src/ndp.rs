@@ -142,7 +142,8 @@ fn advertisement<'a>(path: &Path6, body: &[u8]) -> Option<Message<'a>> {
     let target = address(body.get(8..)?)?;
     let link = link(body.get(24..)?, TARGET_LINK)?;
     let solicited = body.get(4)? & SOLICITED != 0;
-    let valid = !target.is_multicast() && !(solicited && path.destination.is_multicast());
+    let to_all = solicited && path.destination.is_multicast();
+    let valid = !target.is_multicast() && !to_all;
     valid.then_some(Message::Advertisement { target, link })
 }
 

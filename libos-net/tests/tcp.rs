@@ -344,7 +344,7 @@ fn noise_on_the_wire_ends_nothing() {
                 frame[place] = (state >> 20) as u8;
             }
             let cut = 14 + (state >> 45) as usize % (frame.len() - 13);
-            frame.truncate(if state % 3 == 0 { cut } else { frame.len() });
+            frame.truncate(if state.is_multiple_of(3) { cut } else { frame.len() });
             frames.push(frame);
         }
         // Past the filter: the stack itself must stand it.

@@ -11,6 +11,7 @@
 //! error says which program or map, in which section, and why.
 
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -31,7 +32,7 @@ pub enum HandlerError {
     /// The file as a whole.
     Object {
         /// What the reader says: section, offset, symbol.
-        error: ObjectError,
+        error: Box<ObjectError>,
     },
     /// No program of that name is in it.
     NoProgram {
@@ -47,7 +48,7 @@ pub enum HandlerError {
         /// The section that it is in.
         section: String,
         /// What the reader says: relocation, symbol, instruction.
-        error: ObjectError,
+        error: Box<ObjectError>,
     },
     /// It uses more maps than a binding may have.
     Maps {
@@ -124,6 +125,9 @@ pub struct Handlers {
     made: Vec<Option<Handle>>,
 }
 
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// A program of an object, ready to be bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handler {
@@ -139,7 +143,8 @@ impl Handlers {
     /// # Errors
     /// [`HandlerError::Object`].
     pub fn open(bytes: &[u8]) -> Result<Self, HandlerError> {
-        let object = Object::parse(bytes).map_err(|error| HandlerError::Object { error })?;
+        let object =
+            Object::parse(bytes).map_err(|error| HandlerError::Object { error: error.into() })?;
         let made = vec![None; object.maps().len()];
         Ok(Self { object, made })
     }
@@ -165,7 +170,7 @@ impl Handlers {
         let linked = program.program().map_err(|error| HandlerError::Program {
             name: name.to_owned(),
             section: program.section().to_owned(),
-            error: error.clone(),
+            error: Box::new(error.clone()),
         })?;
         let (code, uses) = (ebpf::encode(linked), program.maps().to_vec());
         if uses.len() > BINDING_MAPS_MAX {
@@ -204,7 +209,7 @@ impl Handlers {
     ///
     /// # Errors
     /// [`HandlerError`].
-    pub fn entries(&mut self, name: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, HandlerError> {
+    pub fn entries(&mut self, name: &str) -> Result<Vec<Entry>, HandlerError> {
         let index = self.object.maps().iter().position(|map| map.name() == name);
         let wanted = || HandlerError::NoMap { wanted: name.to_owned() };
         let map = index.ok_or_else(wanted)?;
@@ -213,7 +218,7 @@ impl Handlers {
         let spec = *spec.ok_or_else(wanted)?;
         let failed =
             |call| move |status| HandlerError::Kernel { name: name.to_owned(), call, status };
-        let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         loop {
             let mut next = vec![0; spec.key_size as usize];
             let before = entries.last().map_or(&[][..], |(key, _)| key);

@@ -69,7 +69,7 @@ fn from_hex(text: &str) -> Result<Vec<u8>, PacketError> {
     let wrong = |reason| PacketError::Text { text: text.to_owned(), reason };
     let digits: Vec<char> =
         text.chars().filter(|it| !it.is_whitespace() && !matches!(it, ':' | '-')).collect();
-    if digits.is_empty() || digits.len() % 2 != 0 {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
         return Err(wrong("an even number of digits is needed"));
     }
     let nibble = |digit: &char| digit.to_digit(16).and_then(|it| u8::try_from(it).ok());

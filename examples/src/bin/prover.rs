@@ -121,11 +121,8 @@ fn joins(full: bool) -> String {
     }
     fill(&before, words, 3, |number| {
         let word = 8 * (1 + number % 64);
-        let change = if full {
-            format!("stxdw [%r10-{word}], %r7\n")
-        } else {
-            String::from("add %r7, 1\n")
-        };
+        let change =
+            if full { format!("stxdw [%r10-{word}], %r7\n") } else { String::from("add %r7, 1\n") };
         format!("jgt %r6, {number}, a{number}\n{change}a{number}: xor %r6, %r7\n")
     })
 }

@@ -74,7 +74,7 @@ impl Store {
             Command::Stats => return self.stats(),
             Command::Store { mode, key, flags, ends, data } => {
                 let value = (flags, clock.end(ends), data);
-                self.store(mode, key, value, clock, changes)
+                self.store((mode, key), value, clock, changes)
             }
             Command::Delete { key } => self.delete(key, clock, changes),
             Command::Touch { key, ends } => self.touch(key, ends, clock, changes),
@@ -113,8 +113,7 @@ impl Store {
 
     fn store(
         &mut self,
-        mode: Mode,
-        key: &[u8],
+        (mode, key): (Mode, &[u8]),
         (flags, expires, data): (u32, u64, &[u8]),
         clock: Clock,
         changes: &mut Vec<Change>,
@@ -135,7 +134,7 @@ impl Store {
             self.forget(key, changes);
             return b"SERVER_ERROR object too large for cache\r\n";
         }
-        self.put(key, data, flags, expires, changes);
+        self.put(key, data, (flags, expires), changes);
         b"STORED\r\n"
     }
 
@@ -143,8 +142,7 @@ impl Store {
         &mut self,
         key: &[u8],
         data: Vec<u8>,
-        flags: u32,
-        expires: u64,
+        (flags, expires): (u32, u64),
         changes: &mut Vec<Change>,
     ) {
         self.take(key);
@@ -206,7 +204,7 @@ impl Store {
         let number = if down { number.saturating_sub(by) } else { number.wrapping_add(by) };
         let (flags, expires) = (value.flags, value.expires);
         let text = format!("{number}").into_bytes();
-        self.put(key, text.clone(), flags, expires, changes);
+        self.put(key, text.clone(), (flags, expires), changes);
         [&text[..], b"\r\n"].concat()
     }
 
@@ -279,8 +277,8 @@ impl Clock {
     fn end(self, ends: i64) -> u64 {
         let seconds = match ends {
             0 => return u64::MAX,
-            ..0 => return 0,
-            ..=RELATIVE_MAX => ends.unsigned_abs(),
+            i64::MIN..0 => return 0,
+            1..=RELATIVE_MAX => ends.unsigned_abs(),
             // A date without a clock: it is not known to have passed.
             date if self.unix_s == 0 => date.unsigned_abs(),
             date => date.unsigned_abs().saturating_sub(self.unix_s),

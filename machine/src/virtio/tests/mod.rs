@@ -190,6 +190,7 @@ fn transmissions_complete_in_order_and_free_their_slots() {
     assert_eq!(net.completed(), None);
     assert_eq!(device.collect(1).unwrap()[12..], *b"header the rest of the frame");
     assert!(net.pending());
+    assert!(net.finish());
     assert_eq!(net.completed(), Some(first));
     assert_eq!(net.completed(), None);
     assert_eq!(device.collect(1).unwrap(), [&[0; 12][..], b"alone"].concat());
