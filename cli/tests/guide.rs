@@ -1,5 +1,7 @@
 //! What docs/guide.md says, done: made, run, asked, ended, broken, watched.
 
+#![cfg(test)]
+
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::path::Path;
@@ -105,7 +107,7 @@ fn comments(path: &Path) -> Vec<String> {
     while let Ok((used, block)) = reader.next() {
         if let PcapBlockOwned::NG(Block::EnhancedPacket(packet)) = block {
             let comments = packet.options.iter().filter(|option| option.code.0 == 1);
-            let texts = comments.map(|it| String::from_utf8_lossy(it.value).into_owned());
+            let texts = comments.map(|it| String::from_utf8_lossy(&it.value).into_owned());
             found.extend(texts);
         }
         reader.consume(used);
