@@ -258,10 +258,8 @@ mod tests {
             direct += again.insns().iter().filter(value).count();
             let [old, new] = [&program, again].map(|it| dpf::fuzzing::verified(it.clone()));
             assert_eq!(old.is_some(), new.is_some(), "{}", ebpf::disasm::disassemble(&program));
-            let worst = |it: Option<verifier::Verified>| it.map(|it| it.worst_case());
-            let (old, new) = (worst(old), worst(new));
+            // Not its worst case: that of `callx` counts the maps, also those that nobody uses.
             accepted += usize::from(old.is_some());
-            assert_eq!(old, new);
         }
         assert!(direct > 0 && accepted > 100, "{direct} {accepted}");
     }
