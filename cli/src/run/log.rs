@@ -119,8 +119,8 @@ pub fn ended(state: State, detail: u64) -> Option<String> {
         State::Killed => Some("was killed".to_owned()),
         State::Faulted => {
             let known = FAULTS.iter().find(|(vector, _)| *vector == detail);
-            let what = known.map_or("an exception", |(_, what)| what);
-            Some(format!("ended by {what} (exception {detail})"))
+            let what = known.map_or(String::new(), |(_, what)| format!(": {what}"));
+            Some(format!("ended by exception {detail}{what}"))
         }
         _ => None,
     }
