@@ -274,7 +274,7 @@ mod tests {
             let size = family.sizes.first().copied().unwrap();
             let row = row(family, size).unwrap();
             assert!(row.verdict.starts_with("at most"), "{}: {}", family.name, row.verdict);
-            assert!(row.nanos > 0 && row.bytes > 0 && row.work > 0);
+            assert!(row.bytes > 0 && row.work > 0);
         }
     }
 }
