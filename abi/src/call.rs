@@ -102,10 +102,10 @@ calls! {
     /// `(binding, &mut BindingStats)`.
     BindingStats = 45,
     /// `(binding, &`[`crate::bind::CarveRequest`]`)` → binding capability. What the request's
-    /// filter accepts becomes a grant of its own, carved from the binding, with the new binding as all of
-    /// it: both or neither. Needs `Rights::REVOKE` on the binding, whose frames they are until then
-    /// and again once the new binding has gone, and `Rights::TRANSMIT`, since the new one may send.
-    /// Resumable proof.
+    /// filter accepts becomes a grant of its own, carved from the binding, with the new binding as
+    /// all of it: both or neither. Needs `Rights::REVOKE` on the binding, whose frames they are
+    /// until then and again once the new binding has gone, and `Rights::TRANSMIT`, since the new
+    /// one may send. Resumable proof.
     Carve = 46,
     /// `(binding, &`[`crate::bind::HandOverRequest`]`)` → binding capability of the second part.
     /// The caller's own binding becomes two that are proven to be exactly it, between two packets.

@@ -65,8 +65,8 @@ pub enum Name {
     Demux,
     /// Handlers' native code beside other compilers; `docs/evidence/ashs.md`.
     Ashs,
-    /// Generated code with a byte changed, shown to the checker; `docs/evidence/checker.md`. Goes on
-    /// where it stood; `SLUICE_MINUTES` says for how long.
+    /// Generated code with a byte changed, shown to the checker; `docs/evidence/checker.md`. Goes
+    /// on where it stood; `SLUICE_MINUTES` says for how long.
     Checker,
     /// Merged filters against the same one by one; `docs/evidence/merged.md`. Goes on as `checker`.
     Merged,

@@ -1,9 +1,9 @@
 //! What a proof does to others: the longest time that a packet waits while programs are proven.
 //!
-//! `prover` asks for proofs of programs as long as programs may be, made so that a proof has much to
-//! do. Meanwhile the host pings. Inside the kernel interrupts are off, so a ping waits at worst for
-//! the longest stretch in which the kernel does not look at the card, and then takes what it always
-//! takes. The kernel measures both, with the clock made of instructions.
+//! `prover` asks for proofs of programs as long as programs may be, made so that a proof has much
+//! to do. Meanwhile the host pings. Inside the kernel interrupts are off, so a ping waits at worst
+//! for the longest stretch in which the kernel does not look at the card, and then takes what it
+//! always takes. The kernel measures both, with the clock made of instructions.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -153,12 +153,13 @@ pub fn report(outcome: &Outcome, board: &str) -> String {
     // Writing to a string never fails.
     let _ = writeln!(
         text,
-        "Made by `cargo run -- evidence proving` on {board}, commit {}. `prover` asks for proofs of \
-         programs with as many instructions as a program may have ({}), each three times; the host \
-         pings meanwhile, and an ASH answers. Guest instructions, measured by the kernel with the \
-         clock made of instructions: the longest step of a proof, and the longest stretch, from the \
-         call to its answer, in which the kernel neither looked at the card nor could be \
-         interrupted by it. Whatever was accepted was compiled, checked and published as well.\n",
+        "Made by `cargo run -- evidence proving` on {board}, commit {}. `prover` asks for \
+         proofs of programs with as many instructions as a program may have ({}), each three \
+         times; the host pings meanwhile, and an ASH answers. Guest instructions, measured by \
+         the kernel with the clock made of instructions: the longest step of a proof, and the \
+         longest stretch, from the call to its answer, in which the kernel neither looked at \
+         the card nor could be interrupted by it. Whatever was accepted was compiled, checked \
+         and published as well.\n",
         commit(),
         abi::limits::PROGRAM_SLOTS_MAX
     );

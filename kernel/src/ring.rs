@@ -76,8 +76,8 @@ impl Rings {
         core::iter::once(&self.control).chain(pages).map(|page| page.number().0)
     }
 
-    /// Whether the library OS is to be told of the next completion: it has not said that it does not
-    /// care, or it can do nothing until then.
+    /// Whether the library OS is to be told of the next completion: it has not said that it does
+    /// not care, or it can do nothing until then.
     pub(crate) fn tells(&self) -> bool {
         let produced = self.control.load_u32(TX_PRODUCED);
         let full = produced.wrapping_sub(self.completed) >= slots(&self.transmit);

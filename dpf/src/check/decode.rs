@@ -2,8 +2,8 @@
 //!
 //! It shares no code with the encoder. It is deliberately narrow: no vector instruction, no
 //! segment or address-size prefix, no index register but in one form of load, no `rip`-relative
-//! operand, no high byte register, no prefix or REX bit that the instruction does not use. Privileged instructions and
-//! indirect jumps have no form here, so they cannot pass.
+//! operand, no high byte register, no prefix or REX bit that the instruction does not use.
+//! Privileged instructions and indirect jumps have no form here, so they cannot pass.
 //!
 //! Source: Intel SDM volume 2, chapter 2 (formats) and the instruction pages.
 

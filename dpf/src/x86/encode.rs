@@ -200,7 +200,7 @@ impl Assembler {
         self.modrm(op, dst, Rm::Mem(mem));
     }
 
-    /// `mov dst, [base + index * 8]`; `base` and `dst` among the first eight, `index` among the last
+    /// `mov dst, [base + index * 8]`; `base` and `dst` among the first eight, `index` not
     pub fn load_indexed(&mut self, dst: Gpr, base: Gpr, index: Gpr) {
         debug_assert!(!dst.high() && !base.high() && index.high() && base.low() != 5);
         let sib = 3 << 6 | index.low() << 3 | base.low();

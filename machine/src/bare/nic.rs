@@ -72,8 +72,8 @@ impl Nic {
         self.net.transmit(header, rest)
     }
 
-    /// An interrupt, please, when what is being transmitted is done. Look at [`Nic::pending`] after:
-    /// it may be done already.
+    /// An interrupt, please, when what is being transmitted is done. Look at [`Nic::pending`]
+    /// after: it may be done already.
     #[inline(always)]
     pub fn tell(&mut self) {
         self.net.tell();

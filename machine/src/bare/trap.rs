@@ -4,8 +4,8 @@
 //! it is an exception for which the context has a [`crate::FaultUpcall`]: that one is written into
 //! the save area and returned to ring 3's handler on the spot, 33 instructions for a page fault
 //! and 29 or 30 for others, with no register but `rax` used (SOSP '95, Aegis, did it in 18). A trap
-//! from ring 0 is either an interrupt that woke [`super::idle`] (six instructions: the vector goes to
-//! `rax`, interrupts go off), or a debug exception that ring 3 smuggled in (single-step over
+//! from ring 0 is either an interrupt that woke [`super::idle`] (six instructions: the vector goes
+//! to `rax`, interrupts go off), or a debug exception that ring 3 smuggled in (single-step over
 //! `syscall`; ignored), or the end: [`super::fault`] reports it.
 
 use super::cpu::{self, CPU, KERNEL_CODE, KERNEL_DATA, USER_CODE, USER_DATA};

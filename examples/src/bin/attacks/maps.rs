@@ -26,13 +26,14 @@ const MANY: usize = 200;
 const HANDLERS: &[(&str, &str)] = &[
     (
         "no test for null",
-        "stw [%r10-4], 0\nlddw %r1, map_fd 0\nmov %r2, %r10\nadd %r2, -4\ncall helper 1\n\
-         ldxdw %r0, [%r0+0]\nmov %r0, 1\nexit",
+        "call helper 7\nstxw [%r10-4], %r0\nlddw %r1, map_fd 0\nmov %r2, %r10\n\
+         add %r2, -4\ncall helper 1\nldxdw %r0, [%r0+0]\nmov %r0, 1\nexit",
     ),
     (
         "a null moved before the test",
-        "stw [%r10-4], 0\nlddw %r1, map_fd 0\nmov %r2, %r10\nadd %r2, -4\ncall helper 1\n\
-         add %r0, 4\njeq %r0, 0, out\nldxb %r0, [%r0+0]\nout: mov %r0, 1\nexit",
+        "call helper 7\nstxw [%r10-4], %r0\nlddw %r1, map_fd 0\nmov %r2, %r10\n\
+         add %r2, -4\ncall helper 1\nadd %r0, 4\njeq %r0, 0, out\n\
+         ldxb %r0, [%r0+0]\nout: mov %r0, 1\nexit",
     ),
     ("one byte behind the value", "lddw %r1, map_value 0 0\nldxb %r0, [%r1+8]\nmov %r0, 1\nexit"),
     ("one byte before the value", "lddw %r1, map_value 0 0\nldxb %r0, [%r1-1]\nmov %r0, 1\nexit"),

@@ -247,9 +247,13 @@ pub(crate) fn attacks() -> Vec<Attack> {
         attacks.push(Attack::custom("handler", name, move |lab| handler(lab, text, poke)));
     }
     attacks.push(Attack::custom("handler", "the longest program without loops", |lab| {
-        let mut text = String::from("mov32 %r0, 1\n");
-        for _ in 0..abi::limits::PROGRAM_SLOTS_MAX - 3 {
-            text.push_str("add %r0, 0\n");
+        let (first, line, count) =
+            ("mov32 %r0, 1\n", "add %r0, 0\n", abi::limits::PROGRAM_SLOTS_MAX - 3);
+        // At its size at once: a text that doubles makes the heap grow by more than a step.
+        let mut text = String::with_capacity(first.len() + (count + 1) * line.len());
+        text.push_str(first);
+        for _ in 0..count {
+            text.push_str(line);
         }
         text.push_str("exit\n");
         handler(lab, &text, "unicast")
