@@ -20,8 +20,10 @@ static HZ: AtomicU64 = AtomicU64::new(0);
 static SCALE: AtomicU64 = AtomicU64::new(0);
 /// Timer ticks per nanosecond, times 2^32.
 static TIMER_SCALE: AtomicU64 = AtomicU64::new(0);
-/// The deadline that the timer is set to; 0 once it has gone off.
-static ARMED: AtomicU64 = AtomicU64::new(0);
+/// The deadline that the timer is set to; [`NEVER`] once it has gone off.
+static ARMED: AtomicU64 = AtomicU64::new(NEVER);
+/// No deadline: zero is one, which has passed.
+const NEVER: u64 = u64::MAX;
 
 /// Monotonic nanoseconds since boot.
 #[inline]
@@ -56,7 +58,7 @@ pub fn arm(deadline_ns: u64) {
     apic::start_timer(u32::try_from(ticks).unwrap_or(u32::MAX).max(1));
 }
 
-/// The deadline that the timer is set to; 0: none.
+/// The deadline that the timer is set to; `u64::MAX`: none.
 #[inline]
 pub(super) fn armed() -> u64 {
     ARMED.load(Ordering::Relaxed)
@@ -65,7 +67,7 @@ pub(super) fn armed() -> u64 {
 /// The timer has gone off.
 #[inline]
 pub(super) fn disarmed() {
-    ARMED.store(0, Ordering::Relaxed);
+    ARMED.store(NEVER, Ordering::Relaxed);
 }
 
 /// Whether this deadline has passed.
