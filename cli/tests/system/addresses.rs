@@ -56,6 +56,7 @@ fn answer(frame: &[u8], target: [u8; 16]) -> Option<[u8; 6]> {
 fn ipv6_neighbours_find_us_and_ping_us() {
     let _turn = turn();
     let machine = ready(Board::Microvm, "log=info");
+    machine.wait_serial("answers neighbour discovery", limits::CONTROL).unwrap();
     for target in [link_local(GUEST_MAC), GUEST_IP6] {
         let found = machine
             .exchange("an answer", &question(target, 255), limits::REPLY, |f| answer(f, target));
