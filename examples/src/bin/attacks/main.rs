@@ -104,8 +104,10 @@ fn judged(lab: &mut Lab, attack: &Attack) -> Outcome {
         return Err(format!("{outcome}; environments, grants, bindings {before:?} {after:?}"));
     }
     let lost = before.frames.free.saturating_sub(after.frames.free);
-    // The attacker's own heap may have grown by a step.
-    if lost > libos::layout::HEAP_STEP_PAGES as u64 + 4 {
+    // The attacker's own heap may have grown by a step, or by the longest program as assembled.
+    let program = abi::limits::PROGRAM_SLOTS_MAX * size_of::<ebpf::Insn>();
+    let grown = (program / abi::limits::PAGE_BYTES + 1).max(libos::layout::HEAP_STEP_PAGES);
+    if lost > grown as u64 + 4 {
         return Err(format!("{outcome}; {lost} frames lost"));
     }
     Ok(outcome)
