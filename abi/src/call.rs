@@ -32,9 +32,8 @@ calls! {
     /// `(environment or 0)`: gives up the rest of the slice, to the named environment or to any.
     Yield = 2,
     /// `(deadline_ns)` → event bits ([`crate::ring::EVENT_PACKET`] …). Sleeps until an event is
-    /// pending
-    /// or the monotonic clock passes the deadline (`u64::MAX`: no deadline). Pending events are
-    /// cleared by returning them.
+    /// pending or the monotonic clock passes the deadline (`u64::MAX`: no deadline). Pending events
+    /// are cleared by returning them.
     Wait = 3,
     /// `(debug, text, length)`: a line of text on the serial console, under the caller's name.
     Print = 4,

@@ -1,9 +1,9 @@
 //! Captures that Wireshark opens: pcapng, little-endian, microseconds.
 //!
 //! One section; three interfaces, in this order: the wire (every frame to or from the guest), the
-//! kernel's
-//! verdicts (the frames of its own trace, each with what became of it), and the witnesses (frames
-//! that were never sent: each shows why a proof failed). Comments ride on the packets (option 1).
+//! kernel's verdicts (the frames of its own trace, each with what became of it), and the witnesses
+//! (frames that were never sent: each shows why a proof failed). Comments ride on the packets
+//! (option 1).
 //!
 //! Format: draft-ietf-opsawg-pcapng, blocks SHB, IDB and EPB. Every block is a multiple of four
 //! bytes and ends with its length again.

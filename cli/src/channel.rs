@@ -2,8 +2,7 @@
 //!
 //! QEMU connects to our socket and hands over what the kernel writes. [`Decoder`] cuts the stream
 //! into records and counts the gaps; [`Journal`] reads on a thread of its own, keeps every record
-//! in
-//! order with the time of its arrival, and lets others wait for the one they need.
+//! in order with the time of its arrival, and lets others wait for the one they need.
 
 use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -4,8 +4,7 @@
 //! library: what `cargo run` shows and what `cargo test` checks go through one code path.
 //!
 //! A machine never outlives its handle ([`machine::Machine`]); every wait has a limit; every
-//! failure
-//! names what was being waited for and where the serial log is.
+//! failure names what was being waited for and where the serial log is.
 
 pub mod attacks;
 pub mod build;

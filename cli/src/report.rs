@@ -1,8 +1,7 @@
 //! The report: what happened, step by step, and what of it was expected and did not.
 //!
 //! Every expectation has a name. A report ends well only if all that were named were met; those
-//! that
-//! were not are listed at the end, so that nobody has to search the text for them.
+//! that were not are listed at the end, so that nobody has to search the text for them.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};

@@ -1,8 +1,7 @@
 //! The demo: one packet's whole way, shown step by step, judged step by step.
 //!
 //! Read [`run`] from top to bottom: one call per part of the report. Every part states what it
-//! expects
-//! by name; the exit status is good only if all of it happened.
+//! expects by name; the exit status is good only if all of it happened.
 
 mod answers;
 mod books;

@@ -1,12 +1,9 @@
 //! QEMU's command line.
 //!
 //! The card's only cable is a datagram socket of ours; the user-mode stack or the tap device sits
-//! on
-//! another one, through a hub, and [`crate::wire`] switches between the two. So one card carries
-//! real
-//! sockets of the host and raw frames of ours, and the tool sees every frame with its direction.
-//! The
-//! framed channel is a socket that QEMU connects to.
+//! on another one, through a hub, and [`crate::wire`] switches between the two. So one card carries
+//! real sockets of the host and raw frames of ours, and the tool sees every frame with its
+//! direction. The framed channel is a socket that QEMU connects to.
 
 use std::path::Path;
 

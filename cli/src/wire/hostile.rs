@@ -1,8 +1,7 @@
 //! Frames that no honest station sends.
 //!
 //! Every one must be dropped and counted, or answered as its bytes deserve; none may end the
-//! kernel,
-//! be over-read, or reach somebody it does not belong to.
+//! kernel, be over-read, or reach somebody it does not belong to.
 
 use super::frames::{self, BROADCAST, GUEST_IP, GUEST_MAC};
 
@@ -91,8 +90,7 @@ fn cut(length: usize) -> Vec<u8> {
 }
 
 /// The request with one thing changed; the IPv4 header's checksum is made right again, so that it
-/// is
-/// the change that is judged.
+/// is the change that is judged.
 fn edited(edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut frame = request();
     edit(&mut frame);

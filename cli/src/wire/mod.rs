@@ -2,11 +2,9 @@
 //!
 //! Two datagram sockets, one frame each datagram: the *card* side is the guest's only cable, the
 //! *outside* side is QEMU's user-mode stack (real sockets of the host) or a tap device. Frames of
-//! our
-//! own go to the card alone: the user-mode stack would take a stranger's frame for the guest's,
-//! send
-//! it into the host's network, and in QEMU 7.2 dies of a later fragment without its first. What the
-//! guest sends goes outside only through a [`Gate`].
+//! our own go to the card alone: the user-mode stack would take a stranger's frame for the guest's,
+//! send it into the host's network, and in QEMU 7.2 dies of a later fragment without its first.
+//! What the guest sends goes outside only through a [`Gate`].
 //!
 //! Everything that passes is kept with its time and its side for the capture; waits look through
 //! what is kept, so that an answer that came before the wait began is found as well.

@@ -1,6 +1,6 @@
 //! Where `unsafe` may stand, how long files may be, and what each file opens with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{files, none, text};
 
@@ -143,4 +143,15 @@ fn files_open_with_a_tagline() {
         .map(|p| p.to_string_lossy().into_owned())
         .collect();
     none("files without a module comment", &findings);
+}
+
+#[test]
+fn nothing_is_left_over() {
+    let left = |path: &PathBuf| {
+        let name = path.to_string_lossy();
+        [".orig", ".rej", ".bak", ".swp", "~"].iter().any(|suffix| name.ends_with(suffix))
+    };
+    let findings: Vec<String> =
+        files("").iter().filter(|p| left(p)).map(|p| p.to_string_lossy().into_owned()).collect();
+    none("left-overs of an editor or a patch", &findings);
 }
