@@ -33,12 +33,29 @@ pub struct BindRequest {
     pub refusal: u64,
     /// Room there.
     pub refusal_bytes: u64,
-    /// [`WITH_MAPS`], or zero.
+    /// [`WITH_MAPS`], [`WITH_CERTIFICATE`], both, or zero.
     pub flags: u64,
 }
 
 /// In [`BindRequest::flags`]: a [`MapList`] stands right behind the request.
 pub const WITH_MAPS: u64 = 2;
+
+/// In [`BindRequest::flags`]: a [`CertificateAt`] stands behind the request, and behind the
+/// [`MapList`] if there is one.
+pub const WITH_CERTIFICATE: u64 = 4;
+
+/// Cases in which a filter can be decided that cannot be as it stands ([`crate::certificate`]). In
+/// a hand-over they are for the filters of both parts.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct CertificateAt {
+    /// Address of an encoded [`crate::certificate::Certificate`], or zero for none.
+    pub certificate: u64,
+    /// Its length, at most [`crate::certificate::BYTES_MAX`].
+    pub certificate_bytes: u64,
+}
 
 /// The maps of an ASH.
 #[derive(
@@ -73,7 +90,8 @@ pub struct GrantRequest {
     pub refusal_bytes: u64,
 }
 
-/// What [`crate::Call::Carve`] reads. A [`MapList`] stands right behind it if the flags say so.
+/// What [`crate::Call::Carve`] reads. What the flags
+/// say stands right behind it.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -87,7 +105,8 @@ pub struct CarveRequest {
     pub bind: BindRequest,
 }
 
-/// What [`crate::Call::HandOver`] reads. A [`MapList`] stands right behind it if the flags say so.
+/// What [`crate::Call::HandOver`] reads. What the flags
+/// say stands right behind it.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]

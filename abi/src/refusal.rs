@@ -51,6 +51,8 @@ pub enum Blame {
     Predicate,
     /// The filter of a hand-over's second part.
     Rest,
+    /// The certificate that came with a filter, whose instruction is named where there is one.
+    Certificate,
 }
 
 /// The record.

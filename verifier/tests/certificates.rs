@@ -112,6 +112,7 @@ fn false_cases_are_refused_with_what_is_wrong() {
     for cases in [vec![Rule::any()], all(22, 0x0f), vec![byte(20, 0, 0xfe), byte(20, 2, 0xfe)]] {
         let refusal = certified(u32::MAX, &program, cases).unwrap_err();
         assert_eq!((reason(&refusal), refusal.pc), (Some(UndecidedReason::Relation), Some(9)));
+        assert_eq!(refusal.detail.as_deref(), Some("in case 0 of the certificate"));
     }
     // A slot of which a part is loaded: no case says what is there.
     let mixed = filter(

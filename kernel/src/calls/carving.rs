@@ -1,7 +1,9 @@
 //! Calls that take bindings apart: a connection carved from its listener, one binding handed over
 //! as two; and the index kept ready for them.
 
-use abi::bind::{BindRequest, CarveRequest, HandOverRequest, WITH_MAPS};
+use abi::bind::{
+    BindRequest, CarveRequest, CertificateAt, HandOverRequest, MapList, WITH_CERTIFICATE, WITH_MAPS,
+};
 use abi::limits::BINDINGS_MAX;
 use abi::{Rights, Status};
 use verifier::{BindingId, Fuel, GrantId};
@@ -9,7 +11,7 @@ use verifier::{BindingId, Fuel, GrantId};
 use super::{Answer, Arguments, Done};
 use crate::Kernel;
 use crate::environment::EnvironmentId;
-use crate::filter::{BindStart, CarveStart, HandOverStart, Order, Programs};
+use crate::filter::{BindStart, CarveStart, HandOverStart, Order, Programs, Source};
 use crate::limits::{PROOF_FUEL, SETTLE_HEAP};
 use crate::reserve::Need;
 
@@ -79,17 +81,34 @@ impl Kernel {
         address: u64,
         request: &BindRequest,
     ) -> Result<BindStart, Status> {
-        if request.flags & !WITH_MAPS != 0 {
+        if request.flags & !(WITH_MAPS | WITH_CERTIFICATE) != 0 {
             return Err(Status::BadArgument);
         }
         let filter = self.source(caller, request.filter, request.filter_bytes)?;
         let ash = self.optional(caller, request.ash, request.ash_bytes)?;
         let rings = self.ring_pages(caller, request)?;
         let maps = self.map_list(caller, address, request)?;
+        let certificate = self.certificate_at(caller, address, request.flags)?;
         let bindings = self.environments.get(caller).map_or(0, |it| it.bindings);
         if bindings >= BINDINGS_MAX {
             return Err(Status::Limit);
         }
-        Ok(BindStart { filter, ash, rings, maps })
+        Ok(BindStart { filter, ash, rings, maps, certificate })
+    }
+
+    /// Where the certificate of a request at an address lies.
+    fn certificate_at(
+        &self,
+        caller: EnvironmentId,
+        address: u64,
+        flags: u64,
+    ) -> Result<Option<Source>, Status> {
+        if flags & WITH_CERTIFICATE == 0 {
+            return Ok(None);
+        }
+        let list = if flags & WITH_MAPS == 0 { 0 } else { size_of::<MapList>() };
+        let behind = address.checked_add((size_of::<BindRequest>() + list) as u64);
+        let at: CertificateAt = self.read_block(caller, behind.ok_or(Status::BadAddress)?)?;
+        self.optional(caller, at.certificate, at.certificate_bytes)
     }
 }

@@ -29,6 +29,7 @@ impl Kernel {
             transmit: self.optional(a.caller, request.transmit, request.transmit_bytes)?,
             rights: rights | Rights::REVOKE,
             from: None,
+            certificate: None,
         };
         let programs = Programs { filter: start.receive, ash: None, other: start.transmit };
         self.start_derive(a.caller, Order { grant, refusal, programs }, start)

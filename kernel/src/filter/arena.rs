@@ -3,7 +3,7 @@
 use abi::refusal::{Blame, Code};
 use machine::heap::Arena;
 
-use super::Trouble;
+use super::{Size, Trouble};
 use crate::Kernel;
 use crate::environment::EnvironmentId;
 use crate::reserve::Need;
@@ -14,19 +14,23 @@ const OVERHEAD: usize = 64 * 1024;
 /// Bytes that one byte of a program takes once it is copied in and decoded.
 const DECODED: usize = 8;
 
+/// Bytes of a certificate: what was copied in, and a copy for each program that it is for.
+const CERTIFICATE: usize = 3 * abi::certificate::BYTES_MAX;
+
 impl Kernel {
-    /// Opens an arena for proofs about programs of so many slots (the largest) and bytes (all).
+    /// Opens an arena for proofs about programs of this size.
     ///
     /// # Errors
     /// A refusal that names how many frames are missing from the quota or the machine.
     pub(super) fn open_arena(
         &mut self,
         payer: EnvironmentId,
-        (slots, bytes): (usize, usize),
+        Size { slots, bytes, certified }: Size,
     ) -> Result<(Arena, u64), Trouble> {
         let slots = slots.min(abi::limits::PROGRAM_SLOTS_MAX);
         let bytes = bytes.min(3 * abi::limits::PROGRAM_SLOTS_MAX * 8);
-        let room = verifier::arena_bytes(slots) + bytes * DECODED + OVERHEAD;
+        let cases = if certified { verifier::certificate_bytes() + CERTIFICATE } else { 0 };
+        let room = verifier::arena_bytes(slots) + bytes * DECODED + OVERHEAD + cases;
         let frames = room.div_ceil(abi::limits::PAGE_BYTES);
         let missing =
             || Trouble::limit(Code::NoMemory, Blame::Request, ("proof frames", frames as u64));

@@ -1,6 +1,7 @@
 //! Binding: the stages from a decoded filter to a published binding.
 
 use abi::bind::BindingStats;
+use abi::certificate::Reader;
 use abi::record::Record;
 use abi::refusal::{Blame, Code};
 use abi::{Handle, Rights};
@@ -13,7 +14,8 @@ use verifier::{
     BindingId, ClaimProof, Fuel, GrantId, HashKey, Placed, Placement, SafetyProof, Verified,
 };
 
-use super::{Source, Trouble, decode, drive, handler};
+use super::claim::Claiming;
+use super::{Source, Trouble, claim, decode, drive, handler};
 use crate::Kernel;
 use crate::binding::Binding;
 use crate::capability::{Capability, Object};
@@ -32,6 +34,8 @@ pub(crate) struct BindStart {
     pub(crate) rings: Option<RingPages>,
     /// The maps that the ASH names by position.
     pub(crate) maps: Vec<MapId>,
+    /// Cases for the filter.
+    pub(crate) certificate: Option<Source>,
 }
 
 /// The pages of a binding's rings, all owned by the caller.
@@ -57,12 +61,13 @@ pub(super) struct Bind {
     ash: Option<Verified>,
     rings: Option<RingPages>,
     maps: Vec<MapId>,
+    certificate: Option<Reader>,
 }
 
 enum Stage {
     FilterSafe(SafetyProof),
     AshSafe(Verified, SafetyProof),
-    Claim(ClaimProof),
+    Claim(Claiming),
     Place(Box<Placement>),
     Proven(Placed),
     Over,
@@ -78,8 +83,10 @@ impl Bind {
     ) -> Result<Bind, Trouble> {
         let filter = decode(kernel, arena, (caller, start.filter), Kind::Filter, Blame::Filter)?;
         let ash_program = handler::program(kernel, arena, (caller, start.ash), &start.maps)?;
+        let certificate = claim::certificate(kernel, arena, (caller, start.certificate))?;
         let stage = Stage::FilterSafe(arena.enter(|| SafetyProof::new(filter)));
-        Ok(Bind { stage, ash_program, ash: None, rings: start.rings, maps: start.maps })
+        let BindStart { rings, maps, .. } = start;
+        Ok(Bind { stage, ash_program, ash: None, rings, maps, certificate })
     }
 
     /// Works on the current stage; true once everything is proven.
@@ -105,10 +112,10 @@ impl Bind {
                     Some(ash) => self.after_ash(arena, (filter, ash), key)?,
                 }
             }
-            Stage::Claim(mut proof) => match drive(arena, Blame::Filter, || proof.step(fuel))? {
+            Stage::Claim(mut proof) => match proof.step(arena, fuel)? {
                 None => Stage::Claim(proof),
                 Some(claim) => {
-                    let placement = Placement::bind(registry, grant, claim.detach());
+                    let placement = Placement::bind(registry, grant, claim);
                     let placement = placement.map_err(|it| Trouble::refused(Blame::Filter, &it));
                     Stage::Place(Box::new(placement?))
                 }
@@ -128,8 +135,13 @@ impl Bind {
     fn after_filter(&mut self, arena: &mut Arena, filter: Verified, key: HashKey) -> Stage {
         match self.ash_program.take() {
             Some(ash) => Stage::AshSafe(filter, arena.enter(|| SafetyProof::new(ash))),
-            None => Stage::Claim(arena.enter(|| ClaimProof::guarding(filter, key))),
+            None => self.claim(arena, filter, key),
         }
+    }
+
+    fn claim(&self, arena: &mut Arena, filter: Verified, key: HashKey) -> Stage {
+        let (filter, certificate) = ((Blame::Filter, filter), self.certificate.as_ref());
+        Stage::Claim(Claiming::new(arena, filter, key, certificate, ClaimProof::guarding))
     }
 
     fn after_ash(
@@ -140,7 +152,7 @@ impl Bind {
     ) -> Result<Stage, Trouble> {
         handler::affordable(&ash)?;
         self.ash = Some(ash);
-        Ok(Stage::Claim(arena.enter(|| ClaimProof::guarding(filter, key))))
+        Ok(self.claim(arena, filter, key))
     }
 }
 

@@ -39,8 +39,13 @@ pub(super) struct Carve {
 impl CarveStart {
     /// The grant that is a part of it.
     pub(super) fn derivation(&self) -> DeriveStart {
-        let (receive, transmit) = (self.bind.filter, self.transmit);
-        DeriveStart { receive, transmit, rights: abi::Rights::empty(), from: Some(self.from) }
+        DeriveStart {
+            receive: self.bind.filter,
+            transmit: self.transmit,
+            rights: abi::Rights::empty(),
+            from: Some(self.from),
+            certificate: self.bind.certificate,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Deriving a grant: the stages from decoded filters to an adopted grant with its guard.
 
+use abi::certificate::Reader;
 use abi::limits::{GUARDED_BYTES_MAX, PROGRAM_SLOTS_MAX};
 use abi::record::Record;
 use abi::refusal::{Blame, Code};
@@ -13,7 +14,8 @@ use verifier::{
     Verified,
 };
 
-use super::{Source, Trouble, decode, drive};
+use super::claim::Claiming;
+use super::{Source, Trouble, claim, decode, drive};
 use crate::Kernel;
 use crate::capability::{Capability, Object};
 use crate::environment::EnvironmentId;
@@ -30,6 +32,8 @@ pub(crate) struct DeriveStart {
     pub(crate) rights: Rights,
     /// The binding that it is carved from; none: the parent itself.
     pub(crate) from: Option<BindingId>,
+    /// Cases for the receive filter.
+    pub(crate) certificate: Option<Source>,
 }
 
 impl DeriveStart {
@@ -46,11 +50,12 @@ pub(super) struct Derive {
     pub(super) guard: Option<Verified>,
     rights: Rights,
     from: Option<BindingId>,
+    certificate: Option<Reader>,
 }
 
 pub(super) enum Stage {
     ReceiveSafe(SafetyProof),
-    ReceiveClaim(ClaimProof),
+    ReceiveClaim(Claiming),
     TransmitSafe(Claim, SafetyProof),
     TransmitClaim(Claim, ClaimProof),
     GuardSafe(Claim, Space, SafetyProof),
@@ -73,8 +78,9 @@ impl Derive {
             None => None,
         };
         let stage = Stage::ReceiveSafe(arena.enter(|| SafetyProof::new(receive)));
+        let certificate = claim::certificate(kernel, arena, (caller, start.certificate))?;
         let DeriveStart { rights, from, .. } = start;
-        Ok(Derive { stage, transmit_program, guard: None, rights, from })
+        Ok(Derive { stage, transmit_program, guard: None, rights, from, certificate })
     }
 
     /// Works on the current stage; true once everything is proven.
@@ -90,15 +96,17 @@ impl Derive {
             Stage::ReceiveSafe(mut proof) => {
                 match drive(arena, Blame::Filter, || proof.step(fuel))? {
                     None => Stage::ReceiveSafe(proof),
-                    Some(it) => Stage::ReceiveClaim(arena.enter(|| ClaimProof::keyed(it, key))),
+                    Some(it) => {
+                        let (filter, cases) = ((Blame::Filter, it), self.certificate.as_ref());
+                        let extract = ClaimProof::keyed;
+                        Stage::ReceiveClaim(Claiming::new(arena, filter, key, cases, extract))
+                    }
                 }
             }
-            Stage::ReceiveClaim(mut proof) => {
-                match drive(arena, Blame::Filter, || proof.step(fuel))? {
-                    None => Stage::ReceiveClaim(proof),
-                    Some(claim) => self.after_receive(arena, kernel, claim.detach())?,
-                }
-            }
+            Stage::ReceiveClaim(mut proof) => match proof.step(arena, fuel)? {
+                None => Stage::ReceiveClaim(proof),
+                Some(claim) => self.after_receive(arena, kernel, claim)?,
+            },
             Stage::TransmitSafe(receive, mut proof) => {
                 match drive(arena, Blame::Transmit, || proof.step(fuel))? {
                     None => Stage::TransmitSafe(receive, proof),

@@ -5,6 +5,7 @@
 //! its own. Both are compiled before the exchange, and the exchange is one step between two
 //! packets: none is lost, none is seen twice.
 
+use abi::certificate::Reader;
 use abi::record::Record;
 use abi::refusal::Blame;
 use abi::{Handle, Status};
@@ -12,12 +13,14 @@ use alloc::boxed::Box;
 use ebpf::Kind;
 use machine::heap::Arena;
 use verifier::{
-    BindingId, Claim, ClaimProof, Fuel, GrantId, HandedOver, Handover, SafetyProof, Verified,
+    BindingId, Claim, ClaimProof, Fuel, GrantId, HandedOver, Handover, HashKey, SafetyProof,
+    Verified,
 };
 
 use super::bind::Parts;
+use super::claim::Claiming;
 use super::handler::Handler;
-use super::{BindStart, Source, Trouble, decode, drive};
+use super::{BindStart, Source, Trouble, claim, decode, drive};
 use crate::Kernel;
 use crate::binding::Binding;
 use crate::capability::{Capability, Object};
@@ -41,13 +44,15 @@ pub(super) struct HandOver {
     stage: Stage,
     handler: Handler,
     parts: Parts,
+    /// For the filters of both parts.
+    certificate: Option<Reader>,
 }
 
 enum Stage {
     FirstSafe(SafetyProof, Box<SafetyProof>),
     SecondSafe(Verified, Box<SafetyProof>),
-    FirstClaim(ClaimProof, Verified),
-    SecondClaim(Claim, ClaimProof),
+    FirstClaim(Claiming, Verified),
+    SecondClaim(Claim, Claiming),
     Prove(Box<Handover>),
     Proven(HandedOver),
     Over,
@@ -62,14 +67,16 @@ impl HandOver {
         start: HandOverStart,
     ) -> Result<HandOver, Trouble> {
         let HandOverStart { old, handle, first, second } = start;
-        let BindStart { filter, ash, rings, maps } = second;
+        let BindStart { filter, ash, rings, maps, certificate } = second;
         let first = decode(kernel, arena, (caller, first), Kind::Filter, Blame::Filter)?;
         let second = decode(kernel, arena, (caller, filter), Kind::Filter, Blame::Rest)?;
         let handler = Handler::decode(kernel, arena, (caller, ash), &maps)?;
         let stage = arena.enter(|| {
             Stage::FirstSafe(SafetyProof::new(first), Box::new(SafetyProof::new(second)))
         });
-        Ok(HandOver { old, handle, stage, handler, parts: Parts { ash: None, rings, maps } })
+        let certificate = claim::certificate(kernel, arena, (caller, certificate))?;
+        let parts = Parts { ash: None, rings, maps };
+        Ok(HandOver { old, handle, stage, handler, parts, certificate })
     }
 
     /// Works on the current stage; true once everything is proven.
@@ -95,29 +102,24 @@ impl HandOver {
                 match drive(arena, Blame::Rest, || proof.step(fuel))? {
                     None => Stage::SecondSafe(first, proof),
                     Some(second) => {
-                        Stage::FirstClaim(arena.enter(|| ClaimProof::keyed(first, key)), second)
+                        Stage::FirstClaim(self.claim(arena, (Blame::Filter, first), key), second)
                     }
                 }
             }
-            Stage::FirstClaim(mut proof, second) => {
-                match drive(arena, Blame::Filter, || proof.step(fuel))? {
-                    None => Stage::FirstClaim(proof, second),
-                    Some(claim) => {
-                        let proof = arena.enter(|| ClaimProof::keyed(second, key));
-                        Stage::SecondClaim(claim.detach(), proof)
-                    }
+            Stage::FirstClaim(mut proof, second) => match proof.step(arena, fuel)? {
+                None => Stage::FirstClaim(proof, second),
+                Some(first) => {
+                    Stage::SecondClaim(first, self.claim(arena, (Blame::Rest, second), key))
                 }
-            }
-            Stage::SecondClaim(first, mut proof) => {
-                match drive(arena, Blame::Rest, || proof.step(fuel))? {
-                    None => Stage::SecondClaim(first, proof),
-                    Some(claim) => {
-                        let proof = Handover::new(registry, self.old, [first, claim.detach()]);
-                        let proof = proof.map_err(|it| Trouble::refused(Blame::Filter, &it))?;
-                        Stage::Prove(Box::new(proof))
-                    }
+            },
+            Stage::SecondClaim(first, mut proof) => match proof.step(arena, fuel)? {
+                None => Stage::SecondClaim(first, proof),
+                Some(second) => {
+                    let proof = Handover::new(registry, self.old, [first, second]);
+                    let proof = proof.map_err(|it| Trouble::refused(Blame::Filter, &it))?;
+                    Stage::Prove(Box::new(proof))
                 }
-            }
+            },
             Stage::Prove(mut proof) => {
                 match drive(arena, Blame::Filter, || proof.step(registry, fuel))? {
                     None => Stage::Prove(proof),
@@ -129,6 +131,10 @@ impl HandOver {
         };
         Ok(matches!(self.stage, Stage::Proven(_)))
     }
+
+    fn claim(&self, arena: &mut Arena, filter: (Blame, Verified), key: HashKey) -> Claiming {
+        Claiming::new(arena, filter, key, self.certificate.as_ref(), ClaimProof::keyed)
+    }
 }
 
 impl Kernel {
@@ -139,7 +145,7 @@ impl Kernel {
         hand_over: HandOver,
         proof_cycles: u64,
     ) -> Result<Handle, Trouble> {
-        let HandOver { old, handle, stage: Stage::Proven(handed), handler, parts } = hand_over
+        let HandOver { old, handle, stage: Stage::Proven(handed), handler, parts, .. } = hand_over
         else {
             return Err(Trouble::over());
         };

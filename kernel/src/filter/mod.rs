@@ -1,7 +1,7 @@
 //! The filter path: from bytes of ring 3 to a published binding or grant, step by step.
 //!
 //! ```text
-//! bind    copy in -> decode -> safe -> (ASH: safe, cost) -> claim -> inside the grant
+//! bind    copy in -> decode -> safe -> (ASH: safe, cost) -> (certificate) -> claim -> inside
 //!                 -> disjoint -> reserve -> compile, check -> own -> prepare -> commit -> publish
 //! derive  copy in -> decode -> safe -> claim -> (transmit: safe, claim | mirror) -> guardable
 //!                 -> guard: lower, safe -> inside the parent, apart -> reserve -> compile, check
@@ -22,6 +22,7 @@
 mod arena;
 mod bind;
 mod carve;
+mod claim;
 mod derive;
 mod handler;
 mod handover;
@@ -93,6 +94,17 @@ pub(crate) struct Source {
     pub(crate) bytes: usize,
 }
 
+/// How much there is to prove.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Slots of the largest program.
+    slots: usize,
+    /// Bytes of all.
+    bytes: usize,
+    /// Whether a certificate came along.
+    certified: bool,
+}
+
 impl Source {
     /// Slots that the bytes can hold.
     pub(crate) fn slots(self) -> usize {
@@ -110,7 +122,8 @@ impl Kernel {
     ) -> Answer {
         let slots = start.filter.slots().max(start.ash.map_or(0, Source::slots));
         let bytes = start.filter.bytes + start.ash.map_or(0, |ash| ash.bytes);
-        self.start(caller, order, (slots, bytes), |kernel, arena| {
+        let certified = start.certificate.is_some();
+        self.start(caller, order, Size { slots, bytes, certified }, |kernel, arena| {
             bind::Bind::decode(kernel, arena, caller, start).map(Work::Bind)
         })
     }
@@ -123,7 +136,8 @@ impl Kernel {
         start: DeriveStart,
     ) -> Answer {
         let bytes = start.receive.bytes + start.transmit.map_or(0, |source| source.bytes);
-        self.start(caller, order, (start.slots(), bytes), |kernel, arena| {
+        let size = Size { slots: start.slots(), bytes, certified: false };
+        self.start(caller, order, size, |kernel, arena| {
             derive::Derive::decode(kernel, arena, caller, start).map(Work::Derive)
         })
     }
@@ -139,7 +153,8 @@ impl Kernel {
         let transmit = start.transmit.unwrap_or_default();
         let slots = derivation.slots().max(ash.slots());
         let bytes = start.bind.filter.bytes + transmit.bytes + ash.bytes;
-        self.start(caller, order, (slots, bytes), |kernel, arena| {
+        let certified = start.bind.certificate.is_some();
+        self.start(caller, order, Size { slots, bytes, certified }, |kernel, arena| {
             let carve = carve::Carve::decode(kernel, arena, caller, start)?;
             Ok(Work::Carve(Box::new(carve)))
         })
@@ -157,7 +172,8 @@ impl Kernel {
         // The first part's proof and claim are there while the second's is worked on.
         let slots = first.slots() + second.slots().max(ash.slots());
         let bytes = first.bytes + second.bytes + ash.bytes;
-        self.start(caller, order, (slots, bytes), |kernel, arena| {
+        let certified = start.second.certificate.is_some();
+        self.start(caller, order, Size { slots, bytes, certified }, |kernel, arena| {
             let parts = handover::HandOver::decode(kernel, arena, caller, start)?;
             Ok(Work::HandOver(Box::new(parts)))
         })
@@ -167,7 +183,7 @@ impl Kernel {
         &mut self,
         caller: EnvironmentId,
         order: Order,
-        size: (usize, usize),
+        size: Size,
         decode: impl FnOnce(&Kernel, &mut Arena) -> Result<Work, Trouble>,
     ) -> Answer {
         let before = machine::time::cycles();

@@ -66,6 +66,11 @@ impl Trouble {
         Trouble::Refused(Box::new(Refusal { instruction: error.pc(), ..record }))
     }
 
+    /// The bytes of what came along with a program say nothing.
+    pub(super) fn unreadable(blame: Blame, text: String) -> Trouble {
+        Trouble::Refused(Box::new(Trouble::record(Code::Malformed, blame, text)))
+    }
+
     /// A limit was met, or memory is missing.
     pub(super) fn limit(code: Code, blame: Blame, (name, value): (&str, u64)) -> Trouble {
         let explanation = match code {
@@ -168,7 +173,8 @@ impl Kernel {
     fn program_at_fault(&self, caller: EnvironmentId, order: Order, blame: Blame) -> Vec<u8> {
         let Programs { filter, ash, other } = order.programs;
         let source = match blame {
-            Blame::Filter | Blame::Predicate => Some(filter),
+            // What is said of a certificate is said of the filter that it came with.
+            Blame::Filter | Blame::Predicate | Blame::Certificate => Some(filter),
             Blame::Ash => ash,
             Blame::Transmit | Blame::Rest => other,
             Blame::Request => None,

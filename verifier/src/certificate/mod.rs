@@ -19,6 +19,7 @@
 //! Work: one extraction for each case, one containment, nothing recurses, all in steps. Cases,
 //! their tests, and the resulting rules and cells are limited by name.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -136,8 +137,9 @@ impl Checking {
                 },
                 Stage::Case(number, attempt) => match attempt.step(fuel) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(claim) => {
-                        claim.map(|claim| Stage::Take(*number, Arc::clone(claim.shared_space()), 0))
+                    Poll::Ready(Err(refusal)) => Err(in_case(*number, refusal)),
+                    Poll::Ready(Ok(claim)) => {
+                        Ok(Stage::Take(*number, Arc::clone(claim.shared_space()), 0))
                     }
                 },
                 Stage::Take(number, space, at) => {
@@ -201,6 +203,12 @@ impl Checking {
         admissible(&found)?;
         Ok(Claim::exact(self.verified.clone(), found))
     }
+}
+
+/// What stays open in a case, with the case's number, from 0.
+fn in_case(number: usize, refusal: Refusal) -> Refusal {
+    let detail = alloc::format!("in case {number} of the certificate");
+    Refusal { detail: Some(Cow::Owned(detail)), ..refusal }
 }
 
 /// The guard holds a frame that no case does, or the comparison met a limit.
