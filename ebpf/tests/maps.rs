@@ -186,3 +186,52 @@ fn a_pointer_from_before_the_packet_moved_leads_nowhere() {
     let result = run_with(text, &mut Noted::default());
     assert!(matches!(result, Err(Trap::OutOfBounds { pc: 4, .. })), "{result:?}");
 }
+
+/// The ends of an ASH's runs on sixty bytes, at every layout.
+fn everywhere(text: &str) -> Vec<Result<u64, Trap>> {
+    let program = asm::program(Kind::Ash, text).unwrap().with_maps(specs());
+    let layouts = [interp::Layout::USUAL].into_iter().chain(interp::Layout::ELSEWHERE);
+    let run = |layout| {
+        let (mut bytes, mut maps) = ([0; 60], Arrays::default());
+        let world = World { helpers: &mut NoHelpers, maps: &mut maps };
+        let mut packet = PacketBuffer::whole(&mut bytes);
+        interp::run_at(&program, &mut packet, world, layout, 100)
+    };
+    layouts.map(run).collect()
+}
+
+#[test]
+fn what_keeps_to_the_rules_ends_alike_wherever_its_memory_lies() {
+    for (text, result) in [
+        ("ldxw %r2, [%r1+0]\nldxw %r3, [%r1+4]\nsub %r3, %r2\nmov %r0, %r3\nexit", 60),
+        (
+            "ldxw %r2, [%r1+0]\nstxdw [%r10-8], %r10\nldxdw %r4, [%r10-8]\nstxdw [%r4-16], %r2\n\
+             ldxdw %r2, [%r10-16]\nldxb %r0, [%r2+5]\nexit",
+            0,
+        ),
+        (
+            "stw [%r10-4], 1\nmov %r2, %r10\nadd %r2, -4\nlddw %r1, map_fd 0\ncall helper 1\n\
+             jeq %r0, 0, out\nstdw [%r0+0], 7\nldxdw %r0, [%r0+0]\nout:\nexit",
+            7,
+        ),
+        ("call local f\nexit\nf:\nstdw [%r10-8], 3\nldxdw %r0, [%r10-8]\nexit", 3),
+    ] {
+        assert_eq!(everywhere(text), [Ok(result), Ok(result), Ok(result)], "{text}");
+    }
+}
+
+#[test]
+fn an_address_that_became_a_number_is_another_elsewhere() {
+    for text in [
+        "mov %r0, %r1\nexit",
+        "mov %r0, %r10\nrsh %r0, 40\nexit",
+        "ldxw %r0, [%r1+0]\nexit",
+        "ldxw %r0, [%r1+0]\nrsh %r0, 31\nexit",
+        "lddw %r0, map_fd 1\nexit",
+        "call local f\nexit\nf:\nmov32 %r0, %r10\nexit",
+    ] {
+        let ends = everywhere(text);
+        assert!(ends.iter().all(Result::is_ok), "{text}: {ends:?}");
+        assert!(ends.iter().any(|end| *end != ends[0]), "{text}: {ends:?}");
+    }
+}

@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 
 use super::machine::Machine;
-use super::memory::{Memory, Span};
+use super::memory::Span;
 use super::trap::Trap;
 use super::world::HelperCall;
 use crate::helper::{self, Arg, Helper};
@@ -108,10 +108,10 @@ impl Machine<'_, '_> {
         let key = resolved.inputs.first()?;
         let maps = self.memory.maps();
         Some(match number {
-            helper::MAP_LOOKUP => maps
-                .lookup(position, key)
-                .filter(|&slot| slot < spec.max_entries)
-                .map_or(0, |slot| Memory::value_address(position, slot)),
+            helper::MAP_LOOKUP => {
+                let slot = maps.lookup(position, key).filter(|&slot| slot < spec.max_entries);
+                slot.map_or(0, |slot| self.memory.value_address(position, slot))
+            }
             // -EPERM: the program may only read it.
             _ if spec.read_only => -1_i64 as u64,
             helper::MAP_UPDATE => {

@@ -6,7 +6,8 @@
 use alloc::vec::Vec;
 
 use super::arith;
-use super::memory::{Access, CONTEXT_BASE, DATA_BASE, Data, Memory};
+use super::layout::Layout;
+use super::memory::{Access, Data, Memory};
 use super::trap::Trap;
 use super::world::{Helpers, View, World};
 use crate::insn::{AtomicOp, CallTarget, Imm64, Insn, Operand, Reg, Size, Width};
@@ -53,6 +54,7 @@ impl<'w, 'a> Machine<'w, 'a> {
         program: &'w Program,
         data: Data<'w, 'a>,
         world: World<'w>,
+        layout: Layout,
     ) -> Result<Self, Trap> {
         let bytes = data.len();
         if bytes > DATA_BYTES {
@@ -61,15 +63,16 @@ impl<'w, 'a> Machine<'w, 'a> {
         let has_context = program.kind() != Kind::Memory;
         let read_only = program.kind() == Kind::Filter;
         let World { helpers, maps } = world;
-        let memory = Memory::new((has_context, read_only), data, program.maps(), maps);
+        let maps = (program.maps(), maps);
+        let memory = Memory::new((has_context, read_only), data, maps, layout);
         let (registers, written, callers) = ([0; 11], 0, Vec::new());
         let passed = passed(program);
         let mut machine = Self { program, helpers, memory, passed, registers, written, callers };
         machine.set(Reg::R10, machine.memory.frame_pointer());
         if has_context {
-            machine.set(Reg::R1, u64::from(CONTEXT_BASE));
+            machine.set(Reg::R1, layout.context);
         } else {
-            machine.set(Reg::R1, u64::from(DATA_BASE));
+            machine.set(Reg::R1, layout.data);
             machine.set(Reg::R2, bytes as u64);
         }
         Ok(machine)

@@ -8,41 +8,14 @@
 
 use alloc::vec::Vec;
 
+use super::layout::{Layout, MAP_STRIDE, STACK_STRIDE, VALUE_STRIDE, VALUES_STRIDE};
 use super::trap::Trap;
 use super::world::{Maps, Packet};
 use crate::context;
 use crate::insn::Size;
-use crate::limits::{
-    CALL_DEPTH, DATA_BYTES, MAP_ENTRIES_MAX, MAP_VALUE_BYTES_MAX, MAPS_MAX, STACK_BYTES,
-};
+use crate::limits::STACK_BYTES;
 use crate::map::MapSpec;
 use crate::packet::PacketBuffer;
-
-/// Address of the context.
-pub const CONTEXT_BASE: u32 = 0x1000_0000;
-/// Address of the outermost stack frame's lowest byte.
-pub const STACK_BASE: u32 = 0x2000_0000;
-/// Distance between two stack frames: more than a frame, so that running off one is seen.
-pub const STACK_STRIDE: u32 = 0x1_0000;
-/// Address of the packet or the buffer as it was at the start.
-pub const DATA_BASE: u32 = 0x4000_0000;
-/// Address of the first map; the others follow at [`MAP_STRIDE`]. Nothing can be read there.
-pub const MAP_BASE: u64 = 1 << 40;
-/// Distance between two maps.
-pub const MAP_STRIDE: u64 = 1 << 16;
-/// Address of the first value of the first map.
-pub const VALUE_BASE: u64 = 1 << 48;
-/// Distance between two values of a map, larger than any value and the reach of an offset.
-pub const VALUE_STRIDE: u64 = 1 << 17;
-/// Distance between the first values of two maps.
-pub const VALUES_STRIDE: u64 = 1 << 40;
-
-const _: () = assert!(STACK_STRIDE as usize > STACK_BYTES + (1 << 15));
-const _: () = assert!(STACK_BASE as usize + CALL_DEPTH * (STACK_STRIDE as usize) < 0x3000_0000);
-const _: () = assert!(DATA_BASE as usize + DATA_BYTES <= u32::MAX as usize);
-const _: () = assert!(VALUE_STRIDE as usize >= MAP_VALUE_BYTES_MAX + (1 << 16));
-const _: () = assert!(VALUES_STRIDE as usize / VALUE_STRIDE as usize > MAP_ENTRIES_MAX);
-const _: () = assert!(MAP_BASE as usize + MAPS_MAX * (MAP_STRIDE as usize) < VALUE_BASE as usize);
 
 /// The packet or buffer, as its owner lent it.
 pub(super) enum Data<'d, 'a> {
@@ -118,6 +91,7 @@ pub(super) struct Memory<'d, 'a> {
     frames: Vec<Frame>,
     specs: &'d [MapSpec],
     maps: &'d mut dyn Maps,
+    layout: Layout,
 }
 
 struct Frame {
@@ -138,11 +112,11 @@ impl<'d, 'a> Memory<'d, 'a> {
     pub(super) fn new(
         (has_context, read_only): (bool, bool),
         data: Data<'d, 'a>,
-        specs: &'d [MapSpec],
-        maps: &'d mut dyn Maps,
+        (specs, maps): (&'d [MapSpec], &'d mut dyn Maps),
+        layout: Layout,
     ) -> Self {
         let (origin, frames) = (data.start(), Vec::new());
-        let mut memory = Self { has_context, read_only, data, origin, frames, specs, maps };
+        let mut memory = Self { has_context, read_only, data, origin, frames, specs, maps, layout };
         memory.push_frame();
         memory
     }
@@ -166,7 +140,7 @@ impl<'d, 'a> Memory<'d, 'a> {
     /// Address of the packet's first byte.
     pub(super) fn data(&self) -> u64 {
         let moved = self.data.start() as i64 - self.origin as i64;
-        u64::from(DATA_BASE).wrapping_add_signed(moved)
+        self.layout.data.wrapping_add_signed(moved)
     }
 
     /// Address just past its last byte.
@@ -181,12 +155,12 @@ impl<'d, 'a> Memory<'d, 'a> {
 
     /// Whether a value is the address of the context that the program was given.
     pub(super) fn is_context(&self, value: u64) -> bool {
-        self.has_context && value == u64::from(CONTEXT_BASE)
+        self.has_context && value == self.layout.context
     }
 
     /// The map at an address: its position and what it is.
     pub(super) fn map_at(&self, address: u64) -> Option<(u32, MapSpec)> {
-        let distance = address.checked_sub(MAP_BASE)?;
+        let distance = address.checked_sub(self.layout.maps)?;
         let position = u32::try_from(distance / MAP_STRIDE).ok()?;
         let spec = self.specs.get(position as usize)?;
         distance.is_multiple_of(MAP_STRIDE).then_some((position, *spec))
@@ -195,19 +169,19 @@ impl<'d, 'a> Memory<'d, 'a> {
     /// Address of a map, if the program has it.
     pub(super) fn map_address(&self, position: u32) -> Option<u64> {
         self.specs.get(position as usize)?;
-        Some(MAP_BASE + u64::from(position) * MAP_STRIDE)
+        Some(self.layout.maps + u64::from(position) * MAP_STRIDE)
     }
 
     /// Address of a slot's value.
-    pub(super) const fn value_address(position: u32, slot: u32) -> u64 {
-        VALUE_BASE + position as u64 * VALUES_STRIDE + slot as u64 * VALUE_STRIDE
+    pub(super) const fn value_address(&self, position: u32, slot: u32) -> u64 {
+        self.layout.values + position as u64 * VALUES_STRIDE + slot as u64 * VALUE_STRIDE
     }
 
     /// Address of a byte of a map's only value, if a 64-bit load may have it.
     pub(super) fn direct_address(&self, position: u32, offset: u32) -> Option<u64> {
         let spec = self.specs.get(position as usize)?;
         let inside = spec.direct_bytes().is_some_and(|bytes| offset < bytes);
-        inside.then(|| Self::value_address(position, 0) + u64::from(offset))
+        inside.then(|| self.value_address(position, 0) + u64::from(offset))
     }
 
     /// Makes the stack frame of a function that is entered.
@@ -227,7 +201,7 @@ impl<'d, 'a> Memory<'d, 'a> {
     /// `r10` of the innermost frame: just above its highest byte.
     pub(super) fn frame_pointer(&self) -> u64 {
         let inner = self.frames.len().saturating_sub(1) as u64;
-        u64::from(STACK_BASE) + inner * u64::from(STACK_STRIDE) + STACK_BYTES as u64
+        self.layout.stack + inner * u64::from(STACK_STRIDE) + STACK_BYTES as u64
     }
 
     /// Reads `size` bytes, little endian, zero-extended.
@@ -316,7 +290,7 @@ impl<'d, 'a> Memory<'d, 'a> {
             (offset.checked_add(bytes)? <= length).then_some(offset)
         };
         if self.has_context
-            && let Some(offset) = within(u64::from(CONTEXT_BASE), context::SIZE as usize)
+            && let Some(offset) = within(self.layout.context, context::SIZE as usize)
         {
             return Ok(Place::Context(offset as u64));
         }
@@ -328,7 +302,7 @@ impl<'d, 'a> Memory<'d, 'a> {
         }
         (0..self.frames.len())
             .find_map(|frame| {
-                let base = u64::from(STACK_BASE) + frame as u64 * u64::from(STACK_STRIDE);
+                let base = self.layout.stack + frame as u64 * u64::from(STACK_STRIDE);
                 within(base, STACK_BYTES).map(|at| Place::Stack(frame, at))
             })
             .ok_or(span.outside())
@@ -337,7 +311,7 @@ impl<'d, 'a> Memory<'d, 'a> {
     /// The value of a map that holds the whole access. An entry that was deleted still has its
     /// memory.
     fn value_at(&self, address: u64, bytes: usize) -> Option<Place> {
-        let distance = address.checked_sub(VALUE_BASE)?;
+        let distance = address.checked_sub(self.layout.values)?;
         let map = u32::try_from(distance / VALUES_STRIDE).ok()?;
         let spec = self.specs.get(map as usize)?;
         let slot = u32::try_from(distance % VALUES_STRIDE / VALUE_STRIDE).ok()?;

@@ -8,22 +8,22 @@
 //!
 //! Entry registers: kinds `Filter` and `Ash` have the XDP context in `r1`; kind `Memory` has the
 //! buffer in `r1` and its length in `r2`. `r10` is just above the frame's stack. Nothing else is
-//! readable. Addresses are synthetic ([`CONTEXT_BASE`], [`STACK_BASE`], [`DATA_BASE`],
-//! [`VALUE_BASE`]). Maps and helpers are outside, in a [`World`].
+//! readable. Addresses are synthetic ([`Layout`]). Maps and helpers are outside, in a [`World`].
 
 pub mod arith;
 mod helper;
+mod layout;
 mod machine;
 mod memory;
 mod trap;
 mod world;
 
-use machine::Machine;
-use memory::Data;
-pub use memory::{
-    CONTEXT_BASE, DATA_BASE, MAP_BASE, MAP_STRIDE, STACK_BASE, STACK_STRIDE, VALUE_BASE,
+pub use layout::{
+    CONTEXT_BASE, DATA_BASE, Layout, MAP_BASE, MAP_STRIDE, STACK_BASE, STACK_STRIDE, VALUE_BASE,
     VALUE_STRIDE, VALUES_STRIDE,
 };
+use machine::Machine;
+use memory::Data;
 pub use trap::Trap;
 pub use world::{HelperCall, Helpers, Maps, NoHelpers, NoMaps, Packet, View, World};
 
@@ -48,7 +48,21 @@ pub fn run<'w>(
     budget: u64,
     watch: &mut dyn FnMut(&View<'_>),
 ) -> Result<u64, Trap> {
-    Machine::new(program, Data::Exclusive(packet), world)?.run(budget, watch)
+    Machine::new(program, Data::Exclusive(packet), world, Layout::USUAL)?.run(budget, watch)
+}
+
+/// [`run`] with the regions elsewhere, unwatched.
+///
+/// # Errors
+/// What the program did that it must not.
+pub fn run_at<'w>(
+    program: &'w Program,
+    packet: &'w mut PacketBuffer<'_>,
+    world: World<'w>,
+    layout: Layout,
+    budget: u64,
+) -> Result<u64, Trap> {
+    Machine::new(program, Data::Exclusive(packet), world, layout)?.run(budget, &mut |_| {})
 }
 
 /// Runs a program without maps on a packet, for at most `budget` instructions. The packet is
@@ -73,7 +87,7 @@ pub fn run_packet(
 /// What the program did that it must not.
 pub fn accepts(program: &Program, packet: &[u8]) -> Result<bool, Trap> {
     let world = World { helpers: &mut NoHelpers, maps: &mut NoMaps };
-    let mut machine = Machine::new(program, Data::Shared(packet), world)?;
+    let mut machine = Machine::new(program, Data::Shared(packet), world, Layout::USUAL)?;
     Ok(machine.run(DEFAULT_BUDGET, &mut |_| {})? != 0)
 }
 
