@@ -42,5 +42,5 @@ pub mod x86;
 
 pub use engine::{Engine, Look, Outcome, Prepared, PreparedGrant, Stats, Verdict, Why};
 pub use error::EngineError;
-pub use load::{NativeProgram, load, load_with};
+pub use load::{LoadStage, Loading, NativeProgram, load, load_with};
 pub use plan::HashKey;

@@ -10,6 +10,9 @@ pub const CODE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of code that one eBPF instruction becomes at most (a signed division by a register).
 pub const CODE_BYTES_PER_SLOT: usize = 96;
 
+/// Bytes of code that are emitted, or checked, for one unit of fuel beyond the first.
+pub const CODE_BYTES_PER_UNIT: usize = 8;
+
 /// Mask shapes in one subtree of grants: those under one child of the root (design decision 10,
 /// decision records 007 and 045).
 pub const SHAPES_PER_GRANT: usize = 16;

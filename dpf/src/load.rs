@@ -1,8 +1,14 @@
 //! One verified program, compiled, checked, sealed, ready to run.
 //!
-//! `Verified -> Emitted -> Checked -> Code`: each stage takes what the stage before it made.
+//! `Verified -> Emitted -> Accepted -> Checked -> Code`: each stage takes what the stage before it
+//! made.
+//!
+//! A [`Loading`] goes through them a slot at a time, for whoever must do something else in between;
+//! [`load`] and [`load_with`] go through them at once. A [`Loading`] keeps no map alive and holds no
+//! page: it can be dropped at any time, and [`Loading::seal`] is told the maps once more.
 
 use alloc::sync::Arc;
+use core::task::Poll;
 
 use ebpf::Kind;
 use runtime::PacketBuffer;
@@ -10,10 +16,11 @@ use runtime::effects::{Effects, NoEffects};
 use runtime::map::Map;
 use runtime::native::{Code, Filter, Memory, Packet};
 use runtime::pages::CodePages;
-use verifier::Verified;
+use verifier::{Fuel, Verified};
 
+use crate::check::{Accepted, Check};
+use crate::compile::{Compile, CompileError, Emitted};
 use crate::error::EngineError;
-use crate::{check, compile};
 
 /// A program in native code, with its maps: it keeps them.
 ///
@@ -47,11 +54,124 @@ pub fn load_with(
     maps: &[Arc<Map>],
     pages: &mut dyn CodePages,
 ) -> Result<NativeProgram, EngineError> {
-    let emitted = compile::compile(verified, maps)?;
+    Loading::new(verified, maps)?.seal(maps, pages)
+}
+
+/// A program being compiled and checked, a slot at a time.
+#[derive(Debug)]
+pub struct Loading {
+    verified: Verified,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Compile(Compile),
+    /// Compiled: to be checked, with the maps that [`Loading::step`] is told.
+    Emitted(Emitted),
+    Check(Check),
+    /// Only sealing is left.
+    Accepted(Accepted),
+    Over,
+}
+
+/// What a [`Loading`] is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadStage {
+    /// Being compiled.
+    Compile,
+    /// Being checked.
+    Check,
+    /// To be sealed.
+    Seal,
+}
+
+impl Loading {
+    /// Nothing is compiled yet; `maps` are the program's own, by position.
+    ///
+    /// # Errors
+    /// [`EngineError::Compile`]: they are not those that it was proven with.
+    pub fn new(verified: &Verified, maps: &[Arc<Map>]) -> Result<Self, EngineError> {
+        let stage = Stage::Compile(Compile::new(verified, maps)?);
+        Ok(Self { verified: verified.clone(), stage })
+    }
+
+    /// What it is at.
+    #[must_use]
+    pub const fn stage(&self) -> LoadStage {
+        match self.stage {
+            Stage::Compile(_) => LoadStage::Compile,
+            Stage::Emitted(_) | Stage::Check(_) => LoadStage::Check,
+            Stage::Accepted(_) | Stage::Over => LoadStage::Seal,
+        }
+    }
+
+    /// Whether it is this very program that is loaded.
+    #[must_use]
+    pub fn is_of(&self, verified: &Verified) -> bool {
+        core::ptr::eq(self.verified.program(), verified.program())
+    }
+
+    /// Works until the fuel is spent or only sealing is left; `maps` as for [`Loading::new`].
+    ///
+    /// # Errors
+    /// [`EngineError::Compile`], [`EngineError::Check`].
+    pub fn step(&mut self, maps: &[Arc<Map>], fuel: &mut Fuel) -> Poll<Result<(), EngineError>> {
+        while !fuel.is_empty() {
+            match self.advance(maps, fuel) {
+                Ok(()) if matches!(self.stage, Stage::Accepted(_)) => return Poll::Ready(Ok(())),
+                Ok(()) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn advance(&mut self, maps: &[Arc<Map>], fuel: &mut Fuel) -> Result<(), EngineError> {
+        self.stage = match core::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Compile(mut compile) => match compile.step(self.verified.program(), fuel) {
+                Poll::Pending => Stage::Compile(compile),
+                Poll::Ready(emitted) => Stage::Emitted(emitted?),
+            },
+            Stage::Emitted(emitted) => Stage::Check(Check::new(&self.verified, emitted, maps)?),
+            Stage::Check(mut check) => match check.step(fuel) {
+                Poll::Pending => Stage::Check(check),
+                Poll::Ready(accepted) => Stage::Accepted(accepted?),
+            },
+            Stage::Accepted(accepted) => Stage::Accepted(accepted),
+            Stage::Over => return Err(EngineError::Compile(CompileError::Internal)),
+        };
+        Ok(())
+    }
+
+    /// Does what is left, all at once: the program with its maps, which it keeps.
+    ///
+    /// # Errors
+    /// [`EngineError`]; no page is in use then.
+    pub fn seal(
+        mut self,
+        maps: &[Arc<Map>],
+        pages: &mut dyn CodePages,
+    ) -> Result<NativeProgram, EngineError> {
+        loop {
+            match self.stage {
+                Stage::Accepted(accepted) => return seal(&self.verified, accepted, maps, pages),
+                _ => self.advance(maps, &mut Fuel::UNLIMITED.clone())?,
+            }
+        }
+    }
+}
+
+fn seal(
+    verified: &Verified,
+    accepted: Accepted,
+    maps: &[Arc<Map>],
+    pages: &mut dyn CodePages,
+) -> Result<NativeProgram, EngineError> {
     let body = match verified.kind() {
-        Kind::Filter => Body::Filter(Code::seal(check::filter(verified, emitted)?, pages)?),
-        Kind::Ash => Body::Ash(Code::seal(check::handler(verified, emitted, maps)?, pages)?),
-        Kind::Memory => Body::Memory(Code::seal(check::memory(verified, emitted, maps)?, pages)?),
+        Kind::Filter => Body::Filter(Code::seal(accepted.filter()?, pages)?),
+        Kind::Ash => Body::Ash(Code::seal(accepted.handler(maps)?, pages)?),
+        Kind::Memory => Body::Memory(Code::seal(accepted.memory(maps)?, pages)?),
     };
     Ok(NativeProgram { body })
 }

@@ -9,7 +9,6 @@
 //!
 //! The work is bounded: what is known before a slot only gets less, and there are eleven registers.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::context::Field;
@@ -20,7 +19,8 @@ use crate::program::{Kind, Program};
 /// The calls that have optional arguments, and what they pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
-    calls: BTreeMap<u32, u16>,
+    /// Slot and arguments, ascending by slot.
+    calls: Vec<(u32, u16)>,
 }
 
 impl Passed {
@@ -28,7 +28,8 @@ impl Passed {
     /// there is no such call.
     #[must_use]
     pub fn at(&self, pc: u32, reg: Reg) -> bool {
-        self.calls.get(&pc).is_some_and(|mask| mask & bit(reg) != 0)
+        let at = self.calls.binary_search_by_key(&pc, |&(pc, _)| pc).ok();
+        at.and_then(|at| self.calls.get(at)).is_some_and(|(_, mask)| mask & bit(reg) != 0)
     }
 }
 
@@ -50,10 +51,31 @@ pub fn passed(program: &Program) -> Passed {
 /// [`passed`] in steps.
 #[derive(Clone, Debug, Default)]
 pub struct Passing {
+    stage: Stage,
     /// Before each slot; empty if no call has optional arguments.
     before: Vec<Facts>,
     /// Slots to be looked at, each at most once.
     todo: Vec<u32>,
+    /// What was found, ascending by slot.
+    calls: Vec<(u32, u16)>,
+}
+
+/// What is being done, and the slot that is next.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// A call with optional arguments is looked for.
+    Search(u32),
+    /// What is known goes along the ways.
+    Flow,
+    /// What arrived at such calls is collected.
+    Collect(u32),
+    Over,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::Search(0)
+    }
 }
 
 /// What the text says of the registers before a slot; bit n is register n.
@@ -86,32 +108,66 @@ fn is_optional(insn: &Insn) -> bool {
 impl Passing {
     /// Nothing is known yet.
     #[must_use]
-    pub fn new(program: &Program) -> Self {
-        if !program.insns().iter().any(is_optional) {
-            return Self::default();
-        }
-        let mut passing =
-            Self { before: alloc::vec![Facts::default(); program.len()], todo: Vec::new() };
-        let entry = match program.kind() {
-            Kind::Memory => Facts { written: 0b110, pointers: 0b10, ..Facts::default() },
-            _ => Facts { written: 0b10, pointers: 0b10, context: 0b10, ..Facts::default() },
-        };
-        let pointers = entry.pointers | bit(Reg::R10);
-        passing.arrive(0, Facts { pointers, ..entry });
-        passing
+    pub fn new(_program: &Program) -> Self {
+        Self::default()
     }
 
     /// The most heap that this holds for a program of `slots` slots, in bytes.
     #[must_use]
     pub const fn heap_bytes(slots: usize) -> usize {
-        slots * size_of::<Facts>() + slots.next_power_of_two() * size_of::<u32>() * 3 / 2
+        let grown = slots.next_power_of_two() * 3 / 2;
+        slots * size_of::<Facts>() + grown * (size_of::<u32>() + size_of::<(u32, u16)>())
     }
 
     /// Looks at one slot; `true` when all is known.
     pub fn advance(&mut self, program: &Program) -> bool {
-        let Some(pc) = self.todo.pop() else { return true };
+        match self.stage {
+            Stage::Search(pc) => match program.get(pc) {
+                None => self.stage = Stage::Over,
+                Some(insn) if is_optional(insn) => {
+                    self.enter(program);
+                    self.stage = Stage::Flow;
+                }
+                Some(_) => self.stage = Stage::Search(pc + 1),
+            },
+            Stage::Flow => match self.todo.pop() {
+                Some(pc) => self.flow(program, pc),
+                None => self.stage = Stage::Collect(0),
+            },
+            Stage::Collect(pc) => match (program.get(pc), self.before.get(pc as usize)) {
+                (Some(insn), Some(known)) => {
+                    if is_optional(insn) {
+                        self.calls.push((pc, known.written & !known.pointers));
+                    }
+                    self.stage = Stage::Collect(pc + 1);
+                }
+                _ => self.stage = Stage::Over,
+            },
+            Stage::Over => return true,
+        }
+        false
+    }
+
+    /// What was found, when all is known.
+    #[must_use]
+    pub fn found(&self, _program: &Program) -> Passed {
+        Passed { calls: self.calls.clone() }
+    }
+
+    /// At the first slot the arguments are known.
+    fn enter(&mut self, program: &Program) {
+        self.before = alloc::vec![Facts::default(); program.len()];
+        let entry = match program.kind() {
+            Kind::Memory => Facts { written: 0b110, pointers: 0b10, ..Facts::default() },
+            _ => Facts { written: 0b10, pointers: 0b10, context: 0b10, ..Facts::default() },
+        };
+        let pointers = entry.pointers | bit(Reg::R10);
+        self.arrive(0, Facts { pointers, ..entry });
+    }
+
+    fn flow(&mut self, program: &Program, pc: u32) {
         let (Some(seat), Some(insn)) = (self.before.get_mut(pc as usize), program.get(pc)) else {
-            return false;
+            return;
         };
         seat.queued = false;
         let known = *seat;
@@ -127,15 +183,6 @@ impl Passing {
         if insn.falls_through() {
             self.arrive(pc + 1, after);
         }
-        false
-    }
-
-    /// What was found, when all is known.
-    #[must_use]
-    pub fn found(&self, program: &Program) -> Passed {
-        let slots = (0_u32..).zip(self.before.iter().zip(program.insns()));
-        let calls = slots.filter(|(_, (_, insn))| is_optional(insn));
-        Passed { calls: calls.map(|(pc, (it, _))| (pc, it.written & !it.pointers)).collect() }
     }
 
     fn arrive(&mut self, pc: u32, facts: Facts) {

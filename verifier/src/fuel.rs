@@ -27,7 +27,7 @@ impl Fuel {
     }
 
     /// Takes `units`, or what is left.
-    pub(crate) const fn spend(&mut self, units: u32) {
+    pub const fn spend(&mut self, units: u32) {
         self.0 = self.0.saturating_sub(units);
     }
 }

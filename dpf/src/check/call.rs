@@ -8,7 +8,7 @@ use runtime::native::WITH_RUN;
 use super::CheckError;
 use super::native::{Arith, Direction, If, Native, R, RAX, at};
 use super::program::Matcher;
-use crate::context::{direct_address, is_inlined, object_address};
+use crate::context::{Place, is_inlined};
 
 /// A register that holds nothing of eBPF's.
 const SCRATCH: R = R(11);
@@ -25,8 +25,8 @@ impl Matcher<'_> {
         let map = |position| self.premises.map(position);
         let value = match imm {
             Imm64::Value(value) => Some(value),
-            Imm64::MapFd(position) => map(position).map(object_address),
-            Imm64::MapValue { fd, offset } => map(fd).and_then(|map| direct_address(map, offset)),
+            Imm64::MapFd(position) => map(position).map(Place::object_address),
+            Imm64::MapValue { fd, offset } => map(fd).and_then(|map| map.direct_address(offset)),
             Imm64::Other { .. } => None,
         };
         match value {

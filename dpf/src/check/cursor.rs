@@ -16,6 +16,11 @@ impl<'a> Cursor<'a> {
         Self { code, at: 0 }
     }
 
+    /// Goes on at an offset at which another cursor over the same code was.
+    pub(super) fn resume(code: &'a [u8], at: usize) -> Self {
+        Self { code, at }
+    }
+
     /// Offset of the next instruction.
     pub(super) fn at(&self) -> usize {
         self.at

@@ -6,13 +6,13 @@
 
 use alloc::vec::Vec;
 
-use ebpf::{CallTarget, Insn, Kind, Program, Width};
+use ebpf::{CallTarget, Insn, Kind, Width};
 
 use super::CheckError;
 use super::call::RUN;
 use super::cursor::Cursor;
 use super::native::{Arith, Native, R, RBP, RDX, RSP};
-use crate::context::keeps_run;
+use crate::context::wants_run;
 
 /// Registers that a callee must save and eBPF uses, in the order in which a call pushes them.
 const SAVED: [R; 5] = [R(3), R(13), R(14), R(15), RBP];
@@ -21,7 +21,24 @@ const STACK: i32 = 512;
 /// Bytes that a frame may take beyond it.
 const SLACK: i32 = 8;
 
-#[derive(Debug)]
+/// What a program wants of its frame besides registers and stack.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wants {
+    /// It calls functions of its own.
+    locals: bool,
+    /// It calls a helper that is given the run's context.
+    run: bool,
+}
+
+impl Wants {
+    /// Looks at one of its instructions.
+    pub(super) fn look(&mut self, insn: &Insn) {
+        self.locals |= matches!(insn, Insn::Call { target: CallTarget::Local(_) });
+        self.run |= wants_run(insn);
+    }
+}
+
+#[derive(Debug, Default)]
 pub(super) struct Frame {
     saved: Vec<R>,
     bytes: i32,
@@ -36,10 +53,12 @@ const RDI: R = R(7);
 
 impl Frame {
     /// Reads the entry.
-    pub(super) fn enter(program: &Program, code: &mut Cursor<'_>) -> Result<Self, CheckError> {
-        let is_local = |insn: &Insn| matches!(insn, Insn::Call { target: CallTarget::Local(_) });
-        let locals = program.insns().iter().any(is_local);
-        let run = keeps_run(program);
+    pub(super) fn enter(
+        kind: Kind,
+        wants: Wants,
+        code: &mut Cursor<'_>,
+    ) -> Result<Self, CheckError> {
+        let Wants { locals, run } = wants;
         if run {
             code.expect(Native::Push(RUN), "the register for the run's context to be saved")?;
         }
@@ -55,7 +74,7 @@ impl Frame {
             return code.refuse("an eBPF stack of 512 bytes");
         }
         if run {
-            let src = if program.kind() == Kind::Memory { RDX } else { RDI };
+            let src = if kind == Kind::Memory { RDX } else { RDI };
             let kept = Native::Move { width: Width::W64, dst: RUN, src };
             code.expect(kept, "the run's context to be kept")?;
         }

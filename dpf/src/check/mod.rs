@@ -26,10 +26,12 @@ mod program;
 #[cfg(test)]
 mod tests;
 mod text;
+mod whole;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::task::Poll;
 
 use ebpf::{Kind, Program};
 use runtime::map::Map;
@@ -37,12 +39,13 @@ use runtime::map::Map;
 use runtime::native::Convention;
 use runtime::native::dispatch::Geometry;
 use runtime::native::{Checked, Dispatch, Filter, Memory, Packet, Pipe};
-use verifier::Verified;
+use verifier::{Fuel, Verified};
 
 use crate::compile::Emitted;
-use crate::context::Premises;
+use crate::context::{Gathering, Premises};
 use crate::dilp::Pipeline;
 use crate::plan::Plan;
+use program::Walk;
 
 /// Why emitted code was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +67,7 @@ impl fmt::Display for CheckError {
 /// # Errors
 /// [`CheckError`] at the first instruction that is not what the program says.
 pub fn filter(verified: &Verified, emitted: Emitted) -> Result<Checked<Filter>, CheckError> {
-    let (bytes, _) = proven(verified, Kind::Filter, emitted, &[])?;
-    Ok(Checked::vouch(bytes, ()))
+    Check::new(verified, emitted, &[])?.to_the_end()?.filter()
 }
 
 /// Checks a handler's code, compiled with these maps.
@@ -77,8 +79,7 @@ pub fn handler(
     emitted: Emitted,
     maps: &[Arc<Map>],
 ) -> Result<Checked<Packet>, CheckError> {
-    let (bytes, maps) = proven(verified, Kind::Ash, emitted, maps)?;
-    Ok(Checked::vouch(bytes, maps))
+    Check::new(verified, emitted, maps)?.to_the_end()?.handler(maps)
 }
 
 /// Checks a memory program's code, compiled with these maps.
@@ -90,8 +91,111 @@ pub fn memory(
     emitted: Emitted,
     maps: &[Arc<Map>],
 ) -> Result<Checked<Memory>, CheckError> {
-    let (bytes, maps) = proven(verified, Kind::Memory, emitted, maps)?;
-    Ok(Checked::vouch(bytes, maps))
+    Check::new(verified, emitted, maps)?.to_the_end()?.memory(maps)
+}
+
+/// A program's code being checked, a slot at a time.
+#[derive(Debug)]
+pub(crate) struct Check {
+    verified: Verified,
+    bytes: Vec<u8>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Gather(Gathering),
+    Walk(Premises, Walk),
+    Over,
+}
+
+/// Code that was checked to be the program's, with what was taken for granted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    kind: Kind,
+    bytes: Vec<u8>,
+    premises: Premises,
+}
+
+impl Check {
+    /// Nothing is checked yet.
+    ///
+    /// # Errors
+    /// These are not the maps that the program was proven with.
+    pub(crate) fn new(
+        verified: &Verified,
+        emitted: Emitted,
+        maps: &[Arc<Map>],
+    ) -> Result<Self, CheckError> {
+        let gathering = Gathering::new(verified, maps).ok_or(WRONG_MAPS)?;
+        let stage = Stage::Gather(gathering);
+        Ok(Self { verified: verified.clone(), bytes: emitted.bytes, stage })
+    }
+
+    /// Works until the fuel is spent or the answer is there.
+    pub(crate) fn step(&mut self, fuel: &mut Fuel) -> Poll<Result<Accepted, CheckError>> {
+        let program = self.verified.program();
+        while let Stage::Gather(gathering) = &mut self.stage {
+            if fuel.is_empty() {
+                return Poll::Pending;
+            }
+            fuel.spend(1);
+            if gathering.advance(program)
+                && let Stage::Gather(gathering) = core::mem::replace(&mut self.stage, Stage::Over)
+            {
+                self.stage = Stage::Walk(gathering.finish(program), Walk::new());
+            }
+        }
+        let Stage::Walk(premises, walk) = &mut self.stage else {
+            return Poll::Ready(Err(CheckError { offset: 0, expected: "one answer" }));
+        };
+        match walk.step(program, premises, &self.bytes, fuel) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(answer) => {
+                let stage = core::mem::replace(&mut self.stage, Stage::Over);
+                let (bytes, kind) = (core::mem::take(&mut self.bytes), self.verified.kind());
+                Poll::Ready(answer.and_then(|()| match stage {
+                    Stage::Walk(premises, _) => Ok(Accepted { kind, bytes, premises }),
+                    _ => Err(CheckError { offset: 0, expected: "one answer" }),
+                }))
+            }
+        }
+    }
+
+    fn to_the_end(mut self) -> Result<Accepted, CheckError> {
+        loop {
+            if let Poll::Ready(answer) = self.step(&mut Fuel::UNLIMITED.clone()) {
+                return answer;
+            }
+        }
+    }
+}
+
+const WRONG_MAPS: CheckError =
+    CheckError { offset: 0, expected: "the maps that the program was proven with" };
+
+impl Accepted {
+    /// As a filter's.
+    pub(crate) fn filter(self) -> Result<Checked<Filter>, CheckError> {
+        Ok(Checked::vouch(self.bytes_of(Kind::Filter, &[])?, ()))
+    }
+
+    /// As a handler's; whoever has the code keeps the maps whose addresses are in it.
+    pub(crate) fn handler(self, maps: &[Arc<Map>]) -> Result<Checked<Packet>, CheckError> {
+        Ok(Checked::vouch(self.bytes_of(Kind::Ash, maps)?, maps.to_vec()))
+    }
+
+    /// As a memory program's.
+    pub(crate) fn memory(self, maps: &[Arc<Map>]) -> Result<Checked<Memory>, CheckError> {
+        Ok(Checked::vouch(self.bytes_of(Kind::Memory, maps)?, maps.to_vec()))
+    }
+
+    fn bytes_of(self, kind: Kind, maps: &[Arc<Map>]) -> Result<Vec<u8>, CheckError> {
+        if self.kind != kind {
+            return Err(CheckError { offset: 0, expected: "a program of another kind" });
+        }
+        if self.premises.holds_of(maps) { Ok(self.bytes) } else { Err(WRONG_MAPS) }
+    }
 }
 
 /// Checks the merged classifier's code against its plan.
@@ -152,20 +256,4 @@ pub(crate) fn meaning(code: &[u8]) -> Option<Vec<impl PartialEq + fmt::Debug + u
 pub(crate) fn text(code: &[u8], at: usize) -> Option<(usize, alloc::string::String)> {
     let (native, next) = decode::decode(code, at)?;
     Some((next, text::of(&native)))
-}
-
-/// The code, and the maps whose addresses are in it: whoever has the one must keep the others.
-fn proven(
-    verified: &Verified,
-    kind: Kind,
-    emitted: Emitted,
-    maps: &[Arc<Map>],
-) -> Result<(Vec<u8>, Vec<Arc<Map>>), CheckError> {
-    if verified.kind() != kind {
-        return Err(CheckError { offset: 0, expected: "a program of another kind" });
-    }
-    let wrong = CheckError { offset: 0, expected: "the maps that the program was proven with" };
-    let premises = Premises::of(verified, maps).ok_or(wrong)?;
-    program::implements(verified.program(), &premises, &emitted.bytes)?;
-    Ok((emitted.bytes, premises.maps()))
 }

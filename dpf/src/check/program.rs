@@ -1,14 +1,17 @@
 //! A program and its code, side by side.
 
 use alloc::vec::Vec;
+use core::task::Poll;
 
 use ebpf::{Cond, Insn, Operand, Program, Reg};
+use verifier::Fuel;
 
 use super::CheckError;
 use super::cursor::Cursor;
-use super::frame::Frame;
+use super::frame::{Frame, Wants};
 use super::native::{Arith, If, Native, R};
 use crate::context::Premises;
+use crate::limits::CODE_BYTES_PER_UNIT;
 
 /// Where each eBPF register must live (System V: `rax` result, `rdi rsi rdx rcx r8` arguments,
 /// `rbx r13 r14 r15 rbp` saved by the callee).
@@ -20,26 +23,126 @@ pub(super) fn implements(
     premises: &Premises,
     code: &[u8],
 ) -> Result<(), CheckError> {
-    let mut code = Cursor::new(code);
-    let frame = Frame::enter(program, &mut code)?;
-    let mut matcher = Matcher { code, frame, premises, jumps: Vec::new(), starts: Vec::new() };
-    for (pc, insn) in (0_u32..).zip(program.insns()) {
-        matcher.starts.push(matcher.code.at());
-        matcher.insn(pc, insn)?;
+    let mut walk = Walk::new();
+    loop {
+        match walk.step(program, premises, code, &mut Fuel::UNLIMITED.clone()) {
+            Poll::Pending => {}
+            Poll::Ready(answer) => return answer,
+        }
     }
-    matcher.code.ends()?;
-    matcher.landings()
 }
 
-/// The walk.
-pub(super) struct Matcher<'a> {
-    pub(super) code: Cursor<'a>,
-    pub(super) frame: Frame,
-    pub(super) premises: &'a Premises,
+/// A walk over a program and its code, a slot at a time.
+#[derive(Debug)]
+pub(super) struct Walk {
+    stage: Stage,
+    frame: Frame,
+    /// Offset of the instruction that is next.
+    at: usize,
     /// Jumps seen: where they land, and the slot that they must land on.
     jumps: Vec<(usize, u32)>,
     /// Where each slot's code begins.
     starts: Vec<usize>,
+}
+
+/// What is being done, and the slot or jump that is next.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// What the frame must have is found.
+    Wants(Wants, u32),
+    /// Side by side.
+    Match(u32),
+    /// Every jump must land where its slot begins.
+    Landings(usize),
+}
+
+impl Walk {
+    /// Nothing is compared yet.
+    pub(super) fn new() -> Self {
+        let (jumps, starts) = (Vec::new(), Vec::new());
+        Self {
+            stage: Stage::Wants(Wants::default(), 0),
+            frame: Frame::default(),
+            at: 0,
+            jumps,
+            starts,
+        }
+    }
+
+    /// Works until the fuel is spent or the answer is there; program, premises and code are the
+    /// same at each step.
+    pub(super) fn step(
+        &mut self,
+        program: &Program,
+        premises: &Premises,
+        code: &[u8],
+        fuel: &mut Fuel,
+    ) -> Poll<Result<(), CheckError>> {
+        while !fuel.is_empty() {
+            fuel.spend(1);
+            let before = self.at;
+            match self.advance(program, premises, code) {
+                Ok(false) => fuel.spend(((self.at - before) / CODE_BYTES_PER_UNIT) as u32),
+                Ok(true) => return Poll::Ready(Ok(())),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// One slot, or one jump; true when all was compared.
+    fn advance(
+        &mut self,
+        program: &Program,
+        premises: &Premises,
+        code: &[u8],
+    ) -> Result<bool, CheckError> {
+        match &mut self.stage {
+            Stage::Wants(wants, at) => match program.get(*at) {
+                Some(insn) => {
+                    wants.look(insn);
+                    *at += 1;
+                }
+                None => {
+                    let mut cursor = Cursor::new(code);
+                    self.frame = Frame::enter(program.kind(), *wants, &mut cursor)?;
+                    self.at = cursor.at();
+                    self.stage = Stage::Match(0);
+                }
+            },
+            Stage::Match(pc) => match program.get(*pc) {
+                Some(insn) => {
+                    self.starts.push(self.at);
+                    let (code, frame) = (Cursor::resume(code, self.at), &self.frame);
+                    let mut matcher = Matcher { code, frame, premises, jumps: &mut self.jumps };
+                    matcher.insn(*pc, insn)?;
+                    self.at = matcher.code.at();
+                    *pc += 1;
+                }
+                None => {
+                    Cursor::resume(code, self.at).ends()?;
+                    self.stage = Stage::Landings(0);
+                }
+            },
+            Stage::Landings(jump) => {
+                let Some(&(target, slot)) = self.jumps.get(*jump) else { return Ok(true) };
+                if self.starts.get(slot as usize) != Some(&target) {
+                    let expected = "every jump to land where its slot begins";
+                    return Err(CheckError { offset: target, expected });
+                }
+                *jump += 1;
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// One slot's comparison.
+pub(super) struct Matcher<'a> {
+    pub(super) code: Cursor<'a>,
+    pub(super) frame: &'a Frame,
+    pub(super) premises: &'a Premises,
+    jumps: &'a mut Vec<(usize, u32)>,
 }
 
 impl Matcher<'_> {
@@ -101,17 +204,6 @@ impl Matcher<'_> {
         self.code.expect(compare, "a comparison")?;
         let target = self.code.jump_if(holds(cond), "a conditional jump")?;
         self.jumps.push((target, slot));
-        Ok(())
-    }
-
-    /// Every jump must land where its slot begins.
-    fn landings(&self) -> Result<(), CheckError> {
-        for (target, slot) in &self.jumps {
-            if self.starts.get(*slot as usize) != Some(target) {
-                let expected = "every jump to land where its slot begins";
-                return Err(CheckError { offset: *target, expected });
-            }
-        }
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use runtime::native::WITH_RUN;
 use super::frame::Frame;
 use super::map::{KEEP_RDX, RUN, SCRATCH, machine};
 use super::{CompileError, Emitter};
-use crate::context::{direct_address, is_inlined, object_address};
+use crate::context::{Place, is_inlined};
 use crate::x86::{Alu, Cc, Gpr, Mem, Shift};
 
 impl Emitter<'_> {
@@ -18,8 +18,8 @@ impl Emitter<'_> {
         let map = |position| self.premises.map(position);
         let value = match imm {
             Imm64::Value(value) => Some(value),
-            Imm64::MapFd(position) => map(position).map(object_address),
-            Imm64::MapValue { fd, offset } => map(fd).and_then(|map| direct_address(map, offset)),
+            Imm64::MapFd(position) => map(position).map(Place::object_address),
+            Imm64::MapValue { fd, offset } => map(fd).and_then(|map| map.direct_address(offset)),
             Imm64::Other { .. } => None,
         };
         let what = "an immediate that is no number and no map of the program";
@@ -100,7 +100,7 @@ impl Emitter<'_> {
 
     fn call_local(&mut self, slot: u32) -> Result<(), CompileError> {
         let target = self.slot(slot)?;
-        Frame::call_local(&mut self.asm, target);
+        Frame::call_local(self.asm, target);
         Ok(())
     }
 }

@@ -6,19 +6,18 @@
 //!
 //! With local calls every function body runs with `rsp` a multiple of 16 and ends in a plain `ret`.
 //! The entry calls slot 0 as the first function; a call site saves `r6..r10`, makes a frame of 512
-//! bytes and calls. Depth is bounded before anything is emitted, recursion refused.
+//! bytes and calls. Depth is bounded before anything is emitted ([`super::survey`]).
 //!
 //! Where a helper wants the run's context, `r12` is saved first and keeps it; no function changes
 //! it.
 
 use alloc::vec::Vec;
 
-use ebpf::limits::{CALL_DEPTH, STACK_BYTES};
-use ebpf::{CallTarget, Insn, Kind, Operand, Program, Reg, Width};
+use ebpf::limits::STACK_BYTES;
+use ebpf::{Kind, Reg, Width};
 
-use super::CompileError;
 use super::map::{RUN, machine};
-use crate::context::keeps_run;
+use super::survey::Survey;
 use crate::x86::{Alu, Assembler, Gpr, Label};
 
 const STACK: i32 = STACK_BYTES as i32;
@@ -26,7 +25,7 @@ const STACK: i32 = STACK_BYTES as i32;
 const SAVED: [Reg; 5] = [Reg::R6, Reg::R7, Reg::R8, Reg::R9, Reg::R10];
 
 /// A program's frame.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Frame {
     saved: Vec<Reg>,
     /// Bytes below the saved registers.
@@ -38,27 +37,22 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn of(program: &Program) -> Result<Self, CompileError> {
-        let insns = program.insns();
-        let locals = insns.iter().any(|insn| local_target(insn).is_some());
+    /// The frame of a program in which the survey found what it found.
+    pub(super) fn of(kind: Kind, found: &Survey) -> Self {
         // A packet program's first argument is its context, a memory program's third.
-        let arrives = if program.kind() == Kind::Memory { Gpr::RDX } else { Gpr::RDI };
-        let run = keeps_run(program).then_some(arrives);
-        if locals {
-            bounded_depth(program)?;
+        let arrives = if kind == Kind::Memory { Gpr::RDX } else { Gpr::RDI };
+        let run = found.run.then_some(arrives);
+        if found.locals {
             let saved = SAVED.to_vec();
             let bytes = if run.is_some() { STACK } else { STACK + 8 };
-            return Ok(Self { saved, bytes, stack: true, locals, run });
+            return Self { saved, bytes, stack: true, locals: true, run };
         }
-        let used = insns.iter().fold(0_u16, |used, insn| used | mentioned(insn));
-        let uses = |reg: &Reg| used & 1 << reg.index() != 0;
-        let saved: Vec<Reg> = SAVED.into_iter().filter(uses).collect();
-        let stack = uses(&Reg::R10);
-        let calls = insns.iter().any(|insn| matches!(insn, Insn::Call { .. }));
+        let saved: Vec<Reg> = SAVED.into_iter().filter(|reg| found.names(*reg)).collect();
+        let stack = found.names(Reg::R10);
         let even = (saved.len() + usize::from(run.is_some())).is_multiple_of(2);
-        let pad = if calls && even { 8 } else { 0 };
+        let pad = if found.calls && even { 8 } else { 0 };
         let bytes = pad + if stack { STACK } else { 0 };
-        Ok(Self { saved, bytes, stack, locals, run })
+        Self { saved, bytes, stack, locals: false, run }
     }
 
     /// Emits the entry.
@@ -121,76 +115,4 @@ impl Frame {
             asm.pop(machine(reg));
         }
     }
-}
-
-fn local_target(insn: &Insn) -> Option<u32> {
-    match insn {
-        Insn::Call { target: CallTarget::Local(slot) } => Some(*slot),
-        _ => None,
-    }
-}
-
-/// The registers that an instruction names, as bits.
-fn mentioned(insn: &Insn) -> u16 {
-    let bit = |reg: Reg| 1_u16 << reg.index();
-    let operand = |src: Operand| match src {
-        Operand::Reg(reg) => bit(reg),
-        Operand::Imm(_) => 0,
-    };
-    match *insn {
-        Insn::Alu { dst, src, .. } | Insn::Branch { dst, src, .. } => bit(dst) | operand(src),
-        Insn::Neg { dst, .. } | Insn::Endian { dst, .. } | Insn::LoadImm64 { dst, .. } => bit(dst),
-        Insn::MovSx { dst, src, .. } => bit(dst) | bit(src),
-        Insn::Load { dst, base, .. } => bit(dst) | bit(base),
-        Insn::Store { base, src, .. } => bit(base) | operand(src),
-        Insn::Atomic { base, src, .. } => bit(base) | bit(src),
-        Insn::LoadImm64High | Insn::Jump { .. } | Insn::Call { .. } | Insn::Exit => 0,
-    }
-}
-
-/// Refuses call graphs deeper than the interpreter's limit; recursion is deeper than any.
-fn bounded_depth(program: &Program) -> Result<(), CompileError> {
-    let mut entries: Vec<u32> = program.insns().iter().filter_map(local_target).collect();
-    entries.push(0);
-    entries.sort_unstable();
-    entries.dedup();
-    let callees: Vec<Vec<u32>> = entries.iter().map(|entry| called(program, *entry)).collect();
-    let mut depth = alloc::vec![1_usize; entries.len()];
-    for _ in 0..=CALL_DEPTH {
-        let deeper: Vec<usize> = callees
-            .iter()
-            .map(|targets| {
-                let depths = targets.iter().filter_map(|target| {
-                    entries.binary_search(target).ok().and_then(|at| depth.get(at))
-                });
-                1 + depths.copied().max().unwrap_or(0)
-            })
-            .collect();
-        if deeper == depth {
-            return Ok(());
-        }
-        depth = deeper;
-    }
-    Err(CompileError::CallDepth { limit: CALL_DEPTH })
-}
-
-/// The functions that the function at `entry` calls.
-fn called(program: &Program, entry: u32) -> Vec<u32> {
-    let mut seen = alloc::vec![false; program.len()];
-    let mut todo = alloc::vec![entry];
-    let mut targets = Vec::new();
-    while let Some(pc) = todo.pop() {
-        let (Some(mark), Some(insn)) = (seen.get_mut(pc as usize), program.get(pc)) else {
-            continue;
-        };
-        if core::mem::replace(mark, true) {
-            continue;
-        }
-        targets.extend(local_target(insn));
-        todo.extend(insn.jump_target());
-        if insn.falls_through() {
-            todo.push(pc + 1);
-        }
-    }
-    targets
 }

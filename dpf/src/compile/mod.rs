@@ -9,8 +9,9 @@
 //! No run-time check is emitted: the verifier has made every one unnecessary. What is emitted is
 //! checked again, by a decoder that shares no code with this ([`crate::check`]).
 //!
-//! Pipeline: what is known of the program (`context`) -> frame (`frame`) -> one pass with long
-//! jumps -> one pass with the short ones that the first pass found.
+//! Pipeline: what is known of the program (`context`) -> frame (`survey`, `frame`) -> one pass with
+//! long jumps -> one pass with the short ones that the first pass found. Each is done a slot at a
+//! time ([`Compile`]), so that whoever compiles can do something else in between.
 
 mod alu;
 mod atomic;
@@ -20,19 +21,22 @@ mod divide;
 mod frame;
 mod map;
 mod memory;
+mod survey;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::task::Poll;
 
 use ebpf::{Insn, Program};
 use runtime::map::Map;
-use verifier::Verified;
+use verifier::{Fuel, Verified};
 
-use crate::context::Premises;
-use crate::limits::CODE_BYTES_MAX;
-use crate::x86::{Assembled, Assembler, Label};
+use crate::context::{Gathering, Premises};
+use crate::limits::{CODE_BYTES_MAX, CODE_BYTES_PER_UNIT};
+use crate::x86::{Assembled, Assembler, Label, Labels};
 use frame::Frame;
+use survey::{Depth, Survey};
 
 /// Generated code that nobody has checked yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,43 +107,190 @@ impl fmt::Display for CompileError {
 /// # Errors
 /// [`CompileError`]: what the compiler cannot do, never what the program does wrong.
 pub fn compile(verified: &Verified, maps: &[Arc<Map>]) -> Result<Emitted, CompileError> {
-    let premises = Premises::of(verified, maps).ok_or(CompileError::WrongMaps)?;
-    program(verified.program(), &premises)
+    Compile::new(verified, maps)?.to_the_end(verified.program())
 }
 
 /// Compiles any structurally valid program. Safe to *run* only if it is verified.
 pub(crate) fn program(program: &Program, premises: &Premises) -> Result<Emitted, CompileError> {
-    let frame = Frame::of(program)?;
-    let long = pass(program, premises, &frame, Vec::new())?;
-    let code = pass(program, premises, &frame, long.fits_short)?;
-    let bytes = code.bytes.len();
-    if bytes > CODE_BYTES_MAX {
-        return Err(CompileError::TooLarge { bytes, limit: CODE_BYTES_MAX });
-    }
-    Ok(Emitted { bytes: code.bytes })
+    Compile::of(premises.clone()).to_the_end(program)
 }
 
-fn pass(
-    program: &Program,
-    premises: &Premises,
-    frame: &Frame,
-    short: Vec<bool>,
-) -> Result<Assembled, CompileError> {
-    let mut asm = Assembler::new(short);
-    let slots = program.insns().iter().map(|_| asm.label()).collect();
-    let mut emitter = Emitter { asm, slots, premises, frame };
-    emitter.frame.enter(&mut emitter.asm);
-    for (pc, insn) in (0_u32..).zip(program.insns()) {
-        emitter.insn(pc, insn)?;
-    }
-    emitter.asm.finish().ok_or(CompileError::Internal)
-}
-
-/// One pass over a program.
-struct Emitter<'a> {
+/// A program on its way to code, a slot at a time.
+#[derive(Debug)]
+pub(crate) struct Compile {
+    stage: Stage,
+    premises: Premises,
+    frame: Frame,
     asm: Assembler,
     /// A label for each slot.
-    slots: Vec<Label>,
+    slots: Labels,
+}
+
+/// What is being done, and the slot that is next.
+#[derive(Debug)]
+enum Stage {
+    Gather(Gathering),
+    Survey(Survey, u32),
+    Depth(Survey, Depth),
+    Emit(Pass, u32),
+    Patch(Pass),
+    Over,
+}
+
+/// Which of the two passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// Long jumps only: shows which could be short.
+    Long,
+    Short,
+}
+
+impl Compile {
+    /// Nothing is done yet; `maps` are the program's own, by position.
+    ///
+    /// # Errors
+    /// [`CompileError::WrongMaps`].
+    pub(crate) fn new(verified: &Verified, maps: &[Arc<Map>]) -> Result<Self, CompileError> {
+        let gathering = Gathering::new(verified, maps).ok_or(CompileError::WrongMaps)?;
+        Ok(Self::at(Stage::Gather(gathering), Premises::nothing(verified)))
+    }
+
+    fn of(premises: Premises) -> Self {
+        Self::at(Stage::Survey(Survey::default(), 0), premises)
+    }
+
+    fn at(stage: Stage, premises: Premises) -> Self {
+        let (frame, asm) = (Frame::default(), Assembler::new(Vec::new()));
+        Self { stage, premises, frame, asm, slots: Labels::default() }
+    }
+
+    fn to_the_end(mut self, program: &Program) -> Result<Emitted, CompileError> {
+        loop {
+            if let Poll::Ready(answer) = self.step(program, &mut Fuel::UNLIMITED.clone()) {
+                return answer;
+            }
+        }
+    }
+
+    /// Works on the program that it was made for until the fuel is spent or the code is there.
+    pub(crate) fn step(
+        &mut self,
+        program: &Program,
+        fuel: &mut Fuel,
+    ) -> Poll<Result<Emitted, CompileError>> {
+        while !fuel.is_empty() {
+            fuel.spend(1);
+            match self.advance(program, fuel) {
+                Ok(None) => {}
+                Ok(Some(bytes)) => return Poll::Ready(within_limit(bytes)),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// One slot, or one jump.
+    fn advance(
+        &mut self,
+        program: &Program,
+        fuel: &mut Fuel,
+    ) -> Result<Option<Vec<u8>>, CompileError> {
+        match &mut self.stage {
+            Stage::Gather(gathering) => {
+                if gathering.advance(program) {
+                    self.gathered(program);
+                }
+            }
+            Stage::Survey(survey, at) => match program.get(*at) {
+                Some(insn) => {
+                    survey.look(insn);
+                    *at += 1;
+                }
+                None if survey.locals => {
+                    self.stage = Stage::Depth(*survey, Depth::new(program.len()));
+                }
+                None => {
+                    let survey = *survey;
+                    self.enter(program, survey);
+                }
+            },
+            Stage::Depth(survey, depth) => {
+                if depth.advance(program)? {
+                    let survey = *survey;
+                    self.enter(program, survey);
+                }
+            }
+            Stage::Emit(pass, at) => match program.get(*at) {
+                Some(insn) => {
+                    let (pc, before) = (*at, self.asm.len());
+                    *at += 1;
+                    let (asm, slots) = (&mut self.asm, self.slots);
+                    let (premises, frame) = (&self.premises, &self.frame);
+                    Emitter { asm, slots, premises, frame }.insn(pc, insn)?;
+                    fuel.spend(((self.asm.len() - before) / CODE_BYTES_PER_UNIT) as u32);
+                }
+                None => self.stage = Stage::Patch(*pass),
+            },
+            Stage::Patch(pass) => {
+                if !self.asm.patch().ok_or(CompileError::Internal)? {
+                    let pass = *pass;
+                    return self.patched(program, pass);
+                }
+            }
+            Stage::Over => return Err(CompileError::Internal),
+        }
+        Ok(None)
+    }
+
+    fn gathered(&mut self, program: &Program) {
+        let next = Stage::Survey(Survey::default(), 0);
+        if let Stage::Gather(gathering) = core::mem::replace(&mut self.stage, next) {
+            self.premises = gathering.finish(program);
+        }
+    }
+
+    /// Everything is known that the frame depends on.
+    fn enter(&mut self, program: &Program, found: Survey) {
+        self.frame = Frame::of(program.kind(), &found);
+        self.begin(program, Pass::Long, Vec::new());
+    }
+
+    fn begin(&mut self, program: &Program, pass: Pass, short: Vec<bool>) {
+        self.asm = Assembler::new(short);
+        self.slots = self.asm.labels(program.len());
+        self.frame.enter(&mut self.asm);
+        self.stage = Stage::Emit(pass, 0);
+    }
+
+    /// All jumps of a pass are there.
+    fn patched(&mut self, program: &Program, pass: Pass) -> Result<Option<Vec<u8>>, CompileError> {
+        let asm = core::mem::take(&mut self.asm);
+        let Assembled { bytes, fits_short } = asm.finish().ok_or(CompileError::Internal)?;
+        match pass {
+            Pass::Long => {
+                self.begin(program, Pass::Short, fits_short);
+                Ok(None)
+            }
+            Pass::Short => {
+                self.stage = Stage::Over;
+                Ok(Some(bytes))
+            }
+        }
+    }
+}
+
+fn within_limit(bytes: Vec<u8>) -> Result<Emitted, CompileError> {
+    if bytes.len() > CODE_BYTES_MAX {
+        return Err(CompileError::TooLarge { bytes: bytes.len(), limit: CODE_BYTES_MAX });
+    }
+    Ok(Emitted { bytes })
+}
+
+/// Emits one instruction.
+struct Emitter<'a> {
+    asm: &'a mut Assembler,
+    /// A label for each slot.
+    slots: Labels,
     premises: &'a Premises,
     frame: &'a Frame,
 }
@@ -162,12 +313,12 @@ impl Emitter<'_> {
             Insn::Jump { target } => self.jump(target)?,
             Insn::Branch { target, .. } => self.branch(insn, target)?,
             Insn::Call { target } => self.call(pc, target)?,
-            Insn::Exit => self.frame.leave(&mut self.asm),
+            Insn::Exit => self.frame.leave(self.asm),
         }
         Ok(())
     }
 
     fn slot(&self, slot: u32) -> Result<Label, CompileError> {
-        self.slots.get(slot as usize).copied().ok_or(CompileError::Internal)
+        self.slots.get(slot as usize).ok_or(CompileError::Internal)
     }
 }

@@ -13,7 +13,7 @@ use ebpf::context::Field;
 use ebpf::limits::STACK_BYTES;
 use ebpf::{AluOp, CallTarget, Insn, Kind, Operand, Program, Reg, Size, Width};
 
-use super::Premises;
+use super::{Known, Premises};
 use crate::compile::CompileError;
 
 const WORDS: usize = STACK_BYTES / 8;
@@ -129,16 +129,25 @@ impl Premises {
     /// [`CompileError::MixedPointer`]; [`CompileError::Unsupported`] for an access of the context
     /// that is no load of a field.
     pub(crate) fn guessed(program: &Program) -> Result<Self, CompileError> {
-        let mut found = Self { passed: ebpf::passed(program), ..Self::default() };
+        let mut found = Found::default();
         if program.kind() != Kind::Memory {
             let mut analysis = Analysis::new(program);
             while let Some(pc) = analysis.todo.pop() {
                 analysis.block(pc, &mut found)?;
             }
         }
-        Ok(found)
+        let (known, passed) = (Known::Guessed(found.fields), ebpf::passed(program));
+        Ok(Self { known, passed, maps: Vec::new() })
     }
+}
 
+/// The loads of the context that were found.
+#[derive(Default)]
+struct Found {
+    fields: BTreeMap<u32, Field>,
+}
+
+impl Found {
     /// Notes what the load or store at `pc` has as its base. A fixpoint visits a slot again with
     /// what other paths bring: they must agree with what was noted before.
     fn note(&mut self, pc: u32, base: Value, load: Option<i16>) -> Result<(), CompileError> {
@@ -210,7 +219,7 @@ impl<'a> Analysis<'a> {
     }
 
     /// Goes from an entry to the next one.
-    fn block(&mut self, from: u32, found: &mut Premises) -> Result<(), CompileError> {
+    fn block(&mut self, from: u32, found: &mut Found) -> Result<(), CompileError> {
         let Some(mut state) = self.entries.get(&from).cloned() else { return Ok(()) };
         let mut pc = from;
         while let Some(insn) = self.program.get(pc) {
@@ -236,7 +245,7 @@ impl<'a> Analysis<'a> {
         pc: u32,
         insn: &Insn,
         state: &mut State,
-        found: &mut Premises,
+        found: &mut Found,
     ) -> Result<(), CompileError> {
         match *insn {
             Insn::Alu { width, op, dst, src } => {

@@ -8,76 +8,97 @@
 #[cfg(test)]
 mod analysis;
 
+#[cfg(test)]
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use ebpf::context::Field;
-use ebpf::{CallTarget, Insn, MapSpec, Passed, Program, Reg};
+use ebpf::{CallTarget, Insn, MapSpec, Passed, Passing, Program, Reg};
 use runtime::map::Map;
 use verifier::Verified;
 
 /// What is taken for granted of one program.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Premises {
-    /// The slots whose loads read the context, and the fields that they read.
-    fields: BTreeMap<u32, Field>,
-    /// The slots whose calls are given a map, and which.
-    lookups: BTreeMap<u32, u32>,
-    /// The slots that call a helper by register, and which.
-    helpers: BTreeMap<u32, u32>,
+    known: Known,
     /// Which optional arguments calls pass.
     passed: Passed,
     /// The maps, by position.
-    maps: Vec<Arc<Map>>,
-    /// Whether all this was proven: what it says nothing of is then never run.
-    proven: bool,
+    maps: Vec<Place>,
+}
+
+/// Who says what loads and calls do.
+#[derive(Debug, Clone)]
+enum Known {
+    /// The verifier: what it says nothing of is never run.
+    Proven(Verified),
+    /// For tests, an analysis: the slots whose loads read the context, and the fields that they
+    /// read.
+    #[cfg(test)]
+    Guessed(BTreeMap<u32, Field>),
+}
+
+/// Where a map is, and what it is. It keeps nothing alive: whoever runs the code keeps the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    spec: MapSpec,
+    object: u64,
+    values: u64,
+}
+
+/// [`Premises`] in the making, a slot at a time.
+#[derive(Debug)]
+pub(crate) struct Gathering {
+    premises: Premises,
+    passing: Passing,
 }
 
 impl Premises {
     /// What the verifier found, and these maps; `None` if they are not the program's.
     pub(crate) fn of(verified: &Verified, maps: &[Arc<Map>]) -> Option<Self> {
-        let program = verified.program();
-        let specs = maps.iter().map(|map| map.spec());
-        if !program.maps().iter().eq(specs) {
-            return None;
-        }
-        let slots = 0..program.len() as u32;
-        let fields = slots.clone().filter_map(|pc| Some((pc, verified.context_load(pc)?)));
-        let lookups = slots.clone().filter_map(|pc| Some((pc, verified.map_at(pc)?)));
-        let helpers = slots.clone().filter_map(|pc| Some((pc, verified.helper_at(pc)?)));
-        Some(Self {
-            fields: fields.collect(),
-            lookups: lookups.collect(),
-            helpers: helpers.collect(),
-            passed: ebpf::passed(program),
-            maps: maps.to_vec(),
-            proven: true,
-        })
+        let mut gathering = Gathering::new(verified, maps)?;
+        while !gathering.advance(verified.program()) {}
+        Some(gathering.finish(verified.program()))
+    }
+
+    /// Nothing is known of calls and maps yet.
+    pub(crate) fn nothing(verified: &Verified) -> Self {
+        let known = Known::Proven(verified.clone());
+        Self { known, passed: Passed::default(), maps: Vec::new() }
     }
 
     /// The field that the load at `pc` reads.
     pub(crate) fn at(&self, pc: u32) -> Option<Field> {
-        self.fields.get(&pc).copied()
+        match &self.known {
+            Known::Proven(verified) => verified.context_load(pc),
+            #[cfg(test)]
+            Known::Guessed(fields) => fields.get(&pc).copied(),
+        }
     }
 
     /// The map that the helper call at `pc` is given, on every path.
-    pub(crate) fn map_at(&self, pc: u32) -> Option<&Map> {
-        self.map(*self.lookups.get(&pc)?)
+    pub(crate) fn map_at(&self, pc: u32) -> Option<&Place> {
+        match &self.known {
+            Known::Proven(verified) => self.map(verified.map_at(pc)?),
+            #[cfg(test)]
+            Known::Guessed(_) => None,
+        }
     }
 
     /// The helper that the call at `pc` calls by register, on every path; `Some(None)` where no run
     /// comes by.
     pub(crate) fn helper_at(&self, pc: u32) -> Option<Option<u32>> {
-        match self.helpers.get(&pc) {
-            Some(id) => Some(Some(*id)),
-            None => self.proven.then_some(None),
+        match &self.known {
+            Known::Proven(verified) => Some(verified.helper_at(pc)),
+            #[cfg(test)]
+            Known::Guessed(_) => None,
         }
     }
 
     /// The map at a position.
-    pub(crate) fn map(&self, position: u32) -> Option<&Map> {
-        self.maps.get(position as usize).map(Arc::as_ref)
+    pub(crate) fn map(&self, position: u32) -> Option<&Place> {
+        self.maps.get(position as usize)
     }
 
     /// Whether the call at `pc` passes an optional argument.
@@ -85,21 +106,69 @@ impl Premises {
         self.passed.at(pc, reg)
     }
 
-    /// The maps, for whoever keeps the code.
-    pub(crate) fn maps(&self) -> Vec<Arc<Map>> {
-        self.maps.clone()
+    /// Whether these are the maps whose addresses were taken for granted.
+    pub(crate) fn holds_of(&self, maps: &[Arc<Map>]) -> bool {
+        self.maps.iter().copied().eq(maps.iter().map(|map| Place::of(map)))
     }
 }
 
-/// Address of a map, as helpers take it.
-pub(crate) fn object_address(map: &Map) -> u64 {
-    core::ptr::from_ref(map).expose_provenance() as u64
+#[cfg(test)]
+impl Default for Premises {
+    fn default() -> Self {
+        let known = Known::Guessed(BTreeMap::new());
+        Self { known, passed: Passed::default(), maps: Vec::new() }
+    }
 }
 
-/// Address of a byte of a map's only value, if a 64-bit load may have it.
-pub(crate) fn direct_address(map: &Map, offset: u32) -> Option<u64> {
-    let inside = map.spec().direct_bytes().is_some_and(|bytes| offset < bytes);
-    inside.then(|| map.values_address() + u64::from(offset))
+impl Gathering {
+    /// As [`Premises::of`], nothing gathered yet.
+    pub(crate) fn new(verified: &Verified, maps: &[Arc<Map>]) -> Option<Self> {
+        let program = verified.program();
+        let specs = maps.iter().map(|map| map.spec());
+        if !program.maps().iter().eq(specs) {
+            return None;
+        }
+        let maps = maps.iter().map(|map| Place::of(map)).collect();
+        let premises = Premises { maps, ..Premises::nothing(verified) };
+        Some(Self { premises, passing: Passing::new(program) })
+    }
+
+    /// Looks at one slot; true when all is gathered.
+    pub(crate) fn advance(&mut self, program: &Program) -> bool {
+        self.passing.advance(program)
+    }
+
+    /// What was gathered.
+    pub(crate) fn finish(self, program: &Program) -> Premises {
+        Premises { passed: self.passing.found(program), ..self.premises }
+    }
+}
+
+impl Place {
+    fn of(map: &Map) -> Self {
+        let object = core::ptr::from_ref(map).expose_provenance() as u64;
+        Self { spec: *map.spec(), object, values: map.values_address() }
+    }
+
+    pub(crate) const fn spec(&self) -> &MapSpec {
+        &self.spec
+    }
+
+    /// Address of the map's values.
+    pub(crate) const fn values_address(&self) -> u64 {
+        self.values
+    }
+
+    /// Address of the map, as helpers take it.
+    pub(crate) const fn object_address(&self) -> u64 {
+        self.object
+    }
+
+    /// Address of a byte of a map's only value, if a 64-bit load may have it.
+    pub(crate) fn direct_address(&self, offset: u32) -> Option<u64> {
+        let inside = self.spec.direct_bytes().is_some_and(|bytes| offset < bytes);
+        inside.then(|| self.values + u64::from(offset))
+    }
 }
 
 /// Whether looking something up is a comparison and an address.
@@ -107,14 +176,13 @@ pub(crate) fn is_inlined(spec: &MapSpec) -> bool {
     spec.kind.is_array()
 }
 
-/// Whether the program calls a helper that gets the run's context as its sixth argument, so that
-/// its frame must keep it.
-pub(crate) fn keeps_run(program: &Program) -> bool {
-    let wants = |insn: &Insn| match *insn {
+/// Whether an instruction calls a helper that gets the run's context as its sixth argument, so that
+/// its program's frame must keep it.
+pub(crate) fn wants_run(insn: &Insn) -> bool {
+    match *insn {
         Insn::Call { target: CallTarget::Helper(id) } => id == runtime::native::WITH_RUN,
         // It may be that helper.
         Insn::Call { target: CallTarget::Register(_) } => true,
         _ => false,
-    };
-    program.insns().iter().any(wants)
+    }
 }

@@ -9,6 +9,21 @@ use alloc::vec::Vec;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label(usize);
 
+/// Labels that were made together, by number.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Labels {
+    first: usize,
+    count: usize,
+}
+
+impl Labels {
+    /// The label with this number.
+    #[must_use]
+    pub fn get(self, number: usize) -> Option<Label> {
+        (number < self.count).then(|| Label(self.first + number))
+    }
+}
+
 /// Finished code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assembled {
@@ -46,6 +61,9 @@ pub(super) struct Jumps {
     bound: Vec<Option<usize>>,
     jumps: Vec<Jump>,
     sized: usize,
+    /// Of those that are patched.
+    fits_short: Vec<bool>,
+    patched: usize,
 }
 
 impl Jumps {
@@ -56,6 +74,12 @@ impl Jumps {
     pub(super) fn label(&mut self) -> Label {
         self.bound.push(None);
         Label(self.bound.len() - 1)
+    }
+
+    pub(super) fn labels(&mut self, count: usize) -> Labels {
+        let first = self.bound.len();
+        self.bound.resize(first + count, None);
+        Labels { first, count }
     }
 
     pub(super) fn bind(&mut self, label: Label, at: usize) {
@@ -75,22 +99,27 @@ impl Jumps {
         self.jumps.push(Jump { label, field, width });
     }
 
-    pub(super) fn patch(self, mut bytes: Vec<u8>) -> Option<Assembled> {
-        let mut fits_short = Vec::with_capacity(self.jumps.len());
-        for jump in &self.jumps {
-            let target = (*self.bound.get(jump.label.0)?)?;
-            let next = jump.field + jump.width.bytes();
-            let distance = i32::try_from(target as i64 - next as i64).ok()?;
-            let short = i8::try_from(distance);
-            let field = bytes.get_mut(jump.field..next)?;
-            match jump.width {
-                Displacement::Short => field.copy_from_slice(&short.ok()?.to_le_bytes()),
-                _ => field.copy_from_slice(&distance.to_le_bytes()),
-            }
-            if jump.width != Displacement::Fixed {
-                fits_short.push(short.is_ok());
-            }
+    /// Patches the next jump; false if there is none left.
+    pub(super) fn patch(&mut self, bytes: &mut [u8]) -> Option<bool> {
+        let Some(jump) = self.jumps.get(self.patched) else { return Some(false) };
+        let target = (*self.bound.get(jump.label.0)?)?;
+        let next = jump.field + jump.width.bytes();
+        let distance = i32::try_from(target as i64 - next as i64).ok()?;
+        let short = i8::try_from(distance);
+        let field = bytes.get_mut(jump.field..next)?;
+        match jump.width {
+            Displacement::Short => field.copy_from_slice(&short.ok()?.to_le_bytes()),
+            _ => field.copy_from_slice(&distance.to_le_bytes()),
         }
-        Some(Assembled { bytes, fits_short })
+        if jump.width != Displacement::Fixed {
+            self.fits_short.push(short.is_ok());
+        }
+        self.patched += 1;
+        Some(true)
+    }
+
+    /// What was found of the jumps that are patched.
+    pub(super) fn fits_short(self) -> Vec<bool> {
+        self.fits_short
     }
 }

@@ -15,7 +15,7 @@ mod reg;
 #[cfg(test)]
 mod tests;
 
-pub use jump::{Assembled, Label};
+pub use jump::{Assembled, Label, Labels};
 pub use reg::{Cc, Gpr, Mem};
 
 use alloc::vec::Vec;
@@ -110,14 +110,26 @@ impl Assembler {
         self.jumps.label()
     }
 
+    /// So many labels not yet bound.
+    pub fn labels(&mut self, count: usize) -> Labels {
+        self.jumps.labels(count)
+    }
+
     /// Binds `label` to the next instruction.
     pub fn bind(&mut self, label: Label) {
         self.jumps.bind(label, self.bytes.len());
     }
 
+    /// Patches one jump; false if all are. `None` if its label was never bound or is too far.
+    #[must_use]
+    pub fn patch(&mut self) -> Option<bool> {
+        self.jumps.patch(&mut self.bytes)
+    }
+
     /// Patches all jumps and returns the code; `None` if a label was never bound or is too far.
     #[must_use]
-    pub fn finish(self) -> Option<Assembled> {
-        self.jumps.patch(self.bytes)
+    pub fn finish(mut self) -> Option<Assembled> {
+        while self.patch()? {}
+        Some(Assembled { bytes: self.bytes, fits_short: self.jumps.fits_short() })
     }
 }
