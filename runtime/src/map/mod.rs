@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `words` | memory that safe and generated code share |
 //! | `table` | hash table and order of use, with a bound on every walk |
-//! | `siphash` | the keyed hash |
+//! | `keyed` | the keyed hash |
 //! | `prefix` | longest-prefix match: a table probed once for each prefix length in use |
 //! | `errno` | error numbers |
 //!
@@ -19,8 +19,8 @@
 
 mod errno;
 mod interp;
+mod keyed;
 mod prefix;
-mod siphash;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -33,8 +33,8 @@ use ebpf::{MapError, MapKind, MapSpec};
 
 pub use errno::{Errno, status};
 pub use interp::MapSet;
+pub use keyed::Secret;
 use prefix::{Lengths, LengthsMaker, Prefix};
-pub use siphash::Secret;
 use table::{Table, TableMaker};
 use words::{Growing, Words};
 
@@ -199,6 +199,21 @@ impl Map {
             table.renew(slot);
         }
         Some(slot)
+    }
+
+    /// The slot of a key of at most eight bytes in a hash map, as [`Map::lookup`]: the rest of the
+    /// word is zero. Nothing in other maps.
+    #[inline]
+    pub(crate) fn lookup_word(&self, key: u64) -> Option<u32> {
+        match &self.index {
+            Index::Hash(table) => table.find_word(key),
+            Index::Lru(table) => {
+                let slot = table.find_word(key)?;
+                table.renew(slot);
+                Some(slot)
+            }
+            Index::Array | Index::Trie(..) => None,
+        }
     }
 
     /// The slot of a key, looked up from outside: no use of the entry.

@@ -9,8 +9,8 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::siphash::{self, Secret};
-use super::words::{Growing, Numbers, Words};
+use super::keyed::{Keyed, Secret};
+use super::words::{Growing, Numbers, Words, word};
 
 /// No slot.
 pub(super) const NIL: u32 = u32::MAX;
@@ -22,7 +22,7 @@ pub(super) const CHAIN_MAX: usize = 24;
 /// Keys and where they are.
 #[derive(Debug)]
 pub(super) struct Table {
-    secret: Secret,
+    keyed: Keyed,
     /// Words of a key.
     key_words: usize,
     keys: Words,
@@ -90,7 +90,7 @@ impl TableMaker {
     pub(super) fn finish(self) -> Table {
         let [chain, older, newer] = self.numbers;
         Table {
-            secret: self.secret,
+            keyed: Keyed::new(self.secret),
             key_words: self.key_words,
             keys: self.keys.into(),
             chain: chain.into(),
@@ -125,6 +125,22 @@ impl Table {
                 return None;
             }
             if self.keys.holds(slot as usize * self.key_words, key) {
+                return Some(slot);
+            }
+            slot = self.chain.get(slot);
+        }
+        None
+    }
+
+    /// The same for a key of one word.
+    #[inline]
+    pub(super) fn find_word(&self, key: u64) -> Option<u32> {
+        let mut slot = self.buckets.get(self.keyed.hash([key]) as u32 & self.bucket_mask);
+        for _ in 0..CHAIN_MAX {
+            if slot == NIL {
+                return None;
+            }
+            if self.keys.get(slot as usize) == key {
                 return Some(slot);
             }
             slot = self.chain.get(slot);
@@ -209,7 +225,7 @@ impl Table {
     }
 
     fn bucket(&self, key: &[u8]) -> u32 {
-        siphash::hash(self.secret, key) as u32 & self.bucket_mask
+        self.keyed.hash(key.chunks(8).map(word)) as u32 & self.bucket_mask
     }
 
     fn link_newest(&self, slot: u32) {

@@ -304,7 +304,8 @@ fn an_lru_map_forgets_what_was_not_used() {
 fn a_chain_has_an_end_whoever_chooses_the_keys() {
     // Keys that fall into one bucket of sixteen, found with the secret in hand.
     let spec = MapSpec::hash(4, 1, 16);
-    let collide = |number: &u32| super::siphash::hash(SECRET, &number.to_le_bytes()) & 15 == 3;
+    let collide =
+        |number: &u32| super::keyed::Keyed::new(SECRET).hash([u64::from(*number)]) & 15 == 3;
     let all: Vec<u32> = (0..).filter(collide).take(17).collect();
     let map = make(spec);
     for key in &all[..16] {
@@ -313,7 +314,8 @@ fn a_chain_has_an_end_whoever_chooses_the_keys() {
     assert_eq!(map.update(&all[16].to_le_bytes(), &[1], ANY), Err(Errno::TooBig));
 
     let large = MapSpec { max_entries: 64, ..spec };
-    let collide = |number: &u32| super::siphash::hash(SECRET, &number.to_le_bytes()) & 63 == 3;
+    let collide =
+        |number: &u32| super::keyed::Keyed::new(SECRET).hash([u64::from(*number)]) & 63 == 3;
     let all: Vec<u32> = (0..).filter(collide).take(30).collect();
     let longest = super::table::CHAIN_MAX;
     let (map, lru) = (make(large), make(MapSpec { kind: MapKind::LruHash, ..large }));

@@ -69,7 +69,8 @@ impl Words {
         }
     }
 
-    fn get(&self, at: usize) -> u64 {
+    /// One word; one that is not there is 0.
+    pub(super) fn get(&self, at: usize) -> u64 {
         self.0.get(at).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 

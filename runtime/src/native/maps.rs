@@ -8,6 +8,7 @@
 //! body has a slice of it nothing is written: keys are only read, and a value is copied word by
 //! word through its address.
 
+use ebpf::MapKind;
 use ebpf::helper::{CSUM_DIFF, MAP_DELETE, MAP_LOOKUP, MAP_UPDATE};
 
 use super::effects::{ContextBody, Entry};
@@ -26,7 +27,14 @@ pub(crate) const TABLE: [Entry; 4] = [
 unsafe extern "C" fn map_lookup(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
     // SAFETY: passed on from the caller.
     let (map, key) = unsafe { open(map, key) };
-    map.lookup(key).map_or(0, |slot| map.value_address(slot))
+    let hashed = matches!(map.spec().kind, MapKind::Hash | MapKind::LruHash);
+    // Most keys are a word or half a word: no bytes are gathered for them.
+    let word = match *key {
+        [a, b, c, d] if hashed => u64::from(u32::from_le_bytes([a, b, c, d])),
+        [a, b, c, d, e, f, g, h] if hashed => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => return map.lookup(key).map_or(0, |slot| map.value_address(slot)),
+    };
+    map.lookup_word(word).map_or(0, |slot| map.value_address(slot))
 }
 
 /// `map_update_elem(map, key, value, flags)`: 0 or a negative error number.

@@ -23,6 +23,7 @@ pub mod host;
 pub(crate) mod maps;
 pub mod pages;
 pub mod pipe;
+pub mod processor;
 pub mod program;
 #[cfg(test)]
 #[cfg(feature = "std")]
@@ -35,5 +36,6 @@ pub use effects::WITH_RUN;
 #[cfg(feature = "std")]
 pub use host::HostPages;
 pub use pipe::Pipe;
+pub use processor::bmi2;
 pub use program::{Filter, Memory, NativeContext, Packet};
 pub use zeroed::Zeroed;
