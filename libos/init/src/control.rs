@@ -22,6 +22,7 @@ use ebpf::Kind;
 use libos::capability::{audit, books, halt};
 use libos::clock::{NEVER, now_ns, wait};
 use libos::program::{assemble, mac_words};
+use libos::rings::SendError;
 use libos::{Environment, Rings, println, revocation};
 
 use crate::cast::Cast;
@@ -30,6 +31,8 @@ use crate::cast::Cast;
 const ETHERTYPE: [u8; 2] = abi::control::ETHERTYPE.to_be_bytes();
 /// Shortest frame on a real wire, without its check sequence.
 const FRAME_BYTES_PADDED: usize = 60;
+/// How long a full card is left alone at most; the kernel's word that there is room comes sooner.
+const AGAIN_NS: u64 = 1_000_000;
 /// Where an Ethernet header has its destination and its source.
 const DESTINATION_AT: u64 = 0;
 const SOURCE_AT: u64 = 6;
@@ -43,6 +46,8 @@ pub(crate) struct Control {
     last: u64,
     /// Frames that had no right tag, or an old number.
     ignored: u64,
+    /// An answer is in the ring that the card had no room for.
+    held_back: bool,
 }
 
 impl Control {
@@ -60,7 +65,7 @@ impl Control {
                 None
             }
         };
-        Control { channel, mac, last: 0, ignored: 0 }
+        Control { channel, mac, last: 0, ignored: 0, held_back: false }
     }
 
     /// Obeys for ever.
@@ -68,6 +73,10 @@ impl Control {
         let mut buffer = [0; FRAME_BYTES_MAX];
         loop {
             cast.bury();
+            if self.held_back && !self.flushed() {
+                wait(now_ns().saturating_add(AGAIN_NS));
+                continue;
+            }
             let Some(length) = self.next(&mut buffer) else {
                 wait(NEVER);
                 continue;
@@ -108,7 +117,23 @@ impl Control {
         frame.extend_from_slice(answer.as_bytes());
         frame.resize(frame.len().max(FRAME_BYTES_PADDED), 0);
         let sent = self.channel.as_mut().map(|(rings, _)| rings.send(&frame));
-        if let Some(Err(why)) = sent {
+        self.settle(sent);
+    }
+
+    /// Tries again what a full card did not take; whether it is gone.
+    fn flushed(&mut self) -> bool {
+        let sent = self.channel.as_mut().map(|(rings, _)| rings.flush().map(drop));
+        self.settle(sent);
+        !self.held_back
+    }
+
+    /// A full card is one that is asked again, before the next command; whatever else kept an
+    /// answer is said.
+    fn settle(&mut self, sent: Option<Result<(), SendError>>) {
+        self.held_back = matches!(sent, Some(Err(SendError::Kernel { status: Status::Busy })));
+        if let Some(Err(why)) = sent
+            && !self.held_back
+        {
             println!("answer not sent: {why:?}");
         }
     }
