@@ -254,7 +254,8 @@ impl Grant {
     }
 }
 
-/// Names of the pages that a ring lies in, and of maps; the default is no ring and no map.
+/// What a binding has besides programs: names of the pages that a ring lies in, and of maps, and a
+/// certificate; the default is none of them.
 #[derive(Clone, Copy, Debug)]
 pub struct RingPages<'a> {
     /// The control page.
@@ -265,6 +266,9 @@ pub struct RingPages<'a> {
     pub tx: &'a [Handle],
     /// The maps of the ASH, by the positions that its 64-bit loads name.
     pub maps: &'a [Handle],
+    /// Cases in which the filter can be decided, encoded ([`abi::certificate::Certificate`]); in a
+    /// hand-over both filters. Empty for none.
+    pub certificate: &'a [u8],
 }
 
 impl<'a> RingPages<'a> {
@@ -285,6 +289,7 @@ impl<'a> RingPages<'a> {
             rx: self.rx,
             tx: self.tx,
             maps: self.maps,
+            certificate: self.certificate,
             refusal,
         }
     }
@@ -292,7 +297,7 @@ impl<'a> RingPages<'a> {
 
 impl Default for RingPages<'_> {
     fn default() -> Self {
-        RingPages { control: Handle::NONE, rx: &[], tx: &[], maps: &[] }
+        RingPages { control: Handle::NONE, rx: &[], tx: &[], maps: &[], certificate: &[] }
     }
 }
 

@@ -117,7 +117,8 @@ impl RingMemory {
         maps: &[Handle],
         bind: impl FnOnce(&RingPages<'_>) -> Result<Binding, BindError>,
     ) -> Result<Rings, BindError> {
-        let pages = RingPages { control: self.control, rx: &self.rx, tx: &self.tx, maps };
+        let (control, rx, tx) = (self.control, &self.rx, &self.tx);
+        let pages = RingPages { control, rx, tx, maps, ..RingPages::default() };
         let binding = match bind(&pages) {
             Ok(binding) => binding,
             Err(error) => {

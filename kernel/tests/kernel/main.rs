@@ -15,6 +15,8 @@ mod calls;
 #[cfg(test)]
 mod carving;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod downloads;
 #[cfg(test)]
 mod endings;

@@ -6,7 +6,8 @@
 use core::arch::asm;
 
 use abi::bind::{
-    BindRequest, BindingStats, CarveRequest, GrantRequest, HandOverRequest, MapList, WITH_MAPS,
+    BindRequest, BindingStats, CarveRequest, CertificateAt, GrantRequest, HandOverRequest, MapList,
+    WITH_CERTIFICATE, WITH_MAPS,
 };
 use abi::download::{PredicateRequest, WordRef};
 use abi::limits::PAGE_BYTES;
@@ -101,11 +102,11 @@ fn predicate(program: &[u8], words: &[WordRef], refusal: &mut [u8]) -> (u64, u64
 }
 
 fn bind(mut bind: Bind<'_>) -> (u64, u64) {
-    /// A request and its list of maps, one behind the other.
+    /// A request and what stands behind it.
     #[repr(C)]
-    struct Block(BindRequest, MapList);
-    let (request, maps) = bound(&mut bind);
-    let block = Block(request, maps);
+    struct Block(BindRequest, MapList, CertificateAt);
+    let (request, maps, certificate) = bound(&mut bind);
+    let block = Block(request, maps, certificate);
     let at = core::ptr::from_ref(&block) as u64;
     registers(Call::Bind as u64, [bind.grant.0, at, 0, 0, 0, 0])
 }
@@ -113,15 +114,15 @@ fn bind(mut bind: Bind<'_>) -> (u64, u64) {
 /// `CarveRequest` and `HandOverRequest` are the same to whoever fills them in.
 fn part(call: Call, program: &[u8], mut bind: Bind<'_>) -> (u64, u64) {
     #[repr(C)]
-    struct Block(CarveRequest, MapList);
-    let (bound, maps) = bound(&mut bind);
+    struct Block(CarveRequest, MapList, CertificateAt);
+    let (bound, maps, certificate) = bound(&mut bind);
     let (transmit, transmit_bytes) = (address(program), program.len() as u64);
-    let block = Block(CarveRequest { transmit, transmit_bytes, bind: bound }, maps);
+    let block = Block(CarveRequest { transmit, transmit_bytes, bind: bound }, maps, certificate);
     let at = core::ptr::from_ref(&block) as u64;
     registers(call as u64, [bind.grant.0, at, 0, 0, 0, 0])
 }
 
-fn bound(bind: &mut Bind<'_>) -> (BindRequest, MapList) {
+fn bound(bind: &mut Bind<'_>) -> (BindRequest, MapList, CertificateAt) {
     let request = BindRequest {
         filter: address(bind.filter),
         filter_bytes: bind.filter.len() as u64,
@@ -134,9 +135,14 @@ fn bound(bind: &mut Bind<'_>) -> (BindRequest, MapList) {
         tx_page_count: bind.tx.len() as u64,
         refusal: bind.refusal.as_mut_ptr() as u64,
         refusal_bytes: bind.refusal.len() as u64,
-        flags: WITH_MAPS,
+        flags: WITH_MAPS | WITH_CERTIFICATE,
     };
-    (request, MapList { maps: address(bind.maps), count: bind.maps.len() as u64 })
+    let maps = MapList { maps: address(bind.maps), count: bind.maps.len() as u64 };
+    let certificate = CertificateAt {
+        certificate: address(bind.certificate),
+        certificate_bytes: bind.certificate.len() as u64,
+    };
+    (request, maps, certificate)
 }
 
 /// The address of a slice; zero means none.

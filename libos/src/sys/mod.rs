@@ -194,6 +194,8 @@ pub struct Bind<'a> {
     pub tx: &'a [Handle],
     /// The maps that the ASH names by position.
     pub maps: &'a [Handle],
+    /// Cases for the filter; empty for none.
+    pub certificate: &'a [u8],
     /// Where a refusal goes.
     pub refusal: &'a mut [u8],
 }

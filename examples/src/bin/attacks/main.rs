@@ -17,6 +17,7 @@ extern crate alloc;
 mod attack;
 mod bargain;
 mod bombs;
+mod certificates;
 mod child;
 mod handles;
 mod lab;
@@ -81,6 +82,7 @@ fn all() -> Vec<Attack> {
     attacks.extend(numbers::attacks());
     attacks.extend(programs::attacks());
     attacks.extend(squatting::attacks());
+    attacks.extend(certificates::attacks());
     attacks.extend(rings::attacks());
     attacks.extend(bombs::attacks());
     attacks.extend(bargain::attacks());

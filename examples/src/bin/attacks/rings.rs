@@ -127,7 +127,8 @@ fn with(lab: &mut Lab, attack: impl FnOnce(&Ring) -> Outcome) -> Outcome {
     let text = filter::udp_expression(lab.net.addresses().ipv4, BOUND);
     let filter = filter::from_expression(&text).map_err(|error| format!("{error}"))?;
     let first = pages.first().map_or(Handle::NONE, |page| page.0);
-    let ring_pages = RingPages { control: first, rx: &rx_names, tx: &tx_names, maps: &[] };
+    let ring_pages =
+        RingPages { control: first, rx: &rx_names, tx: &tx_names, ..RingPages::default() };
     let bound = lab.grant.bind_pages(&filter, None, &ring_pages);
     let outcome = match bound {
         Ok(binding) => {
@@ -201,9 +202,14 @@ fn odd_pages(lab: &mut Lab, name: &str, (rx, tx): (usize, usize)) -> Outcome {
     let expression = filter::udp_expression(lab.net.addresses().ipv4, BOUND);
     let filter = filter::from_expression(&expression).map_err(|error| format!("{error}"))?;
     let request = match name {
-        "the same page for all" => RingPages { control, rx: &same, tx: &same, maps: &[] },
+        "the same page for all" => {
+            RingPages { control, rx: &same, tx: &same, ..RingPages::default() }
+        }
         "no control page" => RingPages { rx: &[a], tx: &[a], ..RingPages::default() },
-        _ => RingPages { control, rx: &all[1..1 + rx], tx: &all[4..4 + tx], maps: &[] },
+        _ => {
+            let (rx, tx) = (&all[1..1 + rx], &all[4..4 + tx]);
+            RingPages { control, rx, tx, ..RingPages::default() }
+        }
     };
     let answer = lab.grant.bind_pages(&filter, None, &request);
     let status = answer.map_err(|error| error.status);
