@@ -20,8 +20,8 @@ pub(super) const RUN: R = R(12);
 const W64: Width = Width::W64;
 
 impl Matcher<'_> {
-    pub(super) fn load_imm64(&mut self, dst: Reg, imm: Imm64) -> Result<(), CheckError> {
-        let dst = self.home(dst)?;
+    pub(super) fn load_imm64(&mut self, pc: u32, reg: Reg, imm: Imm64) -> Result<(), CheckError> {
+        let dst = self.home(reg)?;
         let map = |position| self.premises.map(position);
         let value = match imm {
             Imm64::Value(value) => Some(value),
@@ -30,7 +30,10 @@ impl Matcher<'_> {
             Imm64::Other { .. } => None,
         };
         match value {
-            Some(value) => self.code.expect(Native::Const { dst, value }, "a constant"),
+            // One that nobody reads may be left out.
+            Some(value) if self.code.skip(Native::Const { dst, value }) => Ok(()),
+            Some(_) if self.premises.is_dead(self.program, pc + 2, reg) => Ok(()),
+            Some(_) => self.code.refuse("a constant"),
             None => self.code.refuse("no immediate but numbers and the program's maps"),
         }
     }

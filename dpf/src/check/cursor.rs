@@ -38,6 +38,12 @@ impl<'a> Cursor<'a> {
         Ok(native)
     }
 
+    /// The next instruction and the one behind it, if they are understood.
+    pub(super) fn peek(&self) -> Option<(Native, Option<Native>)> {
+        let (native, next) = decode(self.code, self.at)?;
+        Some((native, decode(self.code, next).map(|(native, _)| native)))
+    }
+
     /// The next instruction must be exactly this one.
     pub(super) fn expect(
         &mut self,

@@ -1,7 +1,7 @@
 //! The checker's own decoder: a few dozen instruction forms, everything else is refused.
 //!
 //! It shares no code with the encoder. It is deliberately narrow: no vector instruction, no
-//! segment or address-size prefix, no index register but in one form of load, no `rip`-relative
+//! segment or address-size prefix, no index register but in two forms (`whole`), no `rip`-relative
 //! operand, no high byte register, no prefix or REX bit that the instruction does not use.
 //! Privileged instructions and indirect jumps have no form here, so they cannot pass.
 //!
@@ -54,17 +54,19 @@ struct Operands {
     rm: Rm,
 }
 
-struct Reader<'a> {
-    code: &'a [u8],
-    at: usize,
+pub(super) struct Reader<'a> {
+    pub(super) code: &'a [u8],
+    pub(super) at: usize,
 }
 
 /// Decodes the instruction at `at`: what it is, and where the next one begins. `None` if it is not
 /// one of the known forms, or not whole.
 pub(super) fn decode(code: &[u8], at: usize) -> Option<(Native, usize)> {
     let mut reader = Reader { code, at };
-    if let Some(native) = reader.load_indexed() {
-        return Some((native, reader.at));
+    for form in [Reader::load_indexed, Reader::sum, Reader::shift_by] {
+        if let Some(native) = form(&mut reader) {
+            return Some((native, reader.at));
+        }
     }
     let prefix = reader.prefix()?;
     let opcode = reader.byte()?;
@@ -256,22 +258,6 @@ impl Reader<'_> {
         Some(Native::Load { size, dst, from })
     }
 
-    /// The only form with an index: `mov low, [low + high * 8]` without displacement.
-    fn load_indexed(&mut self) -> Option<Native> {
-        let [0x4a, 0x8b, modrm, sib] = *self.code.get(self.at..)?.first_chunk()? else {
-            return None;
-        };
-        let form = modrm & 0xc7 == 0x04 && sib >> 6 == 3 && sib & 7 != 5;
-        form.then(|| {
-            self.at += 4;
-            Native::LoadIndexed {
-                dst: R(modrm >> 3 & 7),
-                base: R(sib & 7),
-                index: R(8 | sib >> 3 & 7),
-            }
-        })
-    }
-
     fn store(&mut self, p: Prefix, size: Size) -> Option<Native> {
         let (src, to) = self.register_and_memory(p)?;
         let nameable = size != Size::B1 || (low_byte(p, size, src) && !p.bit(W));
@@ -294,8 +280,12 @@ impl Reader<'_> {
     }
 
     fn multiply(&mut self, p: Prefix) -> Option<Native> {
-        let (dst, src) = self.two_registers(p)?;
-        Some(Native::Multiply { width: p.width(), dst, src })
+        let Operands { reg: dst, rm } = self.modrm(p)?;
+        let width = p.width();
+        Some(match rm {
+            Rm::Reg(src) => Native::Multiply { width, dst, src },
+            Rm::Mem(from) => Native::MultiplyMemory { width, dst, from },
+        })
     }
 
     fn multiply_const(&mut self, p: Prefix) -> Option<Native> {
@@ -305,8 +295,11 @@ impl Reader<'_> {
 
     fn shift_const(&mut self, p: Prefix) -> Option<Native> {
         let (extension, dst) = self.group(p)?;
-        let (op, count) = (direction(extension)?, self.byte()?);
-        Some(Native::ShiftConst { op, width: p.width(), dst, count })
+        let (width, count) = (p.width(), self.byte()?);
+        Some(match extension {
+            0 => Native::Rotate { width, dst, count },
+            _ => Native::ShiftConst { op: direction(extension)?, width, dst, count },
+        })
     }
 
     fn shift_cl(&mut self, p: Prefix) -> Option<Native> {

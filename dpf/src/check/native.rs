@@ -146,6 +146,11 @@ pub(super) enum Native {
         dst: R,
         src: R,
     },
+    MultiplyMemory {
+        width: Width,
+        dst: R,
+        from: At,
+    },
     MultiplyConst {
         width: Width,
         dst: R,
@@ -161,6 +166,20 @@ pub(super) enum Native {
         width: Width,
         dst: R,
         count: u8,
+    },
+    /// `rol r, count`
+    Rotate {
+        width: Width,
+        dst: R,
+        count: u8,
+    },
+    /// `shlx`, `shrx`, `sarx`
+    ShiftBy {
+        op: Direction,
+        width: Width,
+        dst: R,
+        src: R,
+        count: R,
     },
     ShiftCl {
         op: Direction,
@@ -200,6 +219,13 @@ pub(super) enum Native {
         width: Width,
         dst: R,
         of: At,
+    },
+    /// `lea dst, [base + index * 2^scale]`
+    Sum {
+        dst: R,
+        base: R,
+        index: R,
+        scale: u8,
     },
     Load {
         size: Size,

@@ -15,7 +15,7 @@ use crate::limits::CODE_BYTES_PER_UNIT;
 
 /// Where each eBPF register must live (System V: `rax` result, `rdi rsi rdx rcx r8` arguments,
 /// `rbx r13 r14 r15 rbp` saved by the callee).
-const HOME: [u8; 11] = [0, 7, 6, 2, 1, 8, 3, 13, 14, 15, 5];
+pub(super) const HOME: [u8; 11] = [0, 7, 6, 2, 1, 8, 3, 13, 14, 15, 5];
 
 /// Refuses code that is not the program's.
 pub(super) fn implements(
@@ -114,10 +114,13 @@ impl Walk {
                 Some(insn) => {
                     self.starts.push(self.at);
                     let (code, frame) = (Cursor::resume(code, self.at), &self.frame);
-                    let mut matcher = Matcher { code, frame, premises, jumps: &mut self.jumps };
-                    matcher.insn(*pc, insn)?;
+                    let jumps = &mut self.jumps;
+                    let mut matcher = Matcher { program, code, frame, premises, jumps };
+                    let slots = matcher.slot(*pc, insn)?;
                     self.at = matcher.code.at();
-                    *pc += 1;
+                    // Slots in the middle of an idiom begin nowhere.
+                    self.starts.extend((1..slots).map(|_| usize::MAX));
+                    *pc += slots;
                 }
                 None => {
                     Cursor::resume(code, self.at).ends()?;
@@ -139,6 +142,7 @@ impl Walk {
 
 /// One slot's comparison.
 pub(super) struct Matcher<'a> {
+    pub(super) program: &'a Program,
     pub(super) code: Cursor<'a>,
     pub(super) frame: &'a Frame,
     pub(super) premises: &'a Premises,
@@ -146,6 +150,14 @@ pub(super) struct Matcher<'a> {
 }
 
 impl Matcher<'_> {
+    /// An idiom, or an instruction on its own: how many slots it is.
+    fn slot(&mut self, pc: u32, insn: &Insn) -> Result<u32, CheckError> {
+        if let Some(slots) = self.idiom(pc)? {
+            return Ok(slots);
+        }
+        self.insn(pc, insn).map(|()| 1)
+    }
+
     /// The table: one line per instruction.
     fn insn(&mut self, pc: u32, insn: &Insn) -> Result<(), CheckError> {
         match *insn {
@@ -153,7 +165,7 @@ impl Matcher<'_> {
             Insn::Neg { width, dst } => self.neg(width, dst),
             Insn::MovSx { width, from, dst, src } => self.move_signed(width, from, dst, src),
             Insn::Endian { order, bits, dst } => self.endian(order, bits, dst),
-            Insn::LoadImm64 { dst, imm } => self.load_imm64(dst, imm),
+            Insn::LoadImm64 { dst, imm } => self.load_imm64(pc, dst, imm),
             Insn::LoadImm64High => Ok(()),
             Insn::Load { .. } => self.load(pc, insn),
             Insn::Store { .. } => self.store(insn),

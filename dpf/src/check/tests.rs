@@ -24,7 +24,7 @@ fn tame(insn: &Instruction) -> bool {
         .any(|op| insn.op_kind(op) == OpKind::Register && !insn.op_register(op).is_gpr());
     let memory = (0..insn.op_count()).any(|op| insn.op_kind(op) == OpKind::Memory);
     let plain = !memory
-        || ((insn.memory_index() == Register::None || indexed_load(insn))
+        || ((insn.memory_index() == Register::None || indexed_load(insn) || sum(insn))
             && insn.memory_base().is_gpr64()
             && insn.segment_prefix() == Register::None);
     let flow = matches!(
@@ -39,7 +39,14 @@ fn tame(insn: &Instruction) -> bool {
     !vector && plain && flow && !insn.is_privileged() && !insn.is_invalid()
 }
 
-/// The one form that has an index.
+/// Reads no memory, whatever the index.
+fn sum(insn: &Instruction) -> bool {
+    insn.mnemonic() == Mnemonic::Lea
+        && insn.op0_register().is_gpr64()
+        && insn.memory_displacement64() == 0
+}
+
+/// The one form of load that has an index.
 fn indexed_load(insn: &Instruction) -> bool {
     insn.mnemonic() == Mnemonic::Mov
         && insn.op0_kind() == OpKind::Register
@@ -49,8 +56,12 @@ fn indexed_load(insn: &Instruction) -> bool {
 
 /// Bytes near real instructions: a few prefixes, a likely opcode, anything behind.
 fn bytes(seed: u64) -> Vec<u8> {
-    const PREFIXES: [&[u8]; 13] = [
+    const PREFIXES: [&[u8]; 17] = [
         &[0x4a, 0x8b],
+        &[0x4b, 0x8d],
+        &[0x4c, 0x8d],
+        &[0xc4, 0x62],
+        &[0xc4, 0xc2],
         &[],
         &[],
         &[0x48],
@@ -64,13 +75,35 @@ fn bytes(seed: u64) -> Vec<u8> {
         &[0xf0, 0x48],
         &[0x66, 0x45],
     ];
-    let mut bytes = PREFIXES[(mix(seed) % 13) as usize].to_vec();
+    let mut bytes = PREFIXES[(mix(seed) % 17) as usize].to_vec();
     if mix(seed + 1).is_multiple_of(4) {
         bytes.push(0x0f);
     }
     bytes.extend(mix(seed + 2).to_le_bytes());
     bytes.extend(mix(seed + 3).to_le_bytes());
     bytes
+}
+
+/// The registers of a shift by any register, and of a sum: what has a decoder of its own.
+fn shifted(native: &Native) -> Option<[u8; 4]> {
+    match *native {
+        Native::ShiftBy { dst, src, count, .. } => Some([dst.0, src.0, count.0, 0]),
+        Native::Sum { dst, base, index, scale } => Some([dst.0, base.0, index.0, 1 << scale]),
+        _ => None,
+    }
+}
+
+fn by_register(insn: &Instruction) -> Option<[u8; 4]> {
+    let number = |reg: Register| reg.number() as u8;
+    let [dst, src, count] = [0, 1, 2].map(|op| number(insn.op_register(op)));
+    match insn.mnemonic() {
+        Mnemonic::Shlx | Mnemonic::Shrx | Mnemonic::Sarx => Some([dst, src, count, 0]),
+        Mnemonic::Lea if insn.memory_index() != Register::None => {
+            let (base, index) = (insn.memory_base(), insn.memory_index());
+            Some([dst, number(base), number(index), insn.memory_index_scale() as u8])
+        }
+        _ => None,
+    }
 }
 
 #[test]
@@ -89,6 +122,7 @@ fn what_the_decoder_accepts_another_decoder_reads_alike() {
             }
             _ => None,
         };
+        assert_eq!(shifted(&native), by_register(&insn), "{code:02x?}: {native:?} but {insn}");
         if let Some(target) = target {
             assert_eq!(target, insn.near_branch_target(), "{code:02x?}: {insn}");
         }

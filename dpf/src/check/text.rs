@@ -152,6 +152,22 @@ fn rare(native: &Native) -> String {
         Native::SignExtend { width, from, dst, src } => {
             format!("movsx {}, {} (low {} bits)", reg(dst, width), wide(src), from.bits())
         }
+        Native::Rotate { width, dst, count } => format!("rol {}, {count}", reg(dst, width)),
+        Native::ShiftBy { op, width, dst, src, count } => {
+            format!(
+                "{}x {}, {}, {}",
+                shift(op),
+                reg(dst, width),
+                reg(src, width),
+                reg(count, width)
+            )
+        }
+        Native::MultiplyMemory { width, dst, from } => {
+            format!("imul {}, {}", reg(dst, width), memory(from))
+        }
+        Native::Sum { dst, base, index, scale } => {
+            format!("lea {}, [{}+{}*{}]", wide(dst), wide(base), wide(index), 1 << scale)
+        }
         Native::SignIntoRdx { width: Width::W64 } => String::from("cqo"),
         Native::SignIntoRdx { .. } => String::from("cdq"),
         Native::Locked { op, width, to, reg: register } => {

@@ -54,6 +54,9 @@ impl Emitter<'_> {
         let dst = machine(dst);
         match count {
             Operand::Imm(imm) => self.asm.shift_ri(op, width, dst, masked(width, imm)),
+            Operand::Reg(count) if self.premises.bmi2() => {
+                self.asm.shift_by(op, width, (dst, dst), machine(count));
+            }
             Operand::Reg(count) if dst == Gpr::RCX => {
                 self.asm.mov_rr(Width::W64, SCRATCH, dst);
                 self.asm.mov_rr(Width::W32, Gpr::RCX, machine(count));

@@ -24,7 +24,10 @@ impl Emitter<'_> {
         };
         let what = "an immediate that is no number and no map of the program";
         let value = value.ok_or(CompileError::Unsupported { pc, what })?;
-        self.asm.mov_ri(machine(dst), value);
+        // An array's address is not needed where its look-up is inlined.
+        if !self.premises.is_dead(self.program, pc + 2, dst) {
+            self.asm.mov_ri(machine(dst), value);
+        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use ebpf::{Operand, Reg, Width};
 use super::Emitter;
 use super::alu::immediate;
 use super::map::{KEEP_RAX, KEEP_RDX, SCRATCH, machine};
-use crate::x86::{Alu, Cc, Gpr, Unary};
+use crate::x86::{Alu, Cc, Gpr, Shift, Unary};
 
 /// Which of the four divisions.
 #[derive(Debug, Clone, Copy)]
@@ -23,13 +23,53 @@ pub(super) const SIGNED_QUOTIENT: Division = Division { signed: true, remainder:
 pub(super) const UNSIGNED_REMAINDER: Division = Division { signed: false, remainder: true };
 pub(super) const SIGNED_REMAINDER: Division = Division { signed: true, remainder: true };
 
+/// Division by a constant as a product: `n / d = ((n >> before) * factor >> 64) >> after`.
+#[derive(Debug, Clone, Copy)]
+struct Product {
+    factor: u64,
+    before: u8,
+    after: u8,
+}
+
+impl Product {
+    /// The factor and the shifts for a divisor that is no power of two; `None` where the factor
+    /// would have 65 bits (Granlund and Montgomery, PLDI 1994).
+    fn of(width: Width, divisor: i32) -> Option<Self> {
+        let divisor = u128::from(u32::try_from(divisor).ok().filter(|d| *d > 2)?);
+        let bits = if width == Width::W64 { 64 } else { 32 };
+        let zeros = divisor.trailing_zeros();
+        // Shifting first leaves fewer bits, so that a shorter factor serves.
+        [0, zeros].into_iter().find_map(|before| {
+            let (divisor, bits) = (divisor >> before, bits - before);
+            (0..=32_u32).find_map(|after| {
+                let power = 1_u128 << (64 + after);
+                let factor = power / divisor + 1;
+                let excess = factor * divisor - power;
+                let fits = excess <= power >> bits;
+                let factor = u64::try_from(factor).ok().filter(|_| fits)?;
+                Some(Self {
+                    factor,
+                    before: before.to_le_bytes()[0],
+                    after: after.to_le_bytes()[0],
+                })
+            })
+        })
+    }
+}
+
 impl Emitter<'_> {
     pub(super) fn divide(&mut self, how: Division, width: Width, dst: Reg, src: Operand) {
         let dst = machine(dst);
         match src {
             Operand::Imm(0) => self.by_zero(how, width, dst),
             Operand::Imm(-1) if how.signed => self.by_minus_one(how, width, dst),
+            Operand::Imm(imm) if imm > 1 && !how.signed && imm & (imm - 1) == 0 => {
+                return self.by_power(how, width, dst, imm);
+            }
             Operand::Imm(imm) => {
+                if let Some(product) = Product::of(width, imm).filter(|_| !how.signed) {
+                    return self.by_product(how, width, (dst, imm), product);
+                }
                 self.asm.mov_ri(SCRATCH, immediate(width, imm));
                 self.keep();
                 self.divide_by_scratch(how, width, dst);
@@ -43,6 +83,42 @@ impl Emitter<'_> {
             }
         }
         self.asm.mov_rr(Width::W64, dst, SCRATCH);
+    }
+
+    fn by_power(&mut self, how: Division, width: Width, dst: Gpr, divisor: i32) {
+        if how.remainder {
+            self.asm.alu_ri(Alu::And, width, dst, divisor - 1);
+        } else {
+            let [count, ..] = divisor.trailing_zeros().to_le_bytes();
+            self.asm.shift_ri(Shift::Shr, width, dst, count);
+        }
+    }
+
+    fn by_product(
+        &mut self,
+        how: Division,
+        width: Width,
+        (dst, divisor): (Gpr, i32),
+        product: Product,
+    ) {
+        self.asm.mov_ri(SCRATCH, product.factor);
+        self.keep();
+        self.asm.mov_rr(width, Gpr::RAX, dst);
+        if product.before != 0 {
+            self.asm.shift_ri(Shift::Shr, Width::W64, Gpr::RAX, product.before);
+        }
+        self.asm.unary(Unary::Mul, Width::W64, SCRATCH);
+        if product.after != 0 {
+            self.asm.shift_ri(Shift::Shr, Width::W64, Gpr::RDX, product.after);
+        }
+        self.asm.mov_rr(Width::W64, SCRATCH, Gpr::RDX);
+        self.restore();
+        if how.remainder {
+            self.asm.imul_rri(width, SCRATCH, SCRATCH, divisor);
+            self.asm.alu_rr(Alu::Sub, width, dst, SCRATCH);
+        } else {
+            self.asm.mov_rr(Width::W64, dst, SCRATCH);
+        }
     }
 
     fn divide_by_unknown(&mut self, how: Division, width: Width, dst: Gpr) {

@@ -19,6 +19,7 @@ mod branch;
 mod call;
 mod divide;
 mod frame;
+mod idiom;
 mod map;
 mod memory;
 mod survey;
@@ -223,10 +224,9 @@ impl Compile {
             Stage::Emit(pass, at) => match program.get(*at) {
                 Some(insn) => {
                     let (pc, before) = (*at, self.asm.len());
-                    *at += 1;
                     let (asm, slots) = (&mut self.asm, self.slots);
                     let (premises, frame) = (&self.premises, &self.frame);
-                    Emitter { asm, slots, premises, frame }.insn(pc, insn)?;
+                    *at += Emitter { asm, slots, program, premises, frame }.slots(pc, insn)?;
                     fuel.spend(((self.asm.len() - before) / CODE_BYTES_PER_UNIT) as u32);
                 }
                 None => self.stage = Stage::Patch(*pass),
@@ -286,20 +286,29 @@ fn within_limit(bytes: Vec<u8>) -> Result<Emitted, CompileError> {
     Ok(Emitted { bytes })
 }
 
-/// Emits one instruction.
+/// Emits one instruction, or an idiom of several.
 struct Emitter<'a> {
     asm: &'a mut Assembler,
     /// A label for each slot.
     slots: Labels,
+    program: &'a Program,
     premises: &'a Premises,
     frame: &'a Frame,
 }
 
 impl Emitter<'_> {
-    /// The table: one line per instruction.
-    fn insn(&mut self, pc: u32, insn: &Insn) -> Result<(), CompileError> {
+    /// What begins at a slot: how many slots it is.
+    fn slots(&mut self, pc: u32, insn: &Insn) -> Result<u32, CompileError> {
         let label = self.slot(pc)?;
         self.asm.bind(label);
+        if let Some(slots) = self.idiom(pc)? {
+            return Ok(slots);
+        }
+        self.insn(pc, insn).map(|()| 1)
+    }
+
+    /// The table: one line per instruction.
+    fn insn(&mut self, pc: u32, insn: &Insn) -> Result<(), CompileError> {
         match *insn {
             Insn::Alu { width, op, dst, src } => self.alu(width, op, dst, src),
             Insn::Neg { width, dst } => self.neg(width, dst),

@@ -137,7 +137,9 @@ impl Premises {
             }
         }
         let (known, passed) = (Known::Guessed(found.fields), ebpf::passed(program));
-        Ok(Self { known, passed, maps: Vec::new() })
+        let mut joins = super::Joins::default();
+        while !joins.advance(program) {}
+        Ok(Self { known, passed, joins, maps: Vec::new() })
     }
 }
 

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod analysis;
+mod flow;
 
 #[cfg(test)]
 use alloc::collections::BTreeMap;
@@ -18,12 +19,16 @@ use ebpf::{CallTarget, Insn, MapSpec, Passed, Passing, Program, Reg};
 use runtime::map::Map;
 use verifier::Verified;
 
+use flow::Joins;
+
 /// What is taken for granted of one program.
 #[derive(Debug, Clone)]
 pub(crate) struct Premises {
     known: Known,
     /// Which optional arguments calls pass.
     passed: Passed,
+    /// Where ways meet.
+    joins: Joins,
     /// The maps, by position.
     maps: Vec<Place>,
 }
@@ -65,7 +70,7 @@ impl Premises {
     /// Nothing is known of calls and maps yet.
     pub(crate) fn nothing(verified: &Verified) -> Self {
         let known = Known::Proven(verified.clone());
-        Self { known, passed: Passed::default(), maps: Vec::new() }
+        Self { known, passed: Passed::default(), joins: Joins::default(), maps: Vec::new() }
     }
 
     /// The field that the load at `pc` reads.
@@ -106,6 +111,25 @@ impl Premises {
         self.passed.at(pc, reg)
     }
 
+    /// Whether a slot is reached from elsewhere than the one before it.
+    pub(crate) fn joined(&self, pc: u32) -> bool {
+        self.joins.at(pc)
+    }
+
+    /// Whether nobody reads a register from `pc` on before it is written again.
+    pub(crate) fn is_dead(&self, program: &Program, pc: u32, reg: Reg) -> bool {
+        flow::is_dead(program, pc, reg, |pc| {
+            // An inlined look-up reads its key's address and nothing else.
+            let map = self.map_at(pc).filter(|_| looks_up(program, pc));
+            map.filter(|map| is_inlined(map.spec())).map(|_| 1 << Reg::R2.index())
+        })
+    }
+
+    /// Whether the processor has BMI2.
+    pub(crate) fn bmi2(&self) -> bool {
+        runtime::native::bmi2()
+    }
+
     /// Whether these are the maps whose addresses were taken for granted.
     pub(crate) fn holds_of(&self, maps: &[Arc<Map>]) -> bool {
         self.maps.iter().copied().eq(maps.iter().map(|map| Place::of(map)))
@@ -116,7 +140,7 @@ impl Premises {
 impl Default for Premises {
     fn default() -> Self {
         let known = Known::Guessed(BTreeMap::new());
-        Self { known, passed: Passed::default(), maps: Vec::new() }
+        Self { known, passed: Passed::default(), joins: Joins::default(), maps: Vec::new() }
     }
 }
 
@@ -135,7 +159,8 @@ impl Gathering {
 
     /// Looks at one slot; true when all is gathered.
     pub(crate) fn advance(&mut self, program: &Program) -> bool {
-        self.passing.advance(program)
+        // Both, even where the other is done.
+        self.passing.advance(program) & self.premises.joins.advance(program)
     }
 
     /// What was gathered.
@@ -174,6 +199,11 @@ impl Place {
 /// Whether looking something up is a comparison and an address.
 pub(crate) fn is_inlined(spec: &MapSpec) -> bool {
     spec.kind.is_array()
+}
+
+fn looks_up(program: &Program, pc: u32) -> bool {
+    let look_up = CallTarget::Helper(ebpf::helper::MAP_LOOKUP);
+    matches!(program.get(pc), Some(Insn::Call { target }) if *target == look_up)
 }
 
 /// Whether an instruction calls a helper that gets the run's context as its sixth argument, so that

@@ -135,6 +135,11 @@ impl Assembler {
         self.modrm(Op::escaped(width, 0xaf), dst, Rm::Reg(src));
     }
 
+    /// `imul dst, [mem]`
+    pub fn imul_rm(&mut self, width: Width, dst: Gpr, mem: Mem) {
+        self.modrm(Op::escaped(width, 0xaf), dst, Rm::Mem(mem));
+    }
+
     /// `imul dst, src, imm`
     pub fn imul_rri(&mut self, width: Width, dst: Gpr, src: Gpr, imm: i32) {
         self.modrm(Op::new(width, 0x69), dst, Rm::Reg(src));
@@ -156,6 +161,27 @@ impl Assembler {
     /// `shl/shr/sar dst, cl`
     pub fn shift_cl(&mut self, op: Shift, width: Width, dst: Gpr) {
         self.extended(Op::new(width, 0xd3), op as u8, Rm::Reg(dst));
+    }
+
+    /// `rol dst, count`
+    pub fn rotate_ri(&mut self, width: Width, dst: Gpr, count: u8) {
+        self.extended(Op::new(width, 0xc1), 0, Rm::Reg(dst));
+        self.raw(&[count]);
+    }
+
+    /// `shlx/shrx/sarx dst, src, count` (BMI2): touches neither `cl` nor the flags
+    pub fn shift_by(&mut self, op: Shift, width: Width, (dst, src): (Gpr, Gpr), count: Gpr) {
+        let inverted = |high: bool, bit: u8| if high { 0 } else { bit };
+        let map = 0x02 | inverted(dst.high(), 0x80) | 0x40 | inverted(src.high(), 0x20);
+        let number = count.low() | u8::from(count.high()) << 3;
+        let wide = u8::from(width == Width::W64) << 7;
+        let prefix = match op {
+            Shift::Shl => 1,
+            Shift::Sar => 2,
+            Shift::Shr => 3,
+        };
+        let modrm = 0xc0 | dst.low() << 3 | src.low();
+        self.raw(&[0xc4, map, wide | (!number & 15) << 3 | prefix, 0xf7, modrm]);
     }
 
     /// `rol dst16, 8`: swaps the two low bytes, leaves the rest
@@ -184,6 +210,18 @@ impl Assembler {
     /// `lea dst, [mem]`
     pub fn lea(&mut self, width: Width, dst: Gpr, mem: Mem) {
         self.modrm(Op::new(width, 0x8d), dst, Rm::Mem(mem));
+    }
+
+    /// `lea dst, [base + index * 2^scale]`, 64 bits; `index` is not `rsp`
+    pub fn lea_sum(&mut self, dst: Gpr, base: Gpr, (index, scale): (Gpr, u8)) {
+        let rex = |reg: Gpr, bit: u8| u8::from(reg.high()) * bit;
+        self.raw(&[0x48 | rex(dst, 4) | rex(index, 2) | rex(base, 1), 0x8d]);
+        // `rbp` and `r13` have no form without displacement.
+        let mode = if base.low() == Gpr::RBP.low() { 0x40 } else { 0 };
+        self.raw(&[mode | dst.low() << 3 | 4, scale << 6 | index.low() << 3 | base.low()]);
+        if mode != 0 {
+            self.raw(&[0]);
+        }
     }
 }
 

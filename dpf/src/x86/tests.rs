@@ -31,7 +31,7 @@ const W32: Width = Width::W32;
 
 #[test]
 fn arithmetic_reads_back() {
-    let cases: [Case<'_>; 20] = [
+    let cases: [Case<'_>; 24] = [
         (&|a| a.alu_rr(Alu::Add, W64, Gpr::RAX, Gpr::R15), "add rax, r15"),
         (&|a| a.alu_rr(Alu::Cmp, W32, Gpr::R8, Gpr::RDI), "cmp r8d, edi"),
         (&|a| a.alu_ri(Alu::Sub, W64, Gpr::RSP, 512), "sub rsp, 200h"),
@@ -51,6 +51,10 @@ fn arithmetic_reads_back() {
         (&|a| a.shift_ri(Shift::Sar, W64, Gpr::R15, 63), "sar r15, 3Fh"),
         (&|a| a.shift_cl(Shift::Shl, W32, Gpr::R11), "shl r11d, cl"),
         (&|a| a.swap_low_bytes(Gpr::R8), "rol r8w, 8"),
+        (&|a| a.rotate_ri(W32, Gpr::R9, 7), "rol r9d, 7"),
+        (&|a| a.shift_by(Shift::Shl, W64, (Gpr::RDI, Gpr::R8), Gpr::RBX), "shlx rdi, r8, rbx"),
+        (&|a| a.shift_by(Shift::Shr, W32, (Gpr::R14, Gpr::RAX), Gpr::R9), "shrx r14d, eax, r9d"),
+        (&|a| a.shift_by(Shift::Sar, W64, (Gpr::RCX, Gpr::RCX), Gpr::RCX), "sarx rcx, rcx, rcx"),
         (&|a| a.cmov(Cc::B, W64, Gpr::R10, Gpr::RDX), "cmovb r10, rdx"),
     ];
     for (emit, expected) in cases {
@@ -60,7 +64,7 @@ fn arithmetic_reads_back() {
 
 #[test]
 fn memory_operands_read_back_for_every_base() {
-    let cases: [Case<'_>; 15] = [
+    let cases: [Case<'_>; 19] = [
         (&|a| a.load_indexed(Gpr::RDX, Gpr::RAX, Gpr::R12), "mov rdx, [rax+r12*8]"),
         (&|a| a.load(Size::B1, Gpr::RDX, Mem::new(Gpr::RSP, 0)), "movzx edx, byte [rsp]"),
         (&|a| a.load(Size::B2, Gpr::RDX, Mem::new(Gpr::RBP, 0)), "movzx edx, word [rbp]"),
@@ -85,6 +89,10 @@ fn memory_operands_read_back_for_every_base() {
             "lock cmpxchg [rbp-8], r9",
         ),
         (&|a| a.lea(W64, Gpr::R9, Mem::new(Gpr::R8, 38)), "lea r9, [r8+26h]"),
+        (&|a| a.lea_sum(Gpr::R9, Gpr::RDI, (Gpr::R8, 3)), "lea r9, [rdi+r8*8]"),
+        (&|a| a.lea_sum(Gpr::RAX, Gpr::R13, (Gpr::RSI, 0)), "lea rax, [r13+rsi]"),
+        (&|a| a.lea_sum(Gpr::R8, Gpr::RBP, (Gpr::R12, 1)), "lea r8, [rbp+r12*2]"),
+        (&|a| a.imul_rm(W64, Gpr::R8, Mem::new(Gpr::RDI, 3)), "imul r8, [rdi+3]"),
     ];
     for (emit, expected) in cases {
         assert_eq!(text(emit), expected);
