@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::roundtrip::{self, Measured, Stage};
 use crate::soundness::Campaign;
 use crate::starvation::{self, Outcome};
-use crate::{attacks, clients, crowd, limits, linux, papers, proving, soak, stages};
+use crate::{attacks, clients, crowd, http, limits, linux, papers, proving, soak, stages};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -33,6 +33,9 @@ pub enum Name {
     /// What a UDP echo costs, with 1 to 32 others runnable and a Linux guest beside Sluice;
     /// `docs/evidence/roundtrip.md` and two plots.
     Roundtrip,
+    /// What an HTTP request costs, with nginx on a Linux guest beside Sluice;
+    /// `docs/evidence/http.md`.
+    Http,
     /// Where a UDP echo's instructions go, by stage; `docs/evidence/stages.md`.
     Stages,
     /// What finding a packet's owner costs in the kernel, from a few filters to 10,000;
@@ -159,6 +162,7 @@ pub fn run(name: Name, machine: &Options, log: &str, minutes: u64) -> Result<(),
         Name::Reservations => reservations(&image, machine),
         Name::Papers => papers(&image, machine, log),
         Name::Roundtrip => roundtrip(&image, machine),
+        Name::Http => requests(&image, machine),
         Name::Stages => by_stage(&image, machine),
         Name::Classify => by_filters(&image, machine),
         Name::Proving => while_proving(&image, machine),
@@ -269,6 +273,21 @@ fn roundtrip(image: &Image, options: &Options) -> Result<(), EvidenceError> {
         attacks::write(name, svg)?;
     }
     println!("{}", attacks::write("roundtrip.md", &text)?.display());
+    Ok(())
+}
+
+fn requests(image: &Image, options: &Options) -> Result<(), EvidenceError> {
+    let (nginx, skipped) = match linux::web_peer() {
+        Ok(peer) => (Some(peer), None),
+        Err(missing @ BuildError::Missing { .. }) => (None, Some(missing.to_string())),
+        Err(other) => return Err(other.into()),
+    };
+    let progress = Progress::spinner("requests");
+    let rows = http::run(image, options, nginx.as_ref(), |who| progress.now(who))?;
+    progress.done("done");
+    let text = http::report(&rows, &made(options, nginx.as_ref()), skipped.as_deref());
+    println!("{text}");
+    println!("{}", attacks::write("http.md", &text)?.display());
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub mod crowd;
 pub mod demo;
 pub mod evidence;
 pub mod exec;
+pub mod http;
 pub mod interrupt;
 pub mod lifecycle;
 pub mod limits;

@@ -3,7 +3,8 @@
 //! The host tool boots a distribution's kernel with this program as the whole initial file system:
 //! process 1, which mounts, measures, prints and powers off. Called from a shell it only measures.
 //! `papers` prints one line of `name=number` per group, in counts of the time-stamp counter (guest
-//! instructions where the machine counts those); `udp` and `xdp` answer UDP on port 7 until the
+//! instructions where the machine counts those); `web` runs nginx; `udp` and `xdp` answer UDP on port
+//! 7 until the
 //! machine is ended, with as many processes that do nothing but run beside them as they are told.
 //!
 //! Every measurement is the least of many, and each is written as one would write it for Linux if
@@ -20,6 +21,7 @@ mod matrix;
 mod memory;
 mod network;
 mod processes;
+mod web;
 
 use std::io;
 use std::process::ExitCode;
@@ -27,7 +29,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // The kernel hands on what it did not know itself; behind it stands what every machine is told.
-    let known = |word: &&str| ["papers", "udp", "xdp"].contains(word);
+    let known = |word: &&str| ["papers", "udp", "xdp", "web"].contains(word);
     let ours = |word: &&str| !word.contains('=');
     let words = arguments.iter().map(String::as_str).skip_while(|word| !known(word));
     let words = words.take_while(ours);
@@ -54,14 +56,18 @@ fn report(outcome: io::Result<()>) -> ExitCode {
 fn run(words: &[&str]) -> io::Result<()> {
     match words {
         ["papers"] => papers(),
-        ["udp" | "xdp", address, peer, station, spinning] => {
+        [task @ ("udp" | "xdp" | "web"), address, peer, station, spinning] => {
             network::up(address, peer, station)?;
             init::spinning(spinning.parse().map_err(io::Error::other)?)?;
-            if words[0] == "udp" { echo::udp() } else { echo::xdp() }
+            match *task {
+                "udp" => echo::udp(),
+                "xdp" => echo::xdp(),
+                _ => web::serve(),
+            }
         }
-        _ => {
-            Err(io::Error::other("say `papers`, or `udp` or `xdp` with ADDRESS PEER MAC SPINNING"))
-        }
+        _ => Err(io::Error::other(
+            "say `papers`, or `udp`, `xdp` or `web` with ADDRESS PEER MAC SPINNING",
+        )),
     }
 }
 

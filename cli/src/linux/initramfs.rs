@@ -1,8 +1,10 @@
-//! The guest's initial file system: one program, the card's modules, one XDP program.
+//! The guest's initial file system: one program, the card's modules, one XDP program, and what else
+//! a task wants.
 //!
 //! A `cpio` archive in the "new ASCII" format (`Documentation/driver-api/early-userspace` in the
 //! kernel's sources), not compressed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::build::{self, BuildError};
@@ -11,6 +13,27 @@ use crate::build::{self, BuildError};
 const DIRECTORY: u32 = 0o040_755;
 const FILE: u32 = 0o100_755;
 
+/// Something more in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Its path, without a slash in front.
+    name: String,
+    /// What it holds; a directory holds nothing.
+    contents: Option<Vec<u8>>,
+}
+
+impl Entry {
+    /// A program or a file.
+    pub(super) fn file(name: &str, contents: Vec<u8>) -> Entry {
+        Entry { name: name.to_owned(), contents: Some(contents) }
+    }
+
+    /// A directory.
+    pub(super) fn directory(name: &str) -> Entry {
+        Entry { name: name.to_owned(), contents: None }
+    }
+}
+
 /// Writes the archive to `path`.
 ///
 /// # Errors
@@ -18,6 +41,7 @@ const FILE: u32 = 0o100_755;
 pub(super) fn write(
     program: &Path,
     modules: &[PathBuf],
+    more: &[Entry],
     path: &Path,
 ) -> Result<PathBuf, BuildError> {
     let read = |path: &Path| {
@@ -33,6 +57,7 @@ pub(super) fn write(
     if !modules.is_empty() {
         archive.add("echo.bpf", FILE, &echo()?);
     }
+    more.iter().for_each(|entry| archive.entry(entry));
     std::fs::write(path, archive.finish())
         .map_err(|source| BuildError::File { path: path.to_owned(), source })?;
     Ok(path.to_owned())
@@ -53,9 +78,24 @@ fn echo() -> Result<Vec<u8>, BuildError> {
 struct Archive {
     bytes: Vec<u8>,
     entries: u32,
+    directories: BTreeSet<String>,
 }
 
 impl Archive {
+    /// Adds it, behind the directories that it is in.
+    fn entry(&mut self, entry: &Entry) {
+        let slashes = entry.name.match_indices('/').map(|(at, _)| at);
+        let own = entry.contents.is_none().then_some(entry.name.len());
+        for name in slashes.chain(own).filter_map(|at| entry.name.get(..at)) {
+            if self.directories.insert(name.to_owned()) {
+                self.add(name, DIRECTORY, &[]);
+            }
+        }
+        if let Some(contents) = &entry.contents {
+            self.add(&entry.name, FILE, contents);
+        }
+    }
+
     fn add(&mut self, name: &str, mode: u32, contents: &[u8]) {
         self.entries += 1;
         let (size, name_size) = (contents.len() as u32, name.len() as u32 + 1);
@@ -82,7 +122,7 @@ impl Archive {
 
 #[cfg(test)]
 mod tests {
-    use super::{Archive, FILE, echo, write};
+    use super::{Archive, Entry, FILE, echo, write};
 
     #[test]
     fn entries_are_padded_and_the_last_one_ends_it() {
@@ -99,10 +139,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_comes_behind_its_directories_and_each_of_them_once() {
+        let mut archive = Archive::default();
+        let all =
+            [Entry::file("a/b/c", b"x".to_vec()), Entry::directory("a/d"), Entry::directory("a")];
+        all.iter().for_each(|entry| archive.entry(entry));
+        let text = String::from_utf8_lossy(&archive.bytes).into_owned();
+        let at = |name: &str| text.find(&format!("{name}\0")).unwrap();
+        assert!(at("a/b") < at("a/b/c") && at("a/b/c") < at("a/d"));
+        assert_eq!(archive.entries, 4);
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let absent = directory.path().join("absent");
-        let error = write(&absent, &[], &directory.path().join("out")).unwrap_err();
+        let error = write(&absent, &[], &[], &directory.path().join("out")).unwrap_err();
         assert!(error.to_string().contains("absent"));
     }
 

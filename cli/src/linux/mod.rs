@@ -7,6 +7,7 @@
 
 mod initramfs;
 mod kernel;
+mod nginx;
 mod program;
 
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ const FAILED: &str = "linux failed";
 pub struct Peer {
     kernel: kernel::Unpacked,
     program: PathBuf,
+    more: Vec<initramfs::Entry>,
 }
 
 /// Why there is no guest, or no figures from it.
@@ -63,6 +65,8 @@ pub enum Task {
     Socket(u32),
     /// Echoes UDP port 7 in the card's driver, by the ASH that Sluice runs, beside so many.
     Xdp(u32),
+    /// Serves HTTP by nginx.
+    Web,
 }
 
 impl Task {
@@ -75,6 +79,7 @@ impl Task {
             Task::Papers => "papers".to_owned(),
             Task::Socket(spinning) => format!("udp {} {spinning}", net()),
             Task::Xdp(spinning) => format!("xdp {} {spinning}", net()),
+            Task::Web => format!("web {} 0", net()),
         }
     }
 }
@@ -85,7 +90,16 @@ impl Task {
 /// [`BuildError::Missing`] with the exact command to run, or what the build said.
 pub fn peer() -> Result<Peer, BuildError> {
     let kernel = kernel::ensure()?;
-    Ok(Peer { kernel, program: program::build()? })
+    Ok(Peer { kernel, program: program::build()?, more: Vec::new() })
+}
+
+/// The same with nginx in it.
+///
+/// # Errors
+/// As [`peer`].
+pub fn web_peer() -> Result<Peer, BuildError> {
+    let more = nginx::files()?;
+    Ok(Peer { more, ..peer()? })
 }
 
 impl Peer {
@@ -101,7 +115,8 @@ impl Peer {
     /// [`PeerError`].
     pub fn boot(&self, task: Task, options: &Options) -> Result<Machine, PeerError> {
         let modules = if task == Task::Papers { &[] } else { self.kernel.modules.as_slice() };
-        let initrd = initramfs::write(&self.program, modules, &options.file("linux.cpio"))?;
+        let path = options.file("linux.cpio");
+        let initrd = initramfs::write(&self.program, modules, &self.more, &path)?;
         let image = Image {
             kernel: self.kernel.image.clone(),
             initrd,

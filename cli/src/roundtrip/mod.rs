@@ -202,7 +202,11 @@ pub fn plugin() -> Result<PathBuf, BuildError> {
     build::cargo_program("sluice-count-instructions", "count_instructions", HOST, "")
 }
 
-fn read(counter: &Counter) -> Result<[u64; 2], BuildError> {
+/// What was counted so far: ring 3, kernel.
+///
+/// # Errors
+/// [`BuildError::File`].
+pub(crate) fn read(counter: &Counter) -> Result<[u64; 2], BuildError> {
     let failed = |source| BuildError::File { path: counter.file.clone(), source };
     let bytes = std::fs::read(&counter.file).map_err(failed)?;
     let word = |at: usize| {
