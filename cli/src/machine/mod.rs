@@ -146,7 +146,8 @@ impl Machine {
             },
             Net::Tap => Gate::Open,
         };
-        let wire = Wire::bind(sockets.path(), gate).map_err(setup("binding the raw wire"))?;
+        let wire = Wire::bind(sockets.path(), gate, options.frame_time)
+            .map_err(setup("binding the raw wire"))?;
         let channel = UnixListener::bind(sockets.path().join(arguments::CHANNEL_SOCKET))
             .map_err(setup("binding the framed channel"))?;
         let journal = Journal::accept(channel).map_err(setup("listening for the machine"))?;

@@ -64,6 +64,8 @@ pub struct Options {
     pub forwards: Vec<(u16, Option<u16>)>,
     /// TCP ports of the guest that the host can reach.
     pub tcp: Vec<(u16, Option<u16>)>,
+    /// What a frame of the guest's takes on the wire: nothing, or what makes the card fall behind.
+    pub frame_time: Duration,
     /// Where logs go.
     pub directory: PathBuf,
     /// Makes the log files of this run distinct.
@@ -86,6 +88,7 @@ impl Default for Options {
             timeout: limits::BOOT,
             forwards: vec![(7, None), (9, None), (7777, None)],
             tcp: vec![(HTTP_PORT, None), (BULK_PORT, None)],
+            frame_time: Duration::ZERO,
             directory: crate::build::workspace().join("target/sluice"),
             run: format!("{}-{run}", std::process::id()),
         }

@@ -87,11 +87,12 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Binds our sockets in `directory` and starts switching.
+    /// Binds our sockets in `directory` and starts switching. Each frame of the guest's takes
+    /// `frame_time`: on a slow wire the card's queue fills.
     ///
     /// # Errors
     /// The system's, when the sockets or the threads cannot be set up.
-    pub fn bind(directory: &Path, gate: Gate) -> std::io::Result<Wire> {
+    pub fn bind(directory: &Path, gate: Gate, frame_time: Duration) -> std::io::Result<Wire> {
         let card = socket(&directory.join(CARD.ours))?;
         let outside = socket(&directory.join(OUTSIDE.ours))?;
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -102,6 +103,7 @@ impl Wire {
             side: Side::Outside,
             onward: card.try_clone()?,
             to: guest.clone(),
+            frame_time: Duration::ZERO,
             passes: Box::new(|_| true),
         };
         let outward = Switch {
@@ -109,6 +111,7 @@ impl Wire {
             side: Side::Guest,
             onward: outside,
             to: stack,
+            frame_time,
             passes: Box::new(move |frame| gate.passes(frame)),
         };
         let mut wire = Wire { card, guest, seen, stop, threads: Vec::new() };
@@ -199,6 +202,7 @@ struct Switch {
     side: Side,
     onward: UnixDatagram,
     to: PathBuf,
+    frame_time: Duration,
     passes: Rule,
 }
 
@@ -208,6 +212,9 @@ impl Switch {
         while !stop.load(Ordering::Relaxed) {
             match self.from.recv(&mut bytes) {
                 Ok(count) => {
+                    if !self.frame_time.is_zero() {
+                        std::thread::sleep(self.frame_time);
+                    }
                     let frame = &bytes[..count];
                     keep(
                         &mut seen.lock().unwrap_or_else(PoisonError::into_inner),
@@ -256,7 +263,7 @@ mod tests {
     #[test]
     fn our_frames_reach_the_card_alone_and_all_are_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let wire = Wire::bind(directory.path(), Gate::Open).unwrap();
+        let wire = Wire::bind(directory.path(), Gate::Open, Duration::ZERO).unwrap();
         assert!(wire.send(b"nobody there").is_err());
         let card = end(directory.path(), CARD.theirs);
         let outside = end(directory.path(), OUTSIDE.theirs);
@@ -282,7 +289,7 @@ mod tests {
     fn the_gate_holds_back_and_the_record_does_not() {
         let directory = tempfile::tempdir().unwrap();
         let gate = Gate::Services { udp: vec![7], tcp: vec![] };
-        let wire = Wire::bind(directory.path(), gate).unwrap();
+        let wire = Wire::bind(directory.path(), gate, Duration::ZERO).unwrap();
         let card = end(directory.path(), CARD.theirs);
         let outside = end(directory.path(), OUTSIDE.theirs);
         card.send_to(b"neither ARP nor UDP", directory.path().join(CARD.ours)).unwrap();

@@ -22,8 +22,12 @@ pub(crate) fn image() -> &'static Image {
 
 /// A machine on which everybody has bound its filters.
 pub(crate) fn ready(board: Board, words: &str) -> Machine {
-    let options = Options { board, words: words.to_owned(), ..Options::default() };
-    let machine = Machine::boot(image(), &options).unwrap_or_else(|error| panic!("{error}"));
+    booted(&Options { board, words: words.to_owned(), ..Options::default() })
+}
+
+/// A machine of any kind on which everybody has bound.
+pub(crate) fn booted(options: &Options) -> Machine {
+    let machine = Machine::boot(image(), options).unwrap_or_else(|error| panic!("{error}"));
     machine.wait_ready().unwrap_or_else(|error| panic!("{error}"));
     demo::wait_bound(&machine, &image().manifest).unwrap_or_else(|error| panic!("{error}"));
     machine
