@@ -1,6 +1,4 @@
 # Thirty-two rounds of shifts, a multiplication and a division.
-ldxw %r2, [%r1+0]
-ldxw %r3, [%r1+4]
 mov %r0, 0x1234567
 mov %r4, 0
 loop: mov %r5, %r0

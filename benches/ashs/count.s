@@ -1,6 +1,4 @@
 # Counts frames in an array, atomically, by a byte of the frame, and their bytes.
-ldxw %r2, [%r1+0]
-ldxw %r3, [%r1+4]
 mov %r6, %r3
 sub %r6, %r2
 mov %r4, %r2

@@ -1,6 +1,4 @@
 # FNV-1a over 256 bytes, one at a time.
-ldxw %r2, [%r1+0]
-ldxw %r3, [%r1+4]
 lddw %r0, 0xcbf29ce484222325
 lddw %r8, 0x100000001b3
 mov %r4, 0

@@ -1,6 +1,4 @@
 # Time to live one less, the checksum by what changed (RFC 1624), addresses of the link swapped.
-ldxw %r2, [%r1+0]
-ldxw %r3, [%r1+4]
 mov %r0, 2
 mov %r4, %r2
 add %r4, 34

@@ -1,6 +1,4 @@
 # A hash map's entry by eight bytes of the frame: there is none.
-ldxw %r2, [%r1+0]
-ldxw %r3, [%r1+4]
 mov %r6, 2
 mov %r4, %r2
 add %r4, 50

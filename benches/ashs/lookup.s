@@ -1,6 +1,4 @@
 # An array's entry by a byte of the frame.
-ldxw %r2, [%r1+0]
-ldxw %r3, [%r1+4]
 mov %r6, 2
 mov %r4, %r2
 add %r4, 42

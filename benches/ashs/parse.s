@@ -1,6 +1,4 @@
 # Reads the ports of UDP or TCP over IPv4, header options allowed, one VLAN tag allowed.
-ldxw %r2, [%r1+0]
-ldxw %r3, [%r1+4]
 mov %r0, 2
 mov %r4, %r2
 add %r4, 18

@@ -1,7 +1,5 @@
 # Copies forty bytes behind the UDP header to the stack, lower case, and compares two words (as a
 # name server looks for a name).
-ldxw %r2, [%r1+0]
-ldxw %r3, [%r1+4]
 mov %r0, 2
 mov %r4, %r2
 add %r4, 90

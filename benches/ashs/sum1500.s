@@ -1,6 +1,4 @@
 # All of a frame's first 1,496 bytes, eight at a time.
-ldxw %r2, [%r1+0]
-ldxw %r3, [%r1+4]
 mov %r0, 0
 mov %r4, 0
 loop: mov %r5, %r2

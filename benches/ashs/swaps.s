@@ -1,6 +1,4 @@
 # Byte order back and forth of what a header holds.
-ldxw %r2, [%r1+0]
-ldxw %r3, [%r1+4]
 mov %r0, 2
 mov %r4, %r2
 add %r4, 42
