@@ -195,7 +195,7 @@ fn everywhere(text: &str) -> Vec<Result<u64, Trap>> {
         let (mut bytes, mut maps) = ([0; 60], Arrays::default());
         let world = World { helpers: &mut NoHelpers, maps: &mut maps };
         let mut packet = PacketBuffer::whole(&mut bytes);
-        interp::run_at(&program, &mut packet, world, layout, 100)
+        interp::run_at(&program, &mut packet, world, (layout, 100), &mut |_| {})
     };
     layouts.map(run).collect()
 }
@@ -217,6 +217,32 @@ fn what_keeps_to_the_rules_ends_alike_wherever_its_memory_lies() {
         ("call local f\nexit\nf:\nstdw [%r10-8], 3\nldxdw %r0, [%r10-8]\nexit", 3),
     ] {
         assert_eq!(everywhere(text), [Ok(result), Ok(result), Ok(result)], "{text}");
+    }
+}
+
+#[test]
+fn what_moves_with_a_region_is_a_pointer_and_nothing_else() {
+    let text = "ldxw %r2, [%r1+0]\nldxw %r3, [%r1+4]\nmov32 %r4, %r10\nmov %r5, 77\n\
+                mov %r6, %r3\nsub %r6, %r10\nlddw %r7, map_fd 1\nmov %r8, %r3\nsub %r8, %r2\n\
+                mov %r0, 0\nexit";
+    let program = asm::program(Kind::Ash, text).unwrap().with_maps(specs());
+    let last = |layout| {
+        let (mut bytes, mut maps, mut last) = ([0; 60], Arrays::default(), [0; 11]);
+        let world = World { helpers: &mut NoHelpers, maps: &mut maps };
+        let mut packet = PacketBuffer::whole(&mut bytes);
+        let watch = &mut |view: &interp::View<'_>| last = *view.registers;
+        interp::run_at(&program, &mut packet, world, (layout, 100), watch).unwrap();
+        last
+    };
+    let usual = interp::Layout::USUAL;
+    let here = last(usual);
+    for other in interp::Layout::ELSEWHERE {
+        let there = last(other);
+        let moves = |reg: usize| usual.moves(here[reg], &other, there[reg]);
+        assert_eq!([1, 2, 3, 7, 10].map(moves), [true; 5], "pointers");
+        assert_eq!([4, 6, 0, 5, 8].map(moves), [false; 5], "numbers");
+        assert_eq!([0, 5, 8].map(|reg| here[reg] == there[reg]), [true; 3]);
+        assert_eq!([4, 6].map(|reg| here[reg] == there[reg]), [false; 2]);
     }
 }
 

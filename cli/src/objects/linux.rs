@@ -35,13 +35,29 @@ pub struct Verdict {
 }
 
 impl Linux {
-    /// Builds and starts the peer.
+    /// Builds and starts the peer, with all that root may.
     ///
     /// # Errors
     /// Why it cannot be had: no root, no `bpf`, or it does not build.
     pub fn start() -> Result<Self, String> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut child = Command::new(cargo)
+        Self::with(Command::new(cargo))
+    }
+
+    /// The same with `CAP_BPF` and `CAP_NET_ADMIN`, but without `CAP_PERFMON` and `CAP_SYS_ADMIN`:
+    /// the kernel then refuses programs that show addresses or read what was on the stack before.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; or there is no `setpriv`.
+    pub fn start_guarded() -> Result<Self, String> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new("setpriv");
+        command.arg("--bounding-set=-sys_admin,-perfmon").arg(cargo);
+        Self::with(command)
+    }
+
+    fn with(mut cargo: Command) -> Result<Self, String> {
+        let mut child = cargo
             .args(["run", "--quiet", "--release", "-p", "sluice-benches", "--example", "linux"])
             .current_dir(build::workspace())
             .stdin(Stdio::piped())

@@ -5,7 +5,9 @@
 //! |---|---|
 //! | `fuzz` | generated programs against the oracles, in parts; `fuzz_table` prints it |
 //! | `rbpf` | one of the oracles: the crate of that name |
-//! | `refusals` | how many safe programs are refused, here and by the host's kernel |
+//! | `refusals` | how many safe programs are refused, here, by the host's kernel and by PREVAIL |
+//! | `refusals_table` | prints it |
+//! | `judge` | what is safe: samples in the interpreter, with memory here and elsewhere |
 //! | `conformance` | the public suite, through `sluice exec` |
 //! | `growth` | time and memory of proofs, by the size of programs |
 //! | `mutants` | changed verifiers, and whether the tests notice |
@@ -19,9 +21,11 @@ mod conformance;
 mod fuzz;
 mod fuzz_table;
 mod growth;
+mod judge;
 mod mutants;
 mod rbpf;
 mod refusals;
+mod refusals_table;
 
 use crate::evidence::EvidenceError;
 

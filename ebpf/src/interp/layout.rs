@@ -74,6 +74,19 @@ impl Layout {
         },
     ];
 
+    /// Whether one value here and one in another layout are the same place of some region: a
+    /// pointer of two runs that differ in nothing else.
+    #[must_use]
+    pub fn moves(&self, here: u64, other: &Self, there: u64) -> bool {
+        let by = there.wrapping_sub(here);
+        self.bases().into_iter().zip(other.bases()).any(|(from, to)| by == to.wrapping_sub(from))
+    }
+
+    const fn bases(&self) -> [u64; 5] {
+        let Self { context, stack, data, maps, values } = *self;
+        [context, stack, data, maps, values]
+    }
+
     /// Whether regions of the greatest size neither meet nor wrap.
     const fn stands_apart(&self) -> bool {
         let regions = [

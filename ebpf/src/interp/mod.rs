@@ -48,10 +48,10 @@ pub fn run<'w>(
     budget: u64,
     watch: &mut dyn FnMut(&View<'_>),
 ) -> Result<u64, Trap> {
-    Machine::new(program, Data::Exclusive(packet), world, Layout::USUAL)?.run(budget, watch)
+    run_at(program, packet, world, (Layout::USUAL, budget), watch)
 }
 
-/// [`run`] with the regions elsewhere, unwatched.
+/// [`run`] with the regions elsewhere.
 ///
 /// # Errors
 /// What the program did that it must not.
@@ -59,10 +59,10 @@ pub fn run_at<'w>(
     program: &'w Program,
     packet: &'w mut PacketBuffer<'_>,
     world: World<'w>,
-    layout: Layout,
-    budget: u64,
+    (layout, budget): (Layout, u64),
+    watch: &mut dyn FnMut(&View<'_>),
 ) -> Result<u64, Trap> {
-    Machine::new(program, Data::Exclusive(packet), world, layout)?.run(budget, &mut |_| {})
+    Machine::new(program, Data::Exclusive(packet), world, layout)?.run(budget, watch)
 }
 
 /// Runs a program without maps on a packet, for at most `budget` instructions. The packet is
