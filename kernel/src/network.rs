@@ -1,6 +1,6 @@
 //! All that packets need: card, registry, engine, code, bindings, grants, and what is being sent.
 
-use abi::limits::FRAME_BYTES_MAX;
+use abi::limits::{ENVIRONMENTS_MAX, FRAME_BYTES_MAX};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use dpf::{Engine, HashKey};
@@ -9,6 +9,7 @@ use verifier::{BindingId, GrantId, Limits, Registry};
 
 use crate::binding::Binding;
 use crate::charge;
+use crate::environment::EnvironmentId;
 use crate::grant::GrantRecord;
 use crate::initiate::Staging;
 use crate::pieces::Pieces;
@@ -27,6 +28,8 @@ pub(crate) struct Network {
     pub(crate) staging: Staging,
     /// Transmissions with the card; never more than it has room for.
     pub(crate) sending: Vec<Sending>,
+    /// Who is told when the card has room again.
+    pub(crate) held_back: Vec<EnvironmentId>,
     /// When the card's last interrupt came, in cycles, until its packets are picked up.
     interrupted: Option<u64>,
     /// The period of the clock that packets are charged in ([`crate::charge`]).
@@ -71,6 +74,7 @@ impl Network {
             grants,
             staging,
             sending: Vec::with_capacity(machine::limits::TRANSMIT_SLOTS),
+            held_back: Vec::with_capacity(ENVIRONMENTS_MAX),
             interrupted: None,
             period: 0,
             period_ends: 0,

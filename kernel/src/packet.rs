@@ -10,25 +10,71 @@ use abi::books::Reason;
 use abi::record::{Record, Verdict};
 use abi::ring::{EVENT_PACKET, EVENT_TRANSMITTED};
 use alloc::vec::Vec;
-use machine::Received;
-use verifier::BindingId;
+use machine::{Nic, Received};
+use verifier::{BindingId, GrantId};
 
 use crate::Kernel;
+use crate::binding::Binding;
 use crate::charge::Till;
 use crate::fragment::{self, Fragment};
+use crate::grant::GrantRecord;
 use crate::initiate::{Done, Outbox};
 use crate::limits::{BATCH_MAX, HEAP_HEADROOM};
+use crate::network::Network;
 use crate::ring::{Rings, is_frame_length};
+use crate::slots::Slots;
 use crate::stages::{Marks, Stage, Stages};
 use crate::transmit::let_out;
 
-/// What a binding's ASH, or its absence, says about a packet.
+/// What is to be done with a packet that is not answered in its place.
 enum Action {
-    Reply,
     Deliver,
     /// No ASH saw it: its owner's allowance is spent.
     FallBack,
     Drop(Reason),
+}
+
+/// Where an ASH's reply goes, and what it has to pass.
+struct Exit<'a> {
+    binding: &'a mut Binding,
+    grants: &'a Slots<GrantId, GrantRecord>,
+    nic: &'a mut Option<Nic>,
+}
+
+impl Exit<'_> {
+    /// Does what an ASH has said, if that is to answer: a reply is one that the grant's guard lets
+    /// out.
+    #[inline(always)]
+    fn take(
+        self,
+        packet: Received,
+        said: u64,
+        marks: &mut impl Marks,
+    ) -> Result<(), (Received, Action)> {
+        match u32::try_from(said) {
+            Ok(ebpf::context::TX) => {}
+            Ok(ebpf::context::PASS) => return Err((packet, Action::Deliver)),
+            Ok(ebpf::context::DROP) => return Err((packet, Action::Drop(Reason::AshDrop))),
+            _ => return Err((packet, Action::Drop(Reason::AshAborted))),
+        }
+        let Some(grant) = self.grants.get(&self.binding.grant) else {
+            return Err((packet, Action::Drop(Reason::Guard)));
+        };
+        if let Err(reason) = let_out(grant, packet.frame()) {
+            return Err((packet, Action::Drop(reason)));
+        }
+        marks.mark(Stage::Handler);
+        let Some(nic) = self.nic else {
+            return Err((packet, Action::Drop(Reason::CardFull)));
+        };
+        match nic.reply(packet) {
+            Ok(()) => {
+                self.binding.stats.answered += 1;
+                Ok(())
+            }
+            Err(packet) => Err((packet, Action::Drop(Reason::CardFull))),
+        }
+    }
 }
 
 impl Kernel {
@@ -70,6 +116,9 @@ impl Kernel {
         if self.network.nic.as_mut().is_some_and(|nic| nic.finish()) {
             self.complete_transmissions();
         }
+        if !self.network.held_back.is_empty() {
+            self.tell_of_room();
+        }
         // Dropped and delivered packets gave buffers back as well: a card that ran out of them
         // waits to be told, and would wait for ever.
         self.kick();
@@ -77,33 +126,44 @@ impl Kernel {
 
     /// One packet's way, and its place in the books.
     #[inline(always)]
-    fn packet(&mut self, mut packet: Received, marks: &mut impl Marks) {
+    fn packet(&mut self, packet: Received, marks: &mut impl Marks) {
         self.counters.rx.received += 1;
         let trace = if self.options.trace { self.copy_for_trace(packet.frame()) } else { None };
         let owner = self.classify(packet.frame());
         marks.mark(Stage::Classify);
         let verdict = match owner {
-            Err(Reason::Fragment) => self.take_fragment(packet, marks.picked_up()),
-            Err(reason) => self.drop_packet(packet, None, reason),
-            Ok(owner) => {
-                let action = self.run_ash(owner, &mut packet);
-                marks.mark(Stage::Handler);
-                match action {
-                    Action::Reply => self.reply(owner, packet),
-                    other => self.keep(owner, packet, other, marks.picked_up()),
+            Ok(owner) => match self.run_ash(owner, packet, marks) {
+                Ok(()) => Ok(Verdict::Answered(owner.to_raw())),
+                Err((packet, action)) => {
+                    marks.mark(Stage::Handler);
+                    Err(self.keep(owner, packet, action, marks.picked_up()))
                 }
-            }
+            },
+            Err(Reason::Fragment) => Err(self.take_fragment(packet, marks.picked_up())),
+            Err(reason) => Err(self.drop_packet(packet, None, reason)),
         };
-        match verdict {
-            Verdict::Answered(_) => self.counters.rx.answered += 1,
-            Verdict::Delivered(_) => self.counters.rx.delivered += 1,
-            Verdict::Dropped(reason, _) => self.counters.dropped(reason),
-            Verdict::Sent(_) | Verdict::Refused(..) => {}
-        }
+        let verdict = match verdict {
+            Ok(answered) => {
+                self.counters.rx.answered += 1;
+                answered
+            }
+            Err(kept) => self.count(kept),
+        };
         if self.options.trace {
             self.trace(verdict, trace);
         }
         marks.ended(verdict);
+    }
+
+    /// The place in the books of a packet that was not answered.
+    #[inline(never)]
+    fn count(&mut self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Delivered(_) => self.counters.rx.delivered += 1,
+            Verdict::Dropped(reason, _) => self.counters.dropped(reason),
+            Verdict::Answered(_) | Verdict::Sent(_) | Verdict::Refused(..) => {}
+        }
+        verdict
     }
 
     /// What is not answered in its place.
@@ -118,7 +178,7 @@ impl Kernel {
         match action {
             Action::Drop(reason) => self.drop_packet(packet, Some(owner), reason),
             Action::FallBack => self.fall_back(owner, packet, picked_up),
-            Action::Reply | Action::Deliver => self.deliver(owner, packet, picked_up),
+            Action::Deliver => self.deliver(owner, packet, picked_up),
         }
     }
 
@@ -168,50 +228,55 @@ impl Kernel {
         }
     }
 
-    /// Runs the owner's ASH in place, whether or not the owner is running, if the owner can pay. A
-    /// reply is one that the grant's guard lets out.
+    /// Runs the owner's ASH in place, whether or not the owner is running, if the owner can pay, and
+    /// sends its answer, if that is what it says.
     #[inline(always)]
-    fn run_ash(&mut self, owner: BindingId, packet: &mut Received) -> Action {
-        let network = &mut self.network;
-        let Some(binding) = network.bindings.get_mut(&owner) else {
-            return Action::Drop(Reason::Unbound);
+    fn run_ash(
+        &mut self,
+        owner: BindingId,
+        mut packet: Received,
+        marks: &mut impl Marks,
+    ) -> Result<(), (Received, Action)> {
+        let Network { bindings, grants, nic, period, .. } = &mut self.network;
+        let Some(binding) = bindings.get_mut(&owner) else {
+            return Err((packet, Action::Drop(Reason::Unbound)));
         };
         binding.stats.received += 1;
-        let Some(ash) = &binding.ash else { return Action::Deliver };
+        let Some(ash) = &binding.ash else { return Err((packet, Action::Deliver)) };
         let mut till = Till {
             environments: &mut self.environments,
             scheduler: &mut self.scheduler,
             fixed: self.options.allowance,
-            period: network.period,
+            period: *period,
         };
         if !till.charge(binding.owner, binding.ash_cost) {
-            return Action::FallBack;
+            return Err((packet, Action::FallBack));
         }
         binding.stats.charged += u64::from(binding.ash_cost);
-        let grant = binding.grant;
-        let result = if binding.ash_calls {
-            self.run_outgoing(owner, packet)
-        } else {
-            ash.run_frame(packet.frame_mut())
-        };
-        match u32::try_from(result) {
-            Ok(ebpf::context::TX) => {
-                let Some(grant) = self.network.grants.get(&grant) else {
-                    return Action::Drop(Reason::Guard);
-                };
-                match let_out(grant, packet.frame()) {
-                    Ok(()) => Action::Reply,
-                    Err(reason) => Action::Drop(reason),
-                }
-            }
-            Ok(ebpf::context::PASS) => Action::Deliver,
-            Ok(ebpf::context::DROP) => Action::Drop(Reason::AshDrop),
-            _ => Action::Drop(Reason::AshAborted),
+        if binding.ash_calls {
+            return self.run_caller(owner, packet, marks);
+        }
+        let said = ash.run_frame(packet.frame_mut());
+        Exit { binding, grants, nic }.take(packet, said, marks)
+    }
+
+    /// The same for an ASH that calls helpers, once it is paid for.
+    #[inline(never)]
+    fn run_caller(
+        &mut self,
+        owner: BindingId,
+        mut packet: Received,
+        marks: &mut impl Marks,
+    ) -> Result<(), (Received, Action)> {
+        let said = self.run_outgoing(owner, &mut packet);
+        let Network { bindings, grants, nic, .. } = &mut self.network;
+        match bindings.get_mut(&owner) {
+            Some(binding) => Exit { binding, grants, nic }.take(packet, said, marks),
+            None => Err((packet, Action::Drop(Reason::Unbound))),
         }
     }
 
     /// Runs an ASH that may send, wake, print, or move the packet's ends: what it returned.
-    #[inline(never)]
     fn run_outgoing(&mut self, owner: BindingId, packet: &mut Received) -> u64 {
         let network = &mut self.network;
         let aborted = u64::from(ebpf::context::ABORTED);
@@ -235,24 +300,6 @@ impl Kernel {
             self.settle(owner, payer, done);
         }
         result
-    }
-
-    /// Sends the packet back in its own buffer.
-    #[inline(always)]
-    fn reply(&mut self, owner: BindingId, packet: Received) -> Verdict {
-        let sent = match &mut self.network.nic {
-            Some(nic) => nic.reply(packet),
-            None => Err(packet),
-        };
-        match sent {
-            Ok(()) => {
-                if let Some(binding) = self.network.bindings.get_mut(&owner) {
-                    binding.stats.answered += 1;
-                }
-                Verdict::Answered(owner.to_raw())
-            }
-            Err(packet) => self.drop_packet(packet, Some(owner), Reason::CardFull),
-        }
     }
 
     /// Copies the packet into the owner's ring and tells it.

@@ -8,7 +8,7 @@
 use abi::Status;
 use abi::books::Reason;
 use abi::record::Verdict;
-use abi::ring::SLOT_DATA;
+use abi::ring::{EVENT_TRANSMITTED, SLOT_DATA};
 use machine::{Nic, NicError, TransmitId};
 use verifier::BindingId;
 
@@ -44,7 +44,10 @@ impl Kernel {
         let (mut taken, mut sent) = (0, 0);
         for _ in 0..waiting.min(TRANSMIT_BATCH_MAX) {
             match self.transmit_slot(id) {
-                Err(Unsent::Later) => break,
+                Err(Unsent::Later) => {
+                    self.hold_back(id);
+                    break;
+                }
                 Err(Unsent::Refused(reason)) => self.refuse_slot(id, reason),
                 Ok(()) => sent += 1,
             }
@@ -56,6 +59,8 @@ impl Kernel {
             let picked_up = binding.and_then(|binding| {
                 // A frame that the card reads from its owner's page is the owner's concern as well.
                 let shared = network.sending.last().is_some_and(|it| it.frame.is_some());
+                // Asked before the kick: what is done by then is seen by who looks after it, and
+                // nobody sleeps before that (`Kernel::sleep`).
                 if let Some(nic) = &mut network.nic
                     && (shared || binding.rings.as_ref().is_some_and(Rings::tells))
                 {
@@ -113,6 +118,30 @@ impl Kernel {
         let copy = self.network.header.get(..out.copied).unwrap_or_default();
         let trace = self.copy_for_trace(copy);
         self.trace(verdict, trace);
+    }
+
+    /// The card has no room. The owner is told when there is some: what fills the card may all be
+    /// somebody else's.
+    #[cold]
+    fn hold_back(&mut self, id: BindingId) {
+        let network = &mut self.network;
+        let Some(owner) = network.bindings.get(&id).map(|binding| binding.owner) else { return };
+        let environments = &self.environments;
+        network.held_back.retain(|held| *held != owner && environments.get(*held).is_some());
+        network.held_back.push(owner);
+        if let Some(nic) = &mut network.nic {
+            nic.tell_of_room();
+        }
+    }
+
+    /// Tells those whose slots found no room, once there is some.
+    #[cold]
+    pub(crate) fn tell_of_room(&mut self) {
+        if self.network.nic.as_mut().is_some_and(|nic| nic.has_room_again()) {
+            while let Some(owner) = self.network.held_back.pop() {
+                self.post(owner, EVENT_TRANSMITTED);
+            }
+        }
     }
 
     fn refuse_slot(&mut self, id: BindingId, reason: Reason) {

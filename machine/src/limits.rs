@@ -25,6 +25,18 @@ pub const BUFFERS: usize = 384;
 /// Descriptors in each of the card's queues.
 pub const NIC_QUEUE: usize = 256;
 
+/// New receive buffers that the card is told of together.
+pub const NEWS: u16 = 32;
+
+/// The card is told of new receive buffers whatever it says when it may have fewer left.
+pub const LOW: i16 = 64;
+
+/// Places that are free in the receive queue before they are filled from what is spare.
+pub const REFILL: usize = 64;
+
+/// Replies with the card before those that it has sent are collected.
+pub const REAP: usize = 64;
+
 /// Bytes of frame header that one transmission copies.
 pub const TRANSMIT_HEADER_MAX: usize = 256;
 
@@ -72,6 +84,10 @@ const _: () = assert!(
 const _: () = assert!(NET_HEADER + TRANSMIT_HEADER_MAX <= TRANSMIT_SLOT);
 const _: () = assert!(PAGE.is_multiple_of(BUFFER), "a buffer must not cross a page");
 const _: () = assert!(BUFFERS >= NIC_QUEUE, "the receive queue must be fillable");
+// A card without a buffer waits to be told. Then none is in the receive queue, and those that are in
+// no reply are spare or will be: they fill so many places that it is told.
+const _: () = assert!(BUFFERS - NIC_QUEUE >= REFILL && REFILL >= NEWS as usize);
+const _: () = assert!(REAP <= NIC_QUEUE - REFILL && LOW as usize <= NIC_QUEUE / 2);
 const _: () = assert!(NIC_QUEUE.is_power_of_two() && CONSOLE_SLOTS.is_power_of_two());
 const _: () = assert!(HEAP_MIN <= HEAP_MAX);
 const _: () = assert!(CODE_WINDOW.is_multiple_of(2 << 20), "the window is made of whole tables");

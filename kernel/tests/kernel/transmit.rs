@@ -5,9 +5,10 @@ use abi::ring::{EVENT_TRANSMITTED, TX_COMPLETED};
 use abi::{Call, Status};
 
 use crate::harness::{
-    BindPlan, CONTROL, MAC, Machine, PEER, THEM, TRANSMIT, US, bind, derive, fill_slot, filter,
-    produce, udp_between,
+    BindPlan, CONTROL, MAC, Machine, PEER, THEM, TRANSMIT, US, ash, bind, derive, fill_slot,
+    filter, produce, udp, udp_between,
 };
+use crate::packets::ECHO;
 
 fn bound(pages: u64) -> (Machine, u64) {
     let mut machine = Machine::new();
@@ -135,6 +136,34 @@ fn a_card_that_completes_nothing_is_busy_in_the_end() {
     machine.kernel.serve();
     assert_eq!(machine.read_u32(machine.init, CONTROL + TX_COMPLETED as u64), taken as u32);
     assert!(matches!(machine.call(Call::Transmit, &[binding]), (Status::Ok, 1..)));
+    machine.audit();
+}
+
+#[test]
+fn who_finds_the_card_full_of_others_frames_is_told_of_room() {
+    let (mut machine, binding) = bound(2);
+    let root = machine.handle("grant:root");
+    let (child, handle, own) = machine.child(6_000);
+    let grant = machine.ok(Call::CapGrant, &[root, handle, 32 | 16]);
+    let (program, ash) = (filter("udp and dst port 7"), ash(ECHO));
+    let plan = BindPlan { who: child, own, grant, filter: &program, ash: &ash, pages: 0 };
+    let (status, _) = bind(&mut machine, &plan);
+    assert_eq!(status, Status::Ok, "{:?}", machine.last_refusal());
+    machine.wire.stall(true);
+    let queue = machine::limits::NIC_QUEUE as u64;
+    for _ in 0..queue {
+        machine.receive(&udp(5, 7, b"answered at once"));
+    }
+    assert_eq!(machine.kernel.books().rx.answered, queue);
+    fill_slot(&machine, machine.init, 0, &honest(b"finds no room"));
+    produce(&machine, machine.init, 1);
+    // Nothing of its own is with the card, so that no completion of its own can tell it.
+    assert_eq!(machine.call(Call::Transmit, &[binding]), (Status::Busy, 0));
+    machine.kernel.serve();
+    machine.wire.stall(false);
+    machine.kernel.serve();
+    assert_eq!(machine.call(Call::Wait, &[u64::MAX]), (Status::Ok, EVENT_TRANSMITTED));
+    assert_eq!(machine.call(Call::Transmit, &[binding]), (Status::Ok, 1));
     machine.audit();
 }
 

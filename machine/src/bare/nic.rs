@@ -79,6 +79,17 @@ impl Nic {
         self.net.tell();
     }
 
+    /// An interrupt, please, when there is room: a transmission found none. Look at
+    /// [`Nic::pending`] after.
+    pub fn tell_of_room(&mut self) {
+        self.net.tell_of_room();
+    }
+
+    /// Whether there is room again for who asked to be told.
+    pub fn has_room_again(&mut self) -> bool {
+        self.net.has_room_again()
+    }
+
     /// Collects what the card has sent; whether [`Nic::completed`] would find something.
     #[inline(always)]
     pub fn finish(&mut self) -> bool {

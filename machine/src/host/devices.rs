@@ -20,6 +20,8 @@ struct Queues {
     malformed: u64,
     kicks: u64,
     replies: usize,
+    /// Somebody wants to be told of room.
+    awaited: bool,
 }
 
 /// The far side of the card: a test's end of the cable.
@@ -40,7 +42,12 @@ impl Wire {
 
     /// While stalled the card completes no transmission, so that its queue fills.
     pub fn stall(&self, stalled: bool) {
-        self.queues().stalled = stalled;
+        let mut queues = self.queues();
+        queues.stalled = stalled;
+        if !stalled && queues.awaited {
+            queues.replies = 0;
+            raise_nic();
+        }
     }
 
     /// Counts used-ring entries that the kernel's driver would have refused.
@@ -83,7 +90,8 @@ impl Nic {
     /// Whether `receive` or `completed` would find something.
     pub fn pending(&self) -> bool {
         let queues = self.wire.queues();
-        !queues.to_guest.is_empty() || (!queues.stalled && !queues.transmitting.is_empty())
+        let watched = queues.awaited || !queues.transmitting.is_empty();
+        !queues.to_guest.is_empty() || (!queues.stalled && watched)
     }
 
     /// Takes one received frame.
@@ -128,7 +136,8 @@ impl Nic {
             return Err(NicError::TooLong);
         }
         let mut queues = self.wire.queues();
-        if queues.transmitting.len() >= TRANSMIT_SLOTS {
+        let full = queues.replies + queues.transmitting.len() >= NIC_QUEUE;
+        if full || queues.transmitting.len() >= TRANSMIT_SLOTS {
             return Err(NicError::Full);
         }
         let mut bytes = header.to_vec();
@@ -145,6 +154,17 @@ impl Nic {
 
     /// An interrupt, please, when what is being transmitted is done.
     pub fn tell(&mut self) {}
+
+    /// An interrupt, please, when there is room: a transmission found none.
+    pub fn tell_of_room(&mut self) {
+        self.wire.queues().awaited = true;
+    }
+
+    /// Whether there is room again for who asked to be told.
+    pub fn has_room_again(&mut self) -> bool {
+        let mut queues = self.wire.queues();
+        !queues.stalled && std::mem::take(&mut queues.awaited)
+    }
 
     /// Collects what the card has sent; whether [`Nic::completed`] would find something.
     pub fn finish(&mut self) -> bool {

@@ -6,13 +6,14 @@
 //! notification test in `virtio-drivers` 0.13 does not survive the wrap of the index.
 //!
 //! Interrupts come for received frames, and for transmissions only when somebody asked for them
-//! ([`Net::tell`]) or half of the slots are out. What is finished besides is collected on the way.
+//! ([`Net::tell`], [`Net::tell_of_room`]) or half of the slots are out. What is finished besides is
+//! collected on the way, in large numbers, and so are empty buffers given.
 
 use super::buffers::{Block, pool};
 use super::ring::{Direction, Ring};
 use super::{DeviceError, VERSION_1, negotiate};
 use crate::limits::{
-    BUFFER, BUFFERS, FRAME_MAX, HEADROOM, NET_HEADER, NIC_QUEUE, TRANSMIT_HEADER_MAX,
+    BUFFER, BUFFERS, FRAME_MAX, HEADROOM, NET_HEADER, NIC_QUEUE, REAP, REFILL, TRANSMIT_HEADER_MAX,
     TRANSMIT_SLOT, TRANSMIT_SLOTS,
 };
 use crate::wire::{InFlight, NicError, TransmitId};
@@ -115,8 +116,10 @@ pub(crate) struct Net<H: Hal, T: Transport> {
     done: VecDeque<TransmitId>,
     mac: [u8; 6],
     next: u64,
-    /// Transmissions (not replies) that the device has.
-    sending: usize,
+    /// Transmissions (not replies) that the device has, and one if somebody waits for room.
+    watched: usize,
+    /// Whether somebody does.
+    awaited: bool,
 }
 
 // SAFETY: the only pointers are to memory in flight, which is tied to no thread.
@@ -149,7 +152,8 @@ impl<H: Hal, T: Transport> Net<H, T> {
             done,
             mac,
             next: 0,
-            sending: 0,
+            watched: 0,
+            awaited: false,
         };
         net.refill();
         net.kick();
@@ -164,7 +168,7 @@ impl<H: Hal, T: Transport> Net<H, T> {
     /// Whether `receive` or `completed` would find something.
     #[inline(always)]
     pub(crate) fn pending(&self) -> bool {
-        self.receive.ready() || !self.done.is_empty() || self.sending > 0 && self.transmit.ready()
+        self.receive.ready() || !self.done.is_empty() || self.watched > 0 && self.transmit.ready()
     }
 
     /// Takes one received frame. Lengths that do not fit their buffer are refused and counted.
@@ -248,7 +252,7 @@ impl<H: Hal, T: Transport> Net<H, T> {
         match unsafe { self.transmit.add(Outgoing::Sent(slot, id), first, rest) } {
             Ok(()) => {
                 self.next += 1;
-                self.sending += 1;
+                self.watched += 1;
                 if self.slots.len() <= TRANSMIT_SLOTS / 2 {
                     self.tell();
                 }
@@ -267,10 +271,34 @@ impl<H: Hal, T: Transport> Net<H, T> {
         self.transmit.interrupts(true);
     }
 
-    /// Collects what the device has sent; whether a transmission is among it, or was before.
+    /// An interrupt, please, when there is room for a transmission: none was taken just now.
+    pub(crate) fn tell_of_room(&mut self) {
+        if !self.awaited {
+            self.awaited = true;
+            self.watched += 1;
+        }
+        self.tell();
+    }
+
+    /// Whether there is room again for who asked to be told. Asked once for each time that there
+    /// is.
+    pub(crate) fn has_room_again(&mut self) -> bool {
+        self.reap();
+        let room = self.awaited && self.transmit.room() > 1 && !self.slots.is_empty();
+        if room {
+            self.awaited = false;
+            self.look_away();
+        }
+        room
+    }
+
+    /// Collects what the device has sent, if somebody waits for it or it has become much; whether a
+    /// transmission is among it, or was before.
     #[inline(always)]
     pub(crate) fn finish(&mut self) -> bool {
-        self.reap();
+        if self.watched > 0 || self.transmit.in_flight() >= REAP {
+            self.reap();
+        }
         !self.done.is_empty()
     }
 
@@ -286,14 +314,14 @@ impl<H: Hal, T: Transport> Net<H, T> {
         self.transmit.kick(&mut self.transport);
     }
 
-    /// Gives the card the buffers that it has room for, and tells it about everything queued since
+    /// Gives the card buffers when it has room for many, and tells it about everything queued since
     /// the last kick. Nothing that [`Net::receive`] took out is replaced before.
     #[inline(always)]
     pub(crate) fn kick(&mut self) {
-        if self.receive.has_room() {
+        if self.receive.room() >= REFILL {
             self.refill();
         }
-        self.receive.kick(&mut self.transport);
+        self.receive.kick_if_low(&mut self.transport);
         self.transmit.kick(&mut self.transport);
     }
 
@@ -314,14 +342,14 @@ impl<H: Hal, T: Transport> Net<H, T> {
 
     /// Where the buffers are.
     pub(crate) fn in_flight(&self) -> InFlight {
-        let (receive, replies) =
-            (self.receive.in_flight(), self.transmit.in_flight() - self.sending);
+        let sending = self.watched - usize::from(self.awaited);
+        let (receive, replies) = (self.receive.in_flight(), self.transmit.in_flight() - sending);
         InFlight {
             receive,
             // Received and not given back: whatever is nowhere else.
             held: self.buffers - receive - replies - self.spare.len(),
             replies,
-            transmit: self.sending + self.done.len(),
+            transmit: sending + self.done.len(),
         }
     }
 
@@ -332,14 +360,19 @@ impl<H: Hal, T: Transport> Net<H, T> {
             match outgoing {
                 Outgoing::Reply(block) => self.post(block),
                 Outgoing::Sent(slot, id) => {
-                    self.sending -= 1;
                     self.slots.push(slot);
                     self.done.push_back(id);
-                    if self.sending == 0 {
-                        self.transmit.interrupts(false);
-                    }
+                    self.look_away();
                 }
             }
+        }
+    }
+
+    /// One less is waited for: of none, there are no interrupts.
+    fn look_away(&mut self) {
+        self.watched -= 1;
+        if self.watched == 0 {
+            self.transmit.interrupts(false);
         }
     }
 
@@ -352,6 +385,7 @@ impl<H: Hal, T: Transport> Net<H, T> {
     }
 
     /// Gives the device spare buffers while there are any and it has room.
+    #[inline(never)]
     fn refill(&mut self) {
         while self.receive.has_room() {
             let Some(block) = self.spare.pop() else { return };

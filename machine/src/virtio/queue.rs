@@ -40,6 +40,8 @@ pub(crate) struct Queue<H: Hal, const SIZE: usize> {
     /// Chains given and taken back since the beginning, modulo 2^16.
     given: u16,
     taken: u16,
+    /// How many had been given when the device was last told, or did not want to be.
+    told: u16,
     /// What a descriptor says besides address and length: the device writes, or nothing.
     flags: u16,
     hal: PhantomData<H>,
@@ -88,6 +90,7 @@ impl<H: Hal, const SIZE: usize> Queue<H, SIZE> {
             room: SIZE as u16,
             given: 0,
             taken: 0,
+            told: 0,
             flags: if device_writes { DEVICE_WRITES } else { 0 },
             hal: PhantomData,
         })
@@ -176,10 +179,31 @@ impl<H: Hal, const SIZE: usize> Queue<H, SIZE> {
         self.free = id;
     }
 
+    /// Chains given since the device was last told.
+    #[inline(always)]
+    pub(crate) fn news(&self) -> u16 {
+        self.given.wrapping_sub(self.told)
+    }
+
+    /// The device is told, or need not be.
+    #[inline(always)]
+    pub(crate) fn settle(&mut self) {
+        self.told = self.given;
+    }
+
     /// Whether the device wants to be told of what it was given.
     #[inline(always)]
     pub(crate) fn wants_notice(&self) -> bool {
         self.used(0).load(Ordering::Acquire) & QUIET == 0
+    }
+
+    /// Whether the device may have fewer chains left than `few`, of those that it has been told
+    /// of, as it says itself.
+    #[inline(always)]
+    pub(crate) fn runs_low(&self, few: i16) -> bool {
+        let left = self.told.wrapping_sub(self.used(1).load(Ordering::Acquire));
+        // Negative: it has used chains that it found by itself.
+        left.cast_signed() < few
     }
 
     /// Asks for interrupts, or for none (the device may ignore it).

@@ -6,6 +6,7 @@
 
 use super::DeviceError;
 use super::queue::Queue;
+use crate::limits::{LOW, NEWS};
 use alloc::boxed::Box;
 use core::ptr::NonNull;
 use core::sync::atomic::{Ordering, fence};
@@ -26,8 +27,6 @@ pub(crate) struct Ring<H: Hal, C, const SIZE: usize> {
     queue: Queue<H, SIZE>,
     in_flight: Box<[Option<C>; SIZE]>,
     index: u16,
-    /// Chains added since the device was last told.
-    news: bool,
     broken: bool,
     malformed: u64,
 }
@@ -42,7 +41,7 @@ impl<H: Hal, C, const SIZE: usize> Ring<H, C, SIZE> {
         let queue = Queue::new(transport, index, direction == Direction::ToDriver);
         let queue = queue.map_err(|_| DeviceError::Queue { queue: index })?;
         let in_flight = Box::new([const { None }; SIZE]);
-        Ok(Self { queue, in_flight, index, news: false, broken: false, malformed: 0 })
+        Ok(Self { queue, in_flight, index, broken: false, malformed: 0 })
     }
 
     /// Chains that the device has.
@@ -63,6 +62,12 @@ impl<H: Hal, C, const SIZE: usize> Ring<H, C, SIZE> {
     /// Counts a length that was refused.
     pub(crate) fn count_malformed(&mut self) {
         self.malformed += 1;
+    }
+
+    /// Chains of one part that would be taken.
+    #[inline(always)]
+    pub(crate) fn room(&self) -> usize {
+        if self.broken { 0 } else { self.queue.room() }
     }
 
     /// Whether a chain of one part would be taken.
@@ -94,7 +99,6 @@ impl<H: Hal, C, const SIZE: usize> Ring<H, C, SIZE> {
             None => Err(keep),
             Some(slot) => {
                 *slot = Some(keep);
-                self.news = true;
                 Ok(())
             }
         }
@@ -122,23 +126,50 @@ impl<H: Hal, C, const SIZE: usize> Ring<H, C, SIZE> {
         Some((keep, length))
     }
 
-    /// Tells the device about new chains, if there are any and it wants to know.
+    /// Tells the device about new chains, if there are any, whether or not it wants to know.
+    ///
+    /// Its wish not to be told cannot be relied on: the index must be seen before the wish is read
+    /// (virtio 1.2, 2.7.13.4.1), and QEMU before 8.1 leaves the guest's fences out where there is
+    /// one processor. An answer would lie there until the next one (decision 082).
     #[inline(always)]
     pub(crate) fn kick<T: Transport>(&mut self, transport: &mut T) {
-        if !core::mem::take(&mut self.news) {
-            return;
-        }
-        // The index must be seen before the device's wish is read, or both sides may fall asleep
-        // (virtio 1.2, 2.7.13.4.1); the queue itself only orders the store after what precedes it.
-        fence(Ordering::SeqCst);
-        if self.queue.wants_notice() {
+        if self.queue.news() != 0 {
+            self.queue.settle();
             transport.notify(self.index);
         }
     }
 
-    /// Asks for interrupts, or for none (the device may ignore it).
+    /// Tells the device about new chains once there are many, if it wants to know or may have run
+    /// low: who has plenty is not waiting to be told, and finds them by itself.
+    #[inline(always)]
+    pub(crate) fn kick_if_low<T: Transport>(&mut self, transport: &mut T) {
+        if self.queue.news() >= NEWS {
+            self.tell_if_low(transport);
+        }
+    }
+
+    #[inline(never)]
+    fn tell_if_low<T: Transport>(&mut self, transport: &mut T) {
+        // As for `kick`. What was left over is far more than a device uses while a store becomes
+        // visible, so that what is read too early cannot hide one that has run dry.
+        fence(Ordering::SeqCst);
+        let notify = self.queue.wants_notice() || self.queue.runs_low(LOW);
+        self.queue.settle();
+        if notify {
+            transport.notify(self.index);
+        }
+    }
+
+    /// Asks for interrupts, or for none (the device may ignore it). Who asks for them looks at
+    /// [`Ring::ready`] before it sleeps: what the device finished before it saw the wish brings
+    /// none.
     pub(crate) fn interrupts(&mut self, wanted: bool) {
         self.queue.interrupts(wanted);
+        if wanted {
+            // The wish must be seen before the used index is read, or the device may finish with
+            // the old wish in hand while this side reads the old index (virtio 1.2, 2.7.14).
+            fence(Ordering::SeqCst);
+        }
     }
 
     #[cold]

@@ -121,6 +121,18 @@ impl Fake {
         at::<u16>(q.device + 2).store(q.used);
     }
 
+    /// Whether it says on both queues that it does not want to be told of new chains.
+    pub(super) fn quiet(&self, quiet: bool) {
+        for queue in &self.state().queues {
+            at::<u16>(queue.device).store(quiet.into());
+        }
+    }
+
+    /// Whether the driver says that it wants no interrupt.
+    pub(super) fn wants_no_interrupt(&self, queue: usize) -> bool {
+        at::<u16>(self.state().queues[queue].driver).load() & 1 == 1
+    }
+
     /// Receives a frame as an honest device would: header of zeros, then the frame.
     pub(super) fn deliver(&self, frame: &[u8]) -> u32 {
         let (id, parts) = self.next(0).expect("the driver posted no buffer");
