@@ -88,15 +88,21 @@ impl Emitter<'_> {
         if to == from {
             return None;
         }
-        self.rotation(pc, window, (to, from))
-            .or_else(|| self.narrowed(window, 1, (to, from)).filter(|_| copy.width == W64))
-            .or_else(|| self.scaled_sum(window, 1, (to, from)).filter(|_| copy.width == W64))
-            .or_else(|| self.three_operands(window, copy.width, (to, from)))
+        if let Some(slots) = self.rotation(pc, window, (to, from)) {
+            return Some(slots);
+        }
+        // Of a copied half the upper one is gone.
+        let whole = if copy.width == W64 { self.shifted(window, 1, (to, from)) } else { None };
+        whole.or_else(|| self.three_operands(window, copy.width, (to, from)))
     }
 
     fn after_shift(&mut self, window: &Window<'_>) -> Option<u32> {
         let reg = window.step(0)?.dst;
-        self.narrowed(window, 0, (reg, reg)).or_else(|| self.scaled_sum(window, 0, (reg, reg)))
+        self.shifted(window, 0, (reg, reg))
+    }
+
+    fn shifted(&mut self, window: &Window<'_>, at: usize, regs: (Reg, Reg)) -> Option<u32> {
+        self.narrowed(window, at, regs).or_else(|| self.scaled_sum(window, at, regs))
     }
 
     /// `t = a; t <<= k; a >>= w - k; a |= t` or the other way round, where `t` is dead.

@@ -5,6 +5,7 @@
 
 mod bare;
 mod engine;
+mod idioms;
 mod merged;
 mod mutate;
 mod native;
@@ -16,6 +17,7 @@ mod unproven;
 
 pub use bare::Bare;
 pub use engine::engine_is_registry;
+pub use idioms::idioms_from_bytes;
 pub use merged::{classifier_mutations, merged_is_one_by_one};
 #[cfg(test)]
 pub(crate) use mutate::mutate;

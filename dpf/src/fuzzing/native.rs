@@ -35,7 +35,11 @@ pub fn native_is_interpreter(bytes: &[u8], pages: &mut dyn CodePages) -> bool {
         1 => Kind::Ash,
         _ => Kind::Memory,
     };
-    let Some(verified) = ebpf::fuzzing::program_from_bytes(kind, bytes).and_then(verified) else {
+    let program = match bytes.first().map_or(0, |byte| byte % 8) {
+        7 => super::idioms_from_bytes(bytes),
+        _ => ebpf::fuzzing::program_from_bytes(kind, bytes),
+    };
+    let Some(verified) = program.and_then(verified) else {
         return false;
     };
     // What depends on time and chance cannot be compared.

@@ -1,15 +1,20 @@
 //! Every case of `testdata/ebpf` natively; generated programs; wrong bytes in all of their code.
 
+extern crate std;
+
 use alloc::vec::Vec;
 
 use ebpf::{CallTarget, Insn, Kind};
 use runtime::native::HostPages;
 use runtime::random::mix;
 
+use std::time::{Duration, Instant};
+
+use super::mutate::mutated;
 use super::unproven::{NativeError, mutations_of, run_native};
 use super::{
-    Mutations, classifier_mutations, merged_is_one_by_one, mutations, native_is_interpreter,
-    verified,
+    Mutations, classifier_mutations, idioms_from_bytes, merged_is_one_by_one, mutations,
+    native_is_interpreter, verified,
 };
 use crate::context::Premises;
 use crate::error::EngineError;
@@ -110,4 +115,26 @@ fn a_wrong_byte_in_any_classifier_is_refused_or_means_the_same() {
         total.accepted += count.accepted;
     }
     assert!(total.refused > 10_000 && total.accepted * 50 < total.refused, "{total:?}");
+}
+
+/// Most are accepted, and their code is much shorter than what they say.
+#[test]
+fn idioms_do_natively_what_they_say() {
+    let (start, mut pages) = (Instant::now(), HostPages::default());
+    let (mut number, mut accepted) = (0_u64, 0_u64);
+    while number < 200 || start.elapsed() < Duration::from_secs(1) {
+        let length = 60 + mix(number) % 200;
+        let mut bytes: Vec<u8> =
+            (0..length).map(|at| mix(mix(0x1d10 + number) ^ at).to_le_bytes()[0]).collect();
+        bytes[0] = 7;
+        accepted += u64::from(native_is_interpreter(&bytes, &mut pages));
+        if number < 4 {
+            let verified = idioms_from_bytes(&bytes).and_then(verified).unwrap();
+            let premises = Premises::of(&verified, &[]).unwrap();
+            let count = mutated(verified.program(), &premises);
+            assert!(count.accepted * 50 < count.refused, "{count:?}");
+        }
+        number += 1;
+    }
+    assert!(accepted * 10 > number * 9, "only {accepted} of {number} accepted");
 }
