@@ -11,6 +11,7 @@
 
 extern crate alloc;
 
+pub mod cached;
 pub mod checksum;
 mod device;
 pub mod dhcp;

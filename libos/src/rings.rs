@@ -308,6 +308,30 @@ impl Rings {
         Ok(())
     }
 
+    /// [`Rings::push`] of a frame in parts, of which each is copied once.
+    ///
+    /// # Errors
+    /// As [`Rings::push`].
+    pub fn push_parts(&mut self, parts: &[&[u8]]) -> Result<(), SendError> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        if !(FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(&length) {
+            return Err(SendError::Length { length });
+        }
+        if !self.can_send() {
+            return Err(SendError::Full);
+        }
+        let slot = slot_offset(self.tx_produced, self.tx_slots);
+        let mut at = slot + SLOT_DATA;
+        for part in parts {
+            self.windows[2].write(at, part);
+            at += part.len();
+        }
+        self.windows[2].store_u32(slot + SLOT_LENGTH, length as u32);
+        self.tx_produced = self.tx_produced.wrapping_add(1);
+        self.windows[0].store_u32(TX_PRODUCED, self.tx_produced);
+        Ok(())
+    }
+
     /// Hands what was pushed to the kernel: how many slots it took.
     ///
     /// # Errors

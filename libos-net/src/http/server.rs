@@ -160,15 +160,9 @@ impl Connection<'_> {
     }
 
     async fn send(&self, response: &Response, body: bool, keep: bool) -> Result<(), TcpError> {
-        let second = self.site.second();
-        // Nearly always there is room for a head at once; a copy is made only if there is not.
-        let (sent, rest) = response.head(keep, second, |head| {
-            let sent = self.stream.try_write(head).unwrap_or(Ok(0));
-            (sent, head.get(sent.unwrap_or_default()..).unwrap_or_default().to_vec())
-        });
-        sent?;
-        self.write(&rest).await?;
-        if body { self.write(response.body()).await } else { Ok(()) }
+        let way = response.way(keep);
+        self.write(&way.head(self.site.second())).await?;
+        if body { self.write(way.body()).await } else { Ok(()) }
     }
 
     async fn write(&self, bytes: &[u8]) -> Result<(), TcpError> {

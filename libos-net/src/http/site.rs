@@ -1,20 +1,19 @@
 //! Files and the responses to requests for them, made once.
 //!
-//! A response is a head of fixed bytes around the date, and a body that stays where it is. Heads
-//! come in two kinds, for connections that stay and for those that end. The date is written into a
-//! head when the second has changed since the head was last sent.
+//! A response is a head of fixed bytes around the date, and a body that stays where it is
+//! ([`Prepared`]). Responses come in two kinds, for connections that stay and for those that end.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cell::RefCell;
 
 use libos::clock::now_ns;
 use libos::exposed::Exposed;
 
 use super::Status;
-use super::date::{self, date};
+use super::prepared::Prepared;
 use super::request::{Method, Request};
 
 /// A file of the embedded file system.
@@ -46,18 +45,7 @@ struct Page {
 
 /// A response for connections that stay and one for those that end.
 #[derive(Debug)]
-pub(super) struct Response {
-    heads: [RefCell<Head>; 2],
-    body: &'static [u8],
-}
-
-/// A head with its date.
-#[derive(Debug)]
-struct Head {
-    bytes: Vec<u8>,
-    date_at: usize,
-    second: u64,
-}
+pub(crate) struct Response([Rc<Prepared>; 2]);
 
 impl Site {
     /// Makes every response. A directory is its `index.html`.
@@ -78,12 +66,12 @@ impl Site {
     }
 
     /// Seconds since 1970, or since boot on a machine without a clock.
-    pub(super) fn second(&self) -> u64 {
+    pub(crate) fn second(&self) -> u64 {
         self.clock.unix_ns().unwrap_or_else(now_ns) / 1_000_000_000
     }
 
     /// The response to a request, and whether its body is sent.
-    pub(super) fn answer(&self, request: &Request<'_>) -> (&Response, bool) {
+    pub(crate) fn answer(&self, request: &Request<'_>) -> (&Response, bool) {
         if request.method == Method::Other {
             return (self.error(Status::MethodNotAllowed), true);
         }
@@ -98,7 +86,7 @@ impl Site {
     }
 
     /// The response of that status.
-    pub(super) fn error(&self, status: Status) -> &Response {
+    pub(crate) fn error(&self, status: Status) -> &Response {
         let found = self.errors.iter().find(|(known, _)| *known == status);
         // Every status that can be asked for is in the list; the first one is the most general.
         &found.unwrap_or(&self.errors[0]).1.whole
@@ -131,32 +119,17 @@ impl Page {
 
 impl Response {
     fn new(status: Status, fields: &str, body: &'static [u8]) -> Response {
-        let head = |connection: &str| {
-            let before = format!("HTTP/1.1 {}\r\nServer: Sluice\r\nDate: ", status.line());
-            let date_at = before.len();
-            let blank = " ".repeat(date::BYTES);
-            let bytes = format!("{before}{blank}\r\n{fields}{connection}\r\n").into_bytes();
-            RefCell::new(Head { bytes, date_at, second: u64::MAX })
+        let before = format!("HTTP/1.1 {}\r\nServer: Sluice\r\nDate: ", status.line());
+        let way = |connection: &str| {
+            let after = format!("\r\n{fields}{connection}\r\n");
+            Rc::new(Prepared::new(&before, &after, body))
         };
-        Response { heads: [head("Connection: close\r\n"), head("")], body }
+        Response([way("Connection: close\r\n"), way("")])
     }
 
-    /// Calls `send` with the head as of that second since 1970.
-    pub(super) fn head<T>(&self, keep: bool, second: u64, send: impl FnOnce(&[u8]) -> T) -> T {
-        let mut head = self.heads[usize::from(keep)].borrow_mut();
-        if head.second != second {
-            head.second = second;
-            let at = head.date_at;
-            if let Some(place) = head.bytes.get_mut(at..at + date::BYTES) {
-                place.copy_from_slice(&date(second));
-            }
-        }
-        send(&head.bytes)
-    }
-
-    /// The body.
-    pub(super) fn body(&self) -> &'static [u8] {
-        self.body
+    /// For a connection that stays, or ends.
+    pub(crate) fn way(&self, keep: bool) -> &Rc<Prepared> {
+        &self.0[usize::from(keep)]
     }
 }
 
@@ -201,7 +174,7 @@ mod tests {
 
     fn head(site: &Site, request: &Request<'_>, second: u64) -> String {
         let (response, _) = site.answer(request);
-        response.head(true, second, |bytes| String::from_utf8(bytes.to_vec()).unwrap())
+        String::from_utf8(response.way(true).head(second)).unwrap()
     }
 
     #[test]
@@ -209,7 +182,7 @@ mod tests {
         let site = Site::new(FILES);
         for (path, body) in [("/", "<p>hello"), ("/index.html", "<p>hello"), ("/a/", "<p>there")] {
             let (response, whole) = site.answer(&ask(path));
-            assert_eq!((response.body(), whole), (body.as_bytes(), true));
+            assert_eq!((response.way(true).body(), whole), (body.as_bytes(), true));
         }
         let text = head(&site, &ask("/"), 784_111_777);
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\n"), "{text}");
@@ -243,11 +216,11 @@ mod tests {
         assert!(!site.answer(&request).1);
         let request = Request { method: Method::Other, ..ask("/") };
         assert!(head(&site, &request, 0).contains("\r\nAllow: GET, HEAD\r\n"));
-        let close = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         for status in Status::ERRORS {
-            let text = site.error(status).head(false, 0, close);
+            let way = site.error(status).way(false);
+            let text = String::from_utf8(way.head(0)).unwrap();
             assert!(text.contains(status.line()) && text.contains("Connection: close"), "{text}");
-            assert!(!site.error(status).body().is_empty());
+            assert!(!way.body().is_empty());
         }
     }
 }

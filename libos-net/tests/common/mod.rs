@@ -28,7 +28,7 @@ pub(crate) const CLIENT_IP: [u8; 4] = [10, 0, 2, 99];
 pub(crate) const GRANT: Grant = Grant(Handle(2));
 
 /// What the wire does to packets, in both directions, in hundredths.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) lost: u8,
     pub(crate) corrupted: u8,
