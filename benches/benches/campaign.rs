@@ -1,7 +1,7 @@
-//! Counts behind the engine's claims: changed code against the checker, and merged filters against
-//! filters one by one and the interpreter of the plan.
+//! Counts behind the engine's claims: changed code against the checker, merged filters against
+//! filters one by one and the interpreter of the plan, and native code against the interpreter.
 //!
-//! `cargo run -- evidence checker` and `evidence merged` run this with a limit, and again from
+//! `cargo run -- evidence checker`, `evidence merged` and `evidence native` run this with a limit, and again from
 //! where it stood: counts are kept in `SLUICE_STATE`. `SLUICE_MINUTES` says how long one run may
 //! take. A disagreement ends it with a panic, and is kept in no count.
 
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use dpf::fuzzing::{classifier_mutations, engine_is_registry, merged_is_one_by_one, mutations};
 use runtime::native::HostPages;
+use sluice_benches::alike::{self, KINDS, Trial};
 
 /// How long a run may go on without saving.
 const PART: Duration = Duration::from_secs(5);
@@ -59,7 +60,8 @@ fn main() {
     let trial = match what.as_str() {
         "checker" => checker,
         "merged" => merged,
-        _ => return println!("campaign checker | merged"),
+        "native" => native,
+        _ => return println!("campaign checker | merged | native"),
     };
     while Instant::now() < end {
         let part = Instant::now();
@@ -99,6 +101,20 @@ fn merged(bytes: &[u8], counts: &mut Counts) {
     counts.add("changes after which engine, interpreted plan and registry agree", changes);
     let compared = merged_is_one_by_one(bytes, &mut pages);
     counts.add("frames for which filters merged in two orders and one by one agree", compared);
+}
+
+/// A program of each kind in turn, compiled once and run on sixteen packets by both engines.
+fn native(bytes: &[u8], counts: &mut Counts) {
+    let nth = (counts.get("trials") % KINDS.len() as u64) as usize;
+    let kind = KINDS.get(nth).copied().unwrap_or_default();
+    match alike::trial(nth, bytes, &mut HostPages::default()) {
+        Trial::Refused => counts.add(&format!("{kind} refused"), 1),
+        Trial::Alike(steps) => {
+            counts.add(&format!("{kind}, {} packets each, alike", alike::PACKETS), 1);
+            counts.add("instructions interpreted", steps as usize);
+            counts.add("programs alike", 1);
+        }
+    }
 }
 
 /// The bytes of a trial.

@@ -9,7 +9,9 @@
 //! in again. "New" are the last filters that the world grew by. Times are processor times of the
 //! thread; beside each stands an empty operation that is timed in the same way: what it shows is
 //! the clock, a system call, and the machine. What a cache miss costs is measured in the same run,
-//! as are the linear scan and Open vSwitch's way.
+//! as are the linear scan and Open vSwitch's way. On a machine that others use too, the word
+//! `pause` makes the bench wait for a line before whatever is timed, so that somebody can give it a
+//! core meanwhile (`benches/measured.sh`).
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -125,6 +127,7 @@ impl World {
         }
         let claims: Vec<Claim> =
             (last..size).map(|number| filter(self.kind, number).claim()).collect();
+        pause();
         let mut times = Vec::with_capacity(claims.len());
         for claim in claims {
             let (id, time) = self.insert(claim);
@@ -225,6 +228,14 @@ fn far() -> Spread {
     }
     black_box(at);
     Spread::of(times)
+}
+
+/// Waits for a line, if that was asked for.
+fn pause() {
+    if std::env::args().any(|word| word == "pause") {
+        eprintln!("paused");
+        let _ = std::io::stdin().read_line(&mut String::new());
+    }
 }
 
 fn fastest(mut run: impl FnMut()) -> Duration {

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `classify` | what does it cost to find a frame's owner among N filters |
 //! | `demux` | the same beside the peers, on four workloads, up to a million filters |
-//! | `campaign` | how often was it tried that the checker, or the merging, be wrong |
+//! | `campaign` | how often was it tried that the checker, the merging, or native code be wrong |
 //! | `ashs` | how good is the code of handlers, beside the kernel's and `rbpf`'s compilers |
 //! | `admit` | what does it cost to prove, place and publish the N-th filter, or to refuse it |
 //! | `verify` | what does it cost to prove a program safe |
@@ -18,6 +18,7 @@
 //!
 //! `cargo bench -p sluice-benches` runs them all; results are in `docs/performance.md`.
 
+pub mod alike;
 pub mod clock;
 pub mod demux;
 pub mod frames;

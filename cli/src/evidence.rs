@@ -73,6 +73,9 @@ pub enum Name {
     Checker,
     /// Merged filters against the same one by one; `docs/evidence/merged.md`. Goes on as `checker`.
     Merged,
+    /// Generated programs on sixteen packets each, in native code and in the interpreter;
+    /// `docs/evidence/native.md`. Goes on as `checker`.
+    Native,
     /// Programs that people have, on a tap device; root only; `docs/evidence/clients.md`.
     Clients,
     /// Services under load with an adversary beside, `--minutes` long; `docs/evidence/soak.md`.
@@ -129,6 +132,7 @@ impl Name {
             Name::Ashs => Some(oracles::ASHS),
             Name::Checker => Some(oracles::CHECKER),
             Name::Merged => Some(oracles::MERGED),
+            Name::Native => Some(oracles::NATIVE),
             _ => None,
         }
     }
@@ -173,7 +177,7 @@ pub fn run(name: Name, machine: &Options, log: &str, minutes: u64) -> Result<(),
         Name::Fuzz | Name::Refusals | Name::Mutants | Name::Objects => Ok(()),
         Name::Conformance | Name::Growth => Ok(()),
         Name::Ownership | Name::Disjoint | Name::Tcpdump => Ok(()),
-        Name::Demux | Name::Ashs | Name::Checker | Name::Merged => Ok(()),
+        Name::Demux | Name::Ashs | Name::Checker | Name::Merged | Name::Native => Ok(()),
     }
 }
 

@@ -77,6 +77,16 @@ pub const MERGED: Oracle = Oracle {
     writes: false,
 };
 
+/// Generated programs in native code and in the interpreter.
+pub const NATIVE: Oracle = Oracle {
+    name: "native",
+    title: "Generated programs on sixteen packets each, in native code and interpreted",
+    cargo: &["bench", "-p", "sluice-benches", "--bench", "campaign", "--", "native"],
+    extent: &[],
+    resumes: true,
+    writes: false,
+};
+
 /// Disjointness and containment against Z3.
 pub const DISJOINT: Oracle = Oracle {
     name: "disjoint",

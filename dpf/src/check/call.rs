@@ -30,10 +30,9 @@ impl Matcher<'_> {
             Imm64::Other { .. } => None,
         };
         match value {
-            // One that nobody reads may be left out.
-            Some(value) if self.code.skip(Native::Const { dst, value }) => Ok(()),
+            // One that nobody reads is left out.
             Some(_) if self.premises.is_dead(self.program, pc + 2, reg) => Ok(()),
-            Some(_) => self.code.refuse("a constant"),
+            Some(value) => self.code.expect(Native::Const { dst, value }, "a constant"),
             None => self.code.refuse("no immediate but numbers and the program's maps"),
         }
     }

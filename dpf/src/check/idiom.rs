@@ -42,19 +42,20 @@ impl Matcher<'_> {
             Native::ArithMemory { op: Arith::Compare, width, dst, from } => {
                 return self.compared(pc, width, dst, from);
             }
-            Native::Move { width, dst, src } => match next {
-                Some(Native::Rotate { width: rotated, dst: of, count })
-                    if (rotated, of) == (width, dst) =>
-                {
-                    let found = self.rotated(pc, width, (dst, src), count);
-                    if found.is_some() {
-                        self.code.next("a copy")?;
+            Native::Move { width, dst, src } => {
+                let count = match next {
+                    Some(Native::Rotate { width: of, dst: it, count }) => {
+                        Some(count).filter(|_| (of, it) == (width, dst))
                     }
-                    found
+                    _ => None,
+                };
+                let copied = count.and_then(|count| self.rotated(pc, width, (dst, src), count));
+                if copied.is_some() {
+                    self.code.next("a copy")?;
                 }
-                _ if width == W32 => self.narrowed(pc, Size::B4, AluOp::Rsh, (dst, src)),
-                _ => None,
-            },
+                let half = || self.narrowed(pc, Size::B4, AluOp::Rsh, (dst, src));
+                copied.or_else(|| half().filter(|_| width == W32))
+            }
             _ => self.said(pc, &native),
         };
         if slots.is_some() {
