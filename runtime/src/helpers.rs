@@ -10,6 +10,7 @@
 //! memory have their bodies in `native`, and for the interpreter in [`WithEffects`] and
 //! [`crate::map::MapSet`]: what both do is written once, in the modules that they call.
 
+use ebpf::MapSpec;
 use ebpf::helper;
 use ebpf::interp::{HelperCall, Helpers, Packet};
 
@@ -46,6 +47,13 @@ pub fn address(id: u32) -> Option<u64> {
         Some((_, body)) => Some(*body as usize as u64),
         None => body(id).map(|body| body as usize as u64),
     }
+}
+
+/// The same where the map that it is called with is known, for which there may be a shorter body.
+#[must_use]
+pub fn address_for(id: u32, spec: &MapSpec) -> Option<u64> {
+    let shorter = maps::look_up(spec).filter(|_| id == helper::MAP_LOOKUP);
+    shorter.map(|body| body as usize as u64).or_else(|| address(id))
 }
 
 /// The same bodies for the reference interpreter.

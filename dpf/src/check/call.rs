@@ -60,7 +60,10 @@ impl Matcher<'_> {
             let (spec, values) = (*map.spec(), map.values_address());
             return self.array(&spec, values);
         }
-        let Some(value) = helpers::address(id) else {
+        let known = self.premises.map_at(pc);
+        let value =
+            known.map_or_else(|| helpers::address(id), |map| helpers::address_for(id, map.spec()));
+        let Some(value) = value else {
             return self.code.refuse("a known helper");
         };
         self.frame.aligned(&self.code)?;

@@ -59,7 +59,11 @@ impl Emitter<'_> {
             self.look_up_array(&spec, values);
             return Ok(());
         }
-        let address = helpers::address(id).ok_or(CompileError::UnknownHelper { pc, id })?;
+        let address = match self.premises.map_at(pc) {
+            Some(map) => helpers::address_for(id, map.spec()),
+            None => helpers::address(id),
+        };
+        let address = address.ok_or(CompileError::UnknownHelper { pc, id })?;
         self.clear_optional(pc, id);
         if id == WITH_RUN {
             // The sixth argument of System V.

@@ -201,18 +201,13 @@ impl Map {
         Some(slot)
     }
 
-    /// The slot of a key of at most eight bytes in a hash map, as [`Map::lookup`]: the rest of the
-    /// word is zero. Nothing in other maps.
-    #[inline]
+    /// As [`Map::lookup`] in a hash map (not LRU) whose keys are at most a word: the rest of it is
+    /// zero. Nothing in other maps.
+    #[inline(always)]
     pub(crate) fn lookup_word(&self, key: u64) -> Option<u32> {
         match &self.index {
             Index::Hash(table) => table.find_word(key),
-            Index::Lru(table) => {
-                let slot = table.find_word(key)?;
-                table.renew(slot);
-                Some(slot)
-            }
-            Index::Array | Index::Trie(..) => None,
+            _ => None,
         }
     }
 

@@ -133,7 +133,7 @@ impl Table {
     }
 
     /// The same for a key of one word.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find_word(&self, key: u64) -> Option<u32> {
         let mut slot = self.buckets.get(self.keyed.hash([key]) as u32 & self.bucket_mask);
         for _ in 0..CHAIN_MAX {

@@ -8,8 +8,8 @@
 //! body has a slice of it nothing is written: keys are only read, and a value is copied word by
 //! word through its address.
 
-use ebpf::MapKind;
 use ebpf::helper::{CSUM_DIFF, MAP_DELETE, MAP_LOOKUP, MAP_UPDATE};
+use ebpf::{MapKind, MapSpec};
 
 use super::effects::{ContextBody, Entry};
 use crate::checksum;
@@ -27,14 +27,34 @@ pub(crate) const TABLE: [Entry; 4] = [
 unsafe extern "C" fn map_lookup(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
     // SAFETY: passed on from the caller.
     let (map, key) = unsafe { open(map, key) };
-    let hashed = matches!(map.spec().kind, MapKind::Hash | MapKind::LruHash);
-    // Most keys are a word or half a word: no bytes are gathered for them.
-    let word = match *key {
-        [a, b, c, d] if hashed => u64::from(u32::from_le_bytes([a, b, c, d])),
-        [a, b, c, d, e, f, g, h] if hashed => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-        _ => return map.lookup(key).map_or(0, |slot| map.value_address(slot)),
-    };
-    map.lookup_word(word).map_or(0, |slot| map.value_address(slot))
+    map.lookup(key).map_or(0, |slot| map.value_address(slot))
+}
+
+/// The body of `map_lookup_elem` for a map that is known when a program is compiled, if there is a
+/// shorter one: hash maps whose keys are a word or half a word.
+pub(crate) fn look_up(spec: &MapSpec) -> Option<ContextBody> {
+    match (spec.kind, spec.key_size) {
+        (MapKind::Hash, 4) => Some(look_up_hashed::<u32>),
+        (MapKind::Hash, 8) => Some(look_up_hashed::<u64>),
+        _ => None,
+    }
+}
+
+/// `map_lookup_elem(map, key)` where the map is a hash map and its keys are such numbers.
+unsafe extern "C" fn look_up_hashed<K: Into<u64> + Copy>(
+    map: u64,
+    key: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+) -> u64 {
+    let map = core::ptr::with_exposed_provenance::<Map>(map as usize);
+    let key = core::ptr::with_exposed_provenance::<K>(key as usize);
+    // SAFETY: the verifier has proven the one to be the map that this body was chosen for, which
+    // outlives the call and is only ever shared, and the other as many readable bytes as its keys
+    // have: a `K`'s, any of which are one.
+    let (map, key) = unsafe { (&*map, key.read_unaligned()) };
+    map.lookup_word(key.into()).map_or(0, |slot| map.value_address(slot))
 }
 
 /// `map_update_elem(map, key, value, flags)`: 0 or a negative error number.
