@@ -26,6 +26,9 @@ pub struct Extent {
     /// What is done at the same time: processes of `fuzz`, copies of the tree of `mutants`.
     #[arg(long, default_value_t = 1)]
     pub jobs: usize,
+    /// `fuzz` only: processor minutes of each libFuzzer target, those of earlier calls included.
+    #[arg(long, value_name = "MINUTES")]
+    pub each: Option<f64>,
     /// `conformance` only: the suite's folder of `.data` files.
     #[arg(long, value_name = "DIR")]
     pub suite: Option<PathBuf>,
@@ -50,6 +53,16 @@ impl Extent {
         };
         done < most && deadline.is_none_or(|deadline| Instant::now() < deadline)
     }
+}
+
+/// The commit that changed a path last.
+pub(super) fn last(path: &str) -> String {
+    let output = Command::new("git")
+        .args(["log", "-1", "--abbrev=12", "--format=%h", "--", path])
+        .current_dir(build::workspace())
+        .output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    text.ok().filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The commit that is being judged; `-dirty` if the verifier's sources are not as committed.

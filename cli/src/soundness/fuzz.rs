@@ -16,7 +16,7 @@ use runtime::native::HostPages;
 use serde::{Deserialize, Serialize};
 
 use super::campaign::{self, Extent, Random, grouped, lock};
-use super::{fuzz_table, rbpf};
+use super::{fuzz_table, rbpf, targets};
 use crate::evidence::EvidenceError;
 use crate::progress::Progress;
 use crate::{attacks, build};
@@ -49,17 +49,20 @@ pub(super) struct Count {
     pub(super) steps: u64,
     pub(super) slots: u64,
     pub(super) deep: u64,
+    /// Accesses of accepted programs, and those that are not plain.
+    pub(super) accesses: [u64; 2],
 }
 
 impl Count {
     pub(super) fn add(&mut self, other: &Count) {
-        let Count { generated, accepted, runs, steps, slots, deep } = *other;
+        let Count { generated, accepted, runs, steps, slots, deep, accesses } = *other;
         self.generated += generated;
         self.accepted += accepted;
         self.runs += runs;
         self.steps += steps;
         self.slots += slots;
         self.deep += deep;
+        self.accesses.iter_mut().zip(accesses).for_each(|(count, more)| *count += more);
     }
 }
 
@@ -101,10 +104,16 @@ pub(super) fn run(extent: &Extent) -> Result<(), EvidenceError> {
     let parts = Parts::new(extent, &commit, done, &progress);
     parts.run()?;
     let done = parts.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).done;
-    let text = fuzz_table::report(&done, extent.seed, &commit);
-    println!("{text}");
-    println!("{}", attacks::write("fuzz.md", &text)?.display());
-    match done.violations.len() {
+    let write = |targets: &targets::Targets| {
+        let text = fuzz_table::report(&done, targets, extent.seed, &commit);
+        attacks::write("fuzz.md", &text).map(|path| (text, path))
+    };
+    write(&targets::earlier(extent.seed, &commit))?;
+    let targets = targets::run(extent, &commit)?;
+    let (text, path) = write(&targets)?;
+    println!("{text}\n{}", path.display());
+    let theirs: usize = targets.values().map(|target| target.violations.len()).sum();
+    match done.violations.len() + theirs {
         0 => Ok(()),
         count => Err(EvidenceError::Failed { count, what: "accepted programs" }),
     }
@@ -229,12 +238,14 @@ fn one(
     let count = &mut done.kinds[at];
     count.generated += 1;
     let text = match trial(kind, &bytes, pages) {
-        Ok(Trial { accepted, runs, steps, slots, deep }) => {
+        Ok(Trial { accepted, runs, steps, slots, deep, accesses }) => {
             count.accepted += u64::from(accepted);
             count.runs += u64::from(runs);
             count.steps += steps;
             count.slots += slots as u64;
             count.deep += deep as u64;
+            let pairs = count.accesses.iter_mut().zip(accesses);
+            pairs.for_each(|(count, more)| *count += more as u64);
             match rbpf::trial(&bytes, pages).filter(|_| kind == Kind::Memory) {
                 None => None,
                 Some(Ok(runs)) => {

@@ -12,9 +12,10 @@
 
 use std::sync::Arc;
 
+use dpf::fuzzing::is_deep_access;
 use ebpf::interp::{self, Layout, Trap, View, World};
 use ebpf::packet::HEADROOM;
-use ebpf::{Insn, MapKind, MapSpec, PacketBuffer, Program, Reg};
+use ebpf::{MapKind, MapSpec, PacketBuffer, Program};
 use runtime::effects::Effects;
 use runtime::helpers::WithEffects;
 use runtime::map::{Map, MapSet};
@@ -127,7 +128,7 @@ pub(super) fn judge(program: &Program, random: &mut Random) -> Judged {
         let fill = (sample % 2 == 1).then(|| random.next());
         let mut trace = Vec::new();
         let see = &mut |view: &View<'_>| {
-            reached |= program.get(view.pc).is_some_and(is_deep);
+            reached |= program.get(view.pc).is_some_and(is_deep_access);
             trace.push(*view.registers);
         };
         let Ok(usual) = end(program, &packet, fill, (Layout::USUAL, see)) else {
@@ -159,25 +160,6 @@ fn is_mixed(here: u64, layout: &Layout, there: u64) -> bool {
 /// A run with empty maps; `None` if it does something wrong or does not end.
 pub(super) fn run(program: &Program, packet: &[u8]) -> Option<End> {
     end(program, packet, None, (Layout::USUAL, &mut |_| {})).ok()
-}
-
-/// How many accesses a program has, and how many of them are not plain: through a moved pointer or
-/// into the value of a map, or atomic.
-pub(super) fn accesses(program: &Program) -> [u64; 2] {
-    let is_access =
-        |insn: &&Insn| matches!(insn, Insn::Load { .. } | Insn::Store { .. } | Insn::Atomic { .. });
-    let all = program.insns().iter().filter(is_access);
-    [all.clone().count() as u64, all.filter(|insn| is_deep(insn)).count() as u64]
-}
-
-/// Whether an instruction is such an access. In generated programs `r4` is the moved pointer and
-/// `r8` the one to a value.
-fn is_deep(insn: &Insn) -> bool {
-    match insn {
-        Insn::Atomic { .. } => true,
-        Insn::Load { base, .. } | Insn::Store { base, .. } => [Reg::R4, Reg::R8].contains(base),
-        _ => false,
-    }
 }
 
 /// What a run leaves of a frame, of maps made for it, and in the log.
@@ -241,7 +223,7 @@ fn entries(map: &Arc<Map>) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Judged, Leak, accesses, judge};
+    use super::{Judged, Leak, judge};
     use crate::soundness::campaign::Random;
     use ebpf::{Kind, MapSpec, Program, asm};
 
@@ -313,7 +295,7 @@ mod tests {
         }
         let deep = with_value("mov %r8, %r0\nldxdw %r3, [%r8+0]");
         assert_eq!(judged(&deep), Judged::Safe { deep: true });
-        assert_eq!(accesses(&program(&deep)), [2, 1]);
+        assert_eq!(dpf::fuzzing::accesses(&program(&deep)), [2, 1]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! | file | is |
 //! |---|---|
 //! | `fuzz` | generated programs against the oracles, in parts; `fuzz_table` prints it |
+//! | `targets` | the libFuzzer targets, as a part of the same |
 //! | `rbpf` | one of the oracles: the crate of that name |
 //! | `refusals` | how many safe programs are refused, here, by the host's kernel and by PREVAIL |
 //! | `refusals_table` | prints it |
@@ -11,6 +12,8 @@
 //! | `conformance` | the public suite, through `sluice exec` |
 //! | `growth` | time and memory of proofs, by the size of programs |
 //! | `mutants` | changed verifiers, and whether the tests notice |
+//! | `schema` | most of them in one build |
+//! | `suite` | its tests, with one change chosen |
 //! | `campaign` | seeds, the file a campaign goes on from |
 //!
 //! Each writes its table to `docs/evidence/`. What it has done is kept in `target/evidence/`
@@ -26,6 +29,9 @@ mod mutants;
 mod rbpf;
 mod refusals;
 mod refusals_table;
+mod schema;
+mod suite;
+mod targets;
 
 use crate::evidence::EvidenceError;
 

@@ -1,8 +1,12 @@
 //! Changed verifiers: does anything notice?
 //!
-//! `cargo mutants` lists the changes; a seed chooses some; each is made in a copy of the tree,
-//! where the verifier's tests (fuzz bodies included, a second each) run. A change that they let
-//! pass is a survivor, and stands in the table until a test or a reason deals with it.
+//! `cargo mutants` lists the changes; a seed chooses some; the verifier's tests (fuzz bodies
+//! included, a second each) run with each of them. Most are built at once ([`super::schema`]); the
+//! rest are made one after the other in a copy of the tree. A change that the tests let pass is a
+//! survivor and stands in the table, with a reason where `testdata/verifier/survivors.txt` has one.
+//!
+//! What was judged counts for the sources that were changed, by the commit that made them. When
+//! the tests have changed since, the survivors are judged again, and only they.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +17,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::campaign::{self, Extent, Random, lock, percent, side_by_side};
+use super::schema::Schema;
+use super::suite::{Run, Suite};
 use crate::attacks;
 use crate::build::{self, BuildError};
 use crate::evidence::EvidenceError;
@@ -32,12 +38,40 @@ const ALL: [&str; 2] = ["--lib", "--tests"];
 const LEFT_OUT: [&str; 4] =
     ["verifier/src/fuzzing/", "verifier/src/refusal/", "safety/audit.rs", "safety/domains.rs"];
 
+/// Why survivors are no holes, by name.
+const REASONS: &str = "testdata/verifier/survivors.txt";
+
 /// One change.
 #[derive(Clone, Debug, Deserialize)]
-struct Mutant {
+pub(super) struct Mutant {
     name: String,
-    file: String,
-    diff: String,
+    pub(super) file: String,
+    pub(super) diff: String,
+    function: Option<Function>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Function {
+    span: Span,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Span {
+    start: Place,
+    end: Place,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Place {
+    line: usize,
+}
+
+impl Mutant {
+    /// First and last line of its function, from 0.
+    pub(super) fn lines(&self) -> Option<(usize, usize)> {
+        let Span { start, end } = &self.function.as_ref()?.span;
+        Some((start.line.checked_sub(1)?, end.line.checked_sub(1)?))
+    }
 }
 
 /// What came of one.
@@ -58,32 +92,45 @@ enum Outcome {
 struct Done {
     listed: u64,
     outcomes: Vec<(String, Outcome)>,
+    /// The commits of the tests that judged, the last one last, and survivors of the ones before.
+    tests: Vec<String>,
+    again: Vec<u64>,
+}
+
+impl Done {
+    /// With other tests than before nothing is known of what survived those.
+    fn judged_by(mut self, tests: String) -> Self {
+        if self.tests.last().is_some_and(|last| *last != tests) {
+            let all = self.outcomes.len();
+            self.outcomes.retain(|(_, outcome)| *outcome != Outcome::Survived);
+            self.again.push((all - self.outcomes.len()) as u64);
+        }
+        if self.tests.last() != Some(&tests) {
+            self.tests.push(tests);
+        }
+        self
+    }
 }
 
 pub(super) fn run(extent: &Extent) -> Result<(), EvidenceError> {
-    let commit = campaign::commit();
+    let commit = campaign::last("verifier/src");
     let done: Done = campaign::load("mutants", extent.seed, &commit).unwrap_or_default();
-    let trees = (0..extent.jobs.max(1)).map(Tree::copy).collect::<Result<Vec<_>, _>>()?;
-    let mutants = chosen(list(&build::workspace())?, extent.seed);
+    let done = done.judged_by(campaign::last("verifier/tests"));
+    let mut mutants = chosen(list(&build::workspace())?, extent.seed);
+    let listed = mutants.len() as u64;
+    mutants.truncate(extent.programs.unwrap_or(MUTANTS) as usize);
     let judges = Judges {
         extent,
         commit: &commit,
         deadline: extent.deadline(),
-        earlier: done.outcomes.len(),
-        left: mutants.iter().filter(|mutant| !done.knows(mutant)).collect(),
-        state: Mutex::new((0, Done { listed: mutants.len() as u64, ..done })),
+        mutants: &mutants,
+        done: Mutex::new(Done { listed, ..done }),
     };
-    side_by_side(trees.len(), |job| trees.get(job).map_or(Ok(()), |tree| judges.work(tree)))?;
-    let text = report(&lock(&judges.state).1, extent.seed, &commit);
+    judges.all()?;
+    let text = report(&lock(&judges.done), extent.seed, &commit)?;
     println!("{text}");
     println!("{}", attacks::write("mutants.md", &text)?.display());
     Ok(())
-}
-
-impl Done {
-    fn knows(&self, mutant: &Mutant) -> bool {
-        self.outcomes.iter().any(|(name, _)| *name == mutant.name)
-    }
 }
 
 /// A campaign while it runs.
@@ -91,35 +138,75 @@ struct Judges<'a> {
     extent: &'a Extent,
     commit: &'a str,
     deadline: Option<Instant>,
-    /// Mutants of earlier calls.
-    earlier: usize,
-    left: Vec<&'a Mutant>,
-    /// How many of `left` are taken, and what came of all.
-    state: Mutex<(usize, Done)>,
+    mutants: &'a [Mutant],
+    done: Mutex<Done>,
 }
 
 impl Judges<'_> {
-    /// Judges mutants until there are none.
-    fn work(&self, tree: &Tree) -> Result<(), EvidenceError> {
-        let patience = tree.unchanged()? * PATIENCE + LEAST;
-        while let Some(mutant) = self.take() {
-            let outcome = tree.judge(mutant, patience)?;
-            eprintln!("{outcome:?}: {}", mutant.name);
-            let mut state = lock(&self.state);
-            state.1.outcomes.push((mutant.name.clone(), outcome));
-            campaign::save("mutants", self.extent.seed, self.commit, &state.1)?;
+    fn all(&self) -> Result<(), EvidenceError> {
+        let every = 0..self.mutants.len();
+        if every.clone().all(|number| self.knows(number)) {
+            return Ok(());
         }
-        Ok(())
+        let tree = Tree::copy("schema", &["verifier/src/"])?;
+        let schema = Schema::build(&tree.root, self.mutants)?;
+        let alone: Vec<usize> = schema.alone.iter().copied().collect();
+        let together: Vec<usize> = every.filter(|number| !alone.contains(number)).collect();
+        let suite = Suite::new(&tree.root, schema.tests)?;
+        self.work(
+            &together,
+            |_| Ok(()),
+            |(), number| {
+                let file = self.mutants[number].file.as_str();
+                let first =
+                    LEDGER.iter().chain(few(file)).copied().filter(|word| *word != "--test");
+                Ok(match suite.judge(number, &first.collect::<Vec<_>>())? {
+                    Run::Passed => Outcome::Survived,
+                    Run::Failed => Outcome::Caught,
+                    Run::Hung => Outcome::Hung,
+                })
+            },
+        )?;
+        let tree = |job: usize| {
+            let tree = Tree::copy(&job.to_string(), &[])?;
+            tree.unchanged().map(|time| (tree, time * PATIENCE + LEAST))
+        };
+        self.work(&alone, tree, |(tree, patience), number| {
+            tree.judge(&self.mutants[number], *patience)
+        })
     }
 
-    fn take(&self) -> Option<&Mutant> {
-        let (taken, _) = &mut *lock(&self.state);
-        if !self.extent.goes_on((self.earlier + *taken) as u64, MUTANTS, self.deadline) {
-            return None;
-        }
-        let mutant = self.left.get(*taken)?;
-        *taken += 1;
-        Some(mutant)
+    fn knows(&self, number: usize) -> bool {
+        let done = lock(&self.done);
+        done.outcomes.iter().any(|(name, _)| *name == self.mutants[number].name)
+    }
+
+    /// Judges those of these that nobody has judged, several at once; what each judge needs is made
+    /// when there is something for it to do.
+    fn work<T>(
+        &self,
+        numbers: &[usize],
+        make: impl Fn(usize) -> Result<T, EvidenceError> + Sync,
+        judge: impl Fn(&T, usize) -> Result<Outcome, EvidenceError> + Sync,
+    ) -> Result<(), EvidenceError> {
+        let left: Vec<_> = numbers.iter().copied().filter(|&number| !self.knows(number)).collect();
+        let left = Mutex::new(left.into_iter());
+        side_by_side(self.extent.jobs, |job| {
+            let mut with = None;
+            while self.deadline.is_none_or(|deadline| Instant::now() < deadline) {
+                let Some(number) = lock(&left).next() else { break };
+                let with = match &mut with {
+                    Some(with) => with,
+                    none => none.insert(make(job)?),
+                };
+                let (outcome, name) = (judge(with, number)?, &self.mutants[number].name);
+                eprintln!("{outcome:?}: {name}");
+                let mut done = lock(&self.done);
+                done.outcomes.push((name.clone(), outcome));
+                campaign::save("mutants", self.extent.seed, self.commit, &*done)?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -157,10 +244,10 @@ struct Tree {
 }
 
 impl Tree {
-    /// Copies what git knows of, as it is now, for one of several judges.
-    fn copy(job: usize) -> Result<Tree, EvidenceError> {
+    /// Copies what git knows of, as it is now; of these folders only files that are not there.
+    fn copy(name: &str, kept: &[&str]) -> Result<Tree, EvidenceError> {
         let from = build::workspace();
-        let root = from.join(format!("target/evidence/tree-{job}").trim_end_matches("-0"));
+        let root = from.join(format!("target/evidence/tree-{name}"));
         let output = Command::new("git")
             .args(["ls-files", "--cached", "--others", "--exclude-standard"])
             .current_dir(&from)
@@ -168,6 +255,9 @@ impl Tree {
         for file in String::from_utf8_lossy(&output.stdout).lines() {
             let (old, new) = (from.join(file), root.join(file));
             let Ok(bytes) = std::fs::read(&old) else { continue };
+            if new.exists() && kept.iter().any(|folder| file.starts_with(folder)) {
+                continue;
+            }
             // What has not changed keeps its time, so that it is not built again.
             if std::fs::read(&new).is_ok_and(|there| there == bytes) {
                 continue;
@@ -268,7 +358,7 @@ fn end(child: &mut std::process::Child) {
 }
 
 /// A text with a unified diff of one hunk applied.
-fn changed(original: &str, diff: &str) -> Option<String> {
+pub(super) fn changed(original: &str, diff: &str) -> Option<String> {
     let (_, hunk) = diff.split_once("\n@@ -")?;
     let (header, body) = hunk.split_once('\n')?;
     let start: usize = header.split([',', ' ']).next()?.parse().ok()?;
@@ -292,23 +382,26 @@ fn changed(original: &str, diff: &str) -> Option<String> {
     Some(out.join("\n") + "\n")
 }
 
-fn report(done: &Done, seed: u64, commit: &str) -> String {
+fn report(done: &Done, seed: u64, commit: &str) -> Result<String, EvidenceError> {
     let count = |wanted| done.outcomes.iter().filter(|(_, it)| *it == wanted).count() as u64;
     let caught = count(Outcome::Caught) + count(Outcome::Hung);
     let viable = caught + count(Outcome::Survived);
     let mut text = String::from("# Mutants of the verifier\n\n");
     let _ = writeln!(
         text,
-        "`cargo run --release -- evidence mutants --seed {seed} --programs {}` at {commit}: a \
-        sample of \
-         the {} changes that `cargo mutants` lists for `verifier/src` (without `fuzzing`, \
-         `refusal`, and what only \
-         tests use), each built and held against the verifier's tests, fuzz bodies and domain \
-         checks \
-         included.\n",
+        "`cargo run --release -- evidence mutants --seed {seed} --programs {}`: a sample of the {} \
+         changes that `cargo mutants` lists for `verifier/src` at {commit} (without `fuzzing`, \
+         `refusal`, and what only tests use), each held against the verifier's tests at {}, fuzz \
+         bodies and domain checks included. *Hung*: the tests took more than four times their \
+         processor time and half a minute. *Not viable*: it does not compile. A survivor counts \
+         as one whatever reason is given.\n",
         done.outcomes.len(),
-        done.listed
+        done.listed,
+        done.tests.last().map_or("no commit", String::as_str)
     );
+    for (tests, many) in done.tests.iter().zip(&done.again) {
+        let _ = writeln!(text, "The tests at {tests} let {many} pass; those were judged again.\n");
+    }
     text.push_str(
         "| tried | caught by a test | hung | not viable | survived | caught of viable |\n",
     );
@@ -323,13 +416,25 @@ fn report(done: &Done, seed: u64, commit: &str) -> String {
         count(Outcome::Survived),
         percent(caught, viable)
     );
-    if count(Outcome::Survived) > 0 {
-        text.push_str("\nSurvivors:\n\n");
+    let reasons = std::fs::read_to_string(build::workspace().join(REASONS))?;
+    let reason =
+        |name: &str| reasons.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" | "));
+    let survivors = || done.outcomes.iter().filter(|(_, it)| *it == Outcome::Survived);
+    let same = survivors()
+        .filter(|(name, _)| reason(name).is_some_and(|reason| reason.starts_with("equivalent")));
+    let same = same.count() as u64;
+    if viable > caught {
+        let _ = writeln!(
+            text,
+            "\n{same} of the survivors are equivalent: no program tells them apart. Of the others \
+             {} are caught.\n\nSurvivors, and why:\n",
+            percent(caught, viable - same)
+        );
     }
-    for (name, _) in done.outcomes.iter().filter(|(_, it)| *it == Outcome::Survived) {
-        let _ = writeln!(text, "- `{name}`");
+    for (name, _) in survivors() {
+        let _ = writeln!(text, "- `{name}`: {}", reason(name).unwrap_or("not looked into"));
     }
-    text
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -78,8 +78,11 @@ fn groups(text: &mut String, done: &Done) {
         for (at, name) in NAMES.iter().enumerate().filter(|(at, _)| judged(*at) > 0) {
             let cells = [judged(at), refused(at)].map(grouped).join(" | ");
             let part = percent(refused(at), judged(at));
-            let ratio = share(0) / share(at);
-            let _ = writeln!(text, "| {group} | {name} | {cells} | {part} | {ratio:.2} |");
+            let ratio = match refused(at) {
+                0 => "-".to_owned(),
+                _ => format!("{:.2}", share(0) / share(at)),
+            };
+            let _ = writeln!(text, "| {group} | {name} | {cells} | {part} | {ratio} |");
         }
     }
     let each = done.places.iter().map(|(leak, many)| format!("{} {}", leak.name(), grouped(*many)));

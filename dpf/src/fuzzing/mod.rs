@@ -23,4 +23,4 @@ pub use merged::{classifier_mutations, merged_is_one_by_one};
 pub(crate) use mutate::mutate;
 pub use mutate::{Mutations, mutations};
 pub use native::{native_is_interpreter, verified};
-pub use sound::{Trial, Violation, deep, sound, trial};
+pub use sound::{Trial, Violation, accesses, deep, is_deep_access, sound, trial};

@@ -13,7 +13,7 @@ use core::fmt;
 
 use ebpf::interp::{self, World};
 use ebpf::packet::HEADROOM;
-use ebpf::{Kind, Program};
+use ebpf::{Insn, Kind, Program, Reg};
 use runtime::PacketBuffer;
 use runtime::helpers::Standard;
 use runtime::map::{Map, MapSet};
@@ -45,6 +45,8 @@ pub struct Trial {
     /// Of these, backward jumps, calls, and accesses to other memory than the stack through a
     /// constant offset.
     pub deep: usize,
+    /// As [`accesses`] says.
+    pub accesses: [usize; 2],
 }
 
 /// Something that must never happen.
@@ -76,8 +78,8 @@ pub fn trial(kind: Kind, bytes: &[u8], pages: &mut dyn CodePages) -> Result<Tria
     let program = ebpf::fuzzing::rich_program_from_bytes(kind, code);
     let Some(verified) = program.and_then(verified) else { return Ok(Trial::default()) };
     let program = verified.program();
-    let (slots, deep) = (program.len(), deep(program));
-    let mut trial = Trial { accepted: true, slots, deep, ..Trial::default() };
+    let (slots, deep, accesses) = (program.len(), deep(program), accesses(program));
+    let mut trial = Trial { accepted: true, slots, deep, accesses, ..Trial::default() };
     let violated = |oracle, text, packet: &[u8]| Violation {
         oracle,
         text,
@@ -206,16 +208,31 @@ fn native(
 /// atomics, backward jumps, accesses through moved pointers and map values.
 #[must_use]
 pub fn deep(program: &Program) -> usize {
-    use ebpf::{Insn, Reg};
-    let is_deep = |(pc, insn): &(u32, &Insn)| match insn {
-        Insn::Call { .. } | Insn::Atomic { .. } => true,
-        Insn::Load { base, .. } | Insn::Store { base, .. } => {
-            // `r4` is the generator's moved pointer, `r8` a value of a map.
-            [Reg::R4, Reg::R8].contains(base)
-        }
-        _ => insn.jump_target().is_some_and(|target| target <= *pc),
+    let is_deep = |(pc, insn): &(u32, &Insn)| {
+        let back = insn.jump_target().is_some_and(|target| target <= *pc);
+        back || matches!(insn, Insn::Call { .. }) || is_deep_access(insn)
     };
     (0..).zip(program.insns()).filter(is_deep).count()
+}
+
+/// How many accesses a generated program has, and how many of them are not plain.
+#[must_use]
+pub fn accesses(program: &Program) -> [usize; 2] {
+    let is_access =
+        |insn: &&Insn| matches!(insn, Insn::Load { .. } | Insn::Store { .. } | Insn::Atomic { .. });
+    let all = program.insns().iter().filter(is_access);
+    [all.clone().count(), all.filter(|insn| is_deep_access(insn)).count()]
+}
+
+/// Whether an instruction is an access that is not plain: atomic, through a moved pointer, or into
+/// a value of a map. In generated programs `r4` is the moved pointer and `r8` the one to a value.
+#[must_use]
+pub fn is_deep_access(insn: &Insn) -> bool {
+    match insn {
+        Insn::Atomic { .. } => true,
+        Insn::Load { base, .. } | Insn::Store { base, .. } => [Reg::R4, Reg::R8].contains(base),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
