@@ -1,4 +1,8 @@
 # SipHash-1-3 of 256 bytes: rotations, as C writes them. The three rounds at the end are words of 0.
+mov %r4, %r2
+add %r4, 298
+mov %r0, 2
+jgt %r4, %r3, out
 lddw %r0, 0x736f6d6570736575
 lddw %r6, 0x646f72616e646f6d
 lddw %r7, 0x6c7967656e657261
@@ -8,9 +12,6 @@ loop: mov %r1, 0
 jge %r9, 256, round
 mov %r5, %r2
 add %r5, %r9
-mov %r4, %r5
-add %r4, 50
-jgt %r4, %r3, round
 ldxdw %r1, [%r5+42]
 round: xor %r8, %r1
 add %r0, %r6
@@ -53,4 +54,4 @@ xor %r7, %r8
 xor %r0, %r7
 and %r0, 1
 add %r0, 1
-exit
+out: exit

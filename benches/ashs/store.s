@@ -1,4 +1,4 @@
-# A key-value store: sixteen keys looked up in a hash map, each made if it is not there.
+# A key-value store: thirty-two keys looked up in a hash map, each made if it is not there.
 mov %r8, %r2
 mov %r7, %r3
 mov %r9, 0
@@ -31,6 +31,6 @@ add %r3, -24
 mov %r4, 0
 call helper 2
 next: add %r9, 1
-jlt %r9, 16, loop
+jlt %r9, 32, loop
 done: mov %r0, 2
 exit

@@ -1,4 +1,4 @@
-# Four entries of a hash map written whole, by key.
+# Eight entries of a hash map written whole, by key.
 mov %r8, %r2
 mov %r4, %r2
 add %r4, 42
@@ -19,6 +19,6 @@ add %r3, -24
 mov %r4, 0
 call helper 2
 add %r9, 1
-jlt %r9, 4, loop
+jlt %r9, 8, loop
 mov %r0, 2
 out: exit

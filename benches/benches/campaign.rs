@@ -1,9 +1,9 @@
 //! Counts behind the engine's claims: changed code against the checker, merged filters against
 //! filters one by one and the interpreter of the plan, and native code against the interpreter.
 //!
-//! `cargo run -- evidence checker`, `evidence merged` and `evidence native` run this with a limit, and again from
-//! where it stood: counts are kept in `SLUICE_STATE`. `SLUICE_MINUTES` says how long one run may
-//! take. A disagreement ends it with a panic, and is kept in no count.
+//! `cargo run -- evidence checker`, `evidence merged` and `evidence native` run this with a limit,
+//! and again from where it stood: counts are kept in `SLUICE_STATE`. `SLUICE_MINUTES` says how long
+//! one run may take. A disagreement ends it with a panic, and is kept in no count.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

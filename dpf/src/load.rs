@@ -65,6 +65,7 @@ pub struct Loading {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, where nothing may be allocated")]
 enum Stage {
     Compile(Compile),
     /// Compiled: to be checked, with the maps that [`Loading::step`] is told.

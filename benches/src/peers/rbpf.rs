@@ -73,7 +73,7 @@ fn context(start: *const u8, len: usize) -> [u8; 16] {
 }
 
 /// The program with 64-bit loads of the context. It must load it before r1 is anything else.
-fn widened(bytecode: &[u8]) -> Vec<u8> {
+pub(super) fn widened(bytecode: &[u8]) -> Vec<u8> {
     let mut bytecode = bytecode.to_vec();
     for insn in bytecode.chunks_exact_mut(SLOT_BYTES).take(2) {
         let offset = i16::from_le_bytes([insn[2], insn[3]]);

@@ -69,7 +69,7 @@ impl fmt::Display for CheckError {
 /// # Errors
 /// [`CheckError`] at the first instruction that is not what the program says.
 pub fn filter(verified: &Verified, emitted: Emitted) -> Result<Checked<Filter>, CheckError> {
-    Check::new(verified, emitted, &[])?.to_the_end()?.filter()
+    Check::new(verified, emitted, &[])?.at_once()?.filter()
 }
 
 /// Checks a handler's code, compiled with these maps.
@@ -81,7 +81,7 @@ pub fn handler(
     emitted: Emitted,
     maps: &[Arc<Map>],
 ) -> Result<Checked<Packet>, CheckError> {
-    Check::new(verified, emitted, maps)?.to_the_end()?.handler(maps)
+    Check::new(verified, emitted, maps)?.at_once()?.handler(maps)
 }
 
 /// Checks a memory program's code, compiled with these maps.
@@ -93,7 +93,7 @@ pub fn memory(
     emitted: Emitted,
     maps: &[Arc<Map>],
 ) -> Result<Checked<Memory>, CheckError> {
-    Check::new(verified, emitted, maps)?.to_the_end()?.memory(maps)
+    Check::new(verified, emitted, maps)?.at_once()?.memory(maps)
 }
 
 /// A program's code being checked, a slot at a time.
@@ -156,7 +156,7 @@ impl Check {
             Poll::Ready(answer) => {
                 let stage = core::mem::replace(&mut self.stage, Stage::Over);
                 let (bytes, kind) = (core::mem::take(&mut self.bytes), self.verified.kind());
-                Poll::Ready(answer.and_then(|()| match stage {
+                Poll::Ready(answer.and(match stage {
                     Stage::Walk(premises, _) => Ok(Accepted { kind, bytes, premises }),
                     _ => Err(CheckError { offset: 0, expected: "one answer" }),
                 }))
@@ -164,7 +164,7 @@ impl Check {
         }
     }
 
-    fn to_the_end(mut self) -> Result<Accepted, CheckError> {
+    fn at_once(mut self) -> Result<Accepted, CheckError> {
         loop {
             if let Poll::Ready(answer) = self.step(&mut Fuel::UNLIMITED.clone()) {
                 return answer;

@@ -108,12 +108,12 @@ impl fmt::Display for CompileError {
 /// # Errors
 /// [`CompileError`]: what the compiler cannot do, never what the program does wrong.
 pub fn compile(verified: &Verified, maps: &[Arc<Map>]) -> Result<Emitted, CompileError> {
-    Compile::new(verified, maps)?.to_the_end(verified.program())
+    Compile::new(verified, maps)?.at_once(verified.program())
 }
 
 /// Compiles any structurally valid program. Safe to *run* only if it is verified.
 pub(crate) fn program(program: &Program, premises: &Premises) -> Result<Emitted, CompileError> {
-    Compile::of(premises.clone()).to_the_end(program)
+    Compile::of(premises.clone()).at_once(program)
 }
 
 /// A program on its way to code, a slot at a time.
@@ -165,7 +165,7 @@ impl Compile {
         Self { stage, premises, frame, asm, slots: Labels::default() }
     }
 
-    fn to_the_end(mut self, program: &Program) -> Result<Emitted, CompileError> {
+    fn at_once(mut self, program: &Program) -> Result<Emitted, CompileError> {
         loop {
             if let Poll::Ready(answer) = self.step(program, &mut Fuel::UNLIMITED.clone()) {
                 return answer;

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use ebpf::{Kind, Program};
 use runtime::map::Map;
 
+use super::idioms::idioms_from_bytes;
 use super::native::verified;
 use crate::context::Premises;
 use crate::{check, compile};
@@ -26,12 +27,13 @@ pub struct Mutations {
 /// # Panics
 /// If the unchanged code is refused, or changed code means something else and is accepted.
 pub fn mutations(bytes: &[u8]) -> Mutations {
-    let make = match bytes.first().map_or(0, |byte| byte % 2) {
-        0 => ebpf::fuzzing::program_from_bytes,
+    let program = match bytes.first().map_or(0, |byte| byte % 4) {
+        0 => ebpf::fuzzing::program_from_bytes(Kind::Ash, bytes),
+        1 => idioms_from_bytes(bytes),
         // With maps, loops and all helpers.
-        _ => ebpf::fuzzing::rich_program_from_bytes,
+        _ => ebpf::fuzzing::rich_program_from_bytes(Kind::Ash, bytes),
     };
-    let Some(verified) = make(Kind::Ash, bytes).and_then(verified) else {
+    let Some(verified) = program.and_then(verified) else {
         return Mutations::default();
     };
     let specs = verified.program().maps().iter();
