@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn words_of_any_width_have_the_same_sum() {
-        let bytes: Vec<u8> = (0..4200_u32).map(|i| (i * i >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..4200_u32).map(|i| ((i * i) >> 3) as u8).collect();
         for length in 0..200 {
             let part = &bytes[..length * 20 + length];
             let slow = part.chunks(2).fold(0_u64, |sum, pair| {

@@ -1,7 +1,8 @@
 //! A DHCP client's half of the conversation (RFC 2131): messages, and when to say what.
 //!
 //! [`Client`] is a state machine without a socket: it is told the time and what has arrived, and
-//! gives what to send. A server's word is taken only if it answers our own last question
+//! gives what to send, and by which way. A lease is renewed with the server that gave it from half
+//! its time on, and with any server from seven eighths on (4.4.5). A server's word is taken only if it answers our own last question
 //! (transaction and card), and only for an address that a station can have.
 
 use alloc::vec::Vec;
@@ -22,6 +23,8 @@ const NAK: u8 = 6;
 /// First wait for an answer, doubled up to the longest (RFC 2131, 4.1).
 const FIRST_NS: u64 = 1_000_000_000;
 const LONGEST_NS: u64 = 64_000_000_000;
+/// Least wait between two questions of a renewal (4.4.5).
+const RENEW_NS: u64 = 60_000_000_000;
 /// A lease is never taken for shorter than that, nor for longer.
 const LEASE_SECONDS: core::ops::RangeInclusive<u64> = 60..=30 * 86_400;
 
@@ -47,8 +50,19 @@ enum State {
     Asking,
     /// Asking for this one.
     Wanting(Lease),
-    /// Having it; renewed from that time on, lost at the other.
-    Having { lease: Lease, renew: u64, end: u64 },
+    /// Having it since then, lost at that time.
+    Having { lease: Lease, since: u64, end: u64 },
+}
+
+/// A message, and how it is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// What goes into the datagram.
+    pub message: Vec<u8>,
+    /// From which address; zero while we have none.
+    pub from: [u8; 4],
+    /// To which server; everybody if none.
+    pub to: Option<[u8; 4]>,
 }
 
 /// The client.
@@ -81,8 +95,8 @@ impl Client {
         }
     }
 
-    /// What to send at that time, to everybody; `None` if nothing is due.
-    pub fn poll(&mut self, now: u64) -> Option<Vec<u8>> {
+    /// What to send at that time; `None` if nothing is due.
+    pub fn poll(&mut self, now: u64) -> Option<Question> {
         if now < self.next {
             return None;
         }
@@ -91,22 +105,36 @@ impl Client {
         {
             self.restart();
         }
+        if let State::Having { lease, since, end } = self.state {
+            return Some(self.renewal(&lease, now, (since, end)));
+        }
         let message = match self.state {
-            State::Asking => self.message(DISCOVER, None),
-            State::Wanting(lease) => {
-                if self.patience > 8 * FIRST_NS {
-                    // The server that offered it has gone.
-                    self.restart();
-                    self.message(DISCOVER, None)
-                } else {
-                    self.message(REQUEST, Some(lease))
-                }
+            State::Wanting(lease) if self.patience <= 8 * FIRST_NS => {
+                self.message(REQUEST, Some(lease))
             }
-            State::Having { lease, .. } => self.message(REQUEST, Some(lease)),
+            State::Wanting(_) => {
+                // The server that offered it has gone.
+                self.restart();
+                self.message(DISCOVER, None)
+            }
+            _ => self.message(DISCOVER, None),
         };
         self.next = now.saturating_add(self.patience);
         self.patience = (self.patience * 2).min(LONGEST_NS);
-        Some(message)
+        Some(Question { message, from: [0; 4], to: None })
+    }
+
+    /// "May I keep it?": to who gave it, later to everybody; again after half of what is left.
+    fn renewal(&mut self, lease: &Lease, now: u64, (since, end): (u64, u64)) -> Question {
+        let rebind = since + (end - since) / 8 * 7;
+        let (until, to) = if now < rebind { (rebind, Some(lease.server)) } else { (end, None) };
+        let wait = (until.saturating_sub(now) / 2).max(RENEW_NS);
+        self.next = now.saturating_add(wait).min(until.max(now + 1));
+        // Who has an address says so there, and names neither it nor the server (table 5).
+        let mut message = self.message(REQUEST, None);
+        message[10] = 0;
+        message[12..16].copy_from_slice(&lease.address);
+        Question { message, from: lease.address, to }
     }
 
     /// Takes a datagram to our port; the lease, when it is new or renewed.
@@ -119,10 +147,12 @@ impl Client {
                 None
             }
             (State::Wanting(wanted), ACK) => self.have(answer.lease()?, wanted, now),
-            (State::Having { lease, renew, .. }, ACK) if now >= renew => {
-                self.have(answer.lease()?, lease, now)
+            (State::Having { lease, since, end }, ACK) if now >= half(since, end) => {
+                // Any server may keep it for us.
+                let kept = answer.lease()?;
+                self.have(kept, Lease { server: kept.server, ..lease }, now)
             }
-            (State::Wanting(_), NAK) => {
+            (State::Wanting(_) | State::Having { .. }, NAK) => {
                 self.restart();
                 self.next = now.saturating_add(FIRST_NS);
                 None
@@ -136,9 +166,9 @@ impl Client {
             return None;
         }
         let nanoseconds = lease.seconds * 1_000_000_000;
-        let (renew, end) = (now.saturating_add(nanoseconds / 2), now.saturating_add(nanoseconds));
-        self.state = State::Having { lease, renew, end };
-        (self.next, self.patience) = (renew, LONGEST_NS);
+        let end = now.saturating_add(nanoseconds);
+        self.state = State::Having { lease, since: now, end };
+        (self.next, self.patience) = (half(now, end), LONGEST_NS);
         Some(lease)
     }
 
@@ -168,6 +198,10 @@ impl Client {
         bytes.extend_from_slice(&[55, 3, 1, 3, 51, 255]);
         bytes
     }
+}
+
+fn half(since: u64, end: u64) -> u64 {
+    since + (end - since) / 2
 }
 
 /// What a server said.
@@ -253,20 +287,21 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::{ACK, Client, DISCOVER, NAK, OFFER, REQUEST};
+    use super::{ACK, Client, DISCOVER, NAK, OFFER, Question, REQUEST};
     use alloc::vec::Vec;
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
     const SECOND: u64 = 1_000_000_000;
 
-    fn kind(message: &[u8]) -> u8 {
+    fn kind(question: &Question) -> u8 {
+        let message = &question.message;
         assert_eq!(&message[240..242], &[53, 1]);
         message[242]
     }
 
     /// A server's answer to that question.
-    fn answer(question: &[u8], kind: u8, address: [u8; 4], seconds: u32) -> Vec<u8> {
-        let mut bytes = question[..240].to_vec();
+    fn answer(question: &Question, kind: u8, address: [u8; 4], seconds: u32) -> Vec<u8> {
+        let mut bytes = question.message[..240].to_vec();
         bytes[0] = 2;
         bytes[16..20].copy_from_slice(&address);
         bytes.extend_from_slice(&[0, 53, 1, kind, 54, 4, 10, 0, 2, 2, 1, 4, 255, 255, 255, 0]);
@@ -286,20 +321,50 @@ mod tests {
         assert_eq!(client.receive(&answer(&ask, OFFER, [10, 0, 2, 15], 100), SECOND), None);
         let want = client.poll(SECOND).unwrap();
         assert_eq!(kind(&want), REQUEST);
-        assert!(want.windows(6).any(|part| part == [50, 4, 10, 0, 2, 15]));
+        assert!(want.message.windows(6).any(|part| part == [50, 4, 10, 0, 2, 15]));
         let lease = client.receive(&answer(&want, ACK, [10, 0, 2, 15], 100), 2 * SECOND).unwrap();
         assert_eq!(
             (lease.address, lease.prefix, lease.gateway),
             ([10, 0, 2, 15], 24, [10, 0, 2, 2])
         );
         assert_eq!((client.lease(), client.deadline()), (Some(lease), 52 * SECOND));
-        assert_eq!(kind(&client.poll(52 * SECOND).unwrap()), REQUEST);
-        let renewed = client.receive(&answer(&want, ACK, [10, 0, 2, 15], 200), 53 * SECOND);
-        assert_eq!(renewed.map(|lease| lease.seconds), Some(200));
-        // Nobody renews it any more: at its end it is gone.
-        let late = client.poll(253 * SECOND).unwrap();
-        assert_eq!((kind(&late), client.lease()), (DISCOVER, None));
-        assert_ne!(late[4..8], ask[4..8], "another transaction");
+        let keep = client.poll(52 * SECOND).unwrap();
+        assert_eq!((kind(&keep), keep.from, keep.to), (REQUEST, lease.address, Some(lease.server)));
+        assert_eq!((&keep.message[10..16], keep.message[243]), (&[0, 0, 10, 0, 2, 15][..], 55));
+        let renewed = client.receive(&answer(&want, ACK, [10, 0, 2, 15], 800), 53 * SECOND);
+        assert_eq!(renewed.map(|lease| lease.seconds), Some(800));
+        // Nobody renews it any more: first its server is asked, then everybody, at its end it is
+        // gone.
+        let (mut asked, mut last) = (Vec::new(), None);
+        while client.lease().is_some() {
+            let at = client.deadline();
+            let question = client.poll(at).unwrap();
+            asked.push((at / SECOND - 53, question.to.is_some(), kind(&question)));
+            last = Some(question);
+        }
+        assert_eq!(asked.first(), Some(&(400, true, REQUEST)));
+        assert!(asked.iter().any(|&(at, one, _)| at == 700 && !one), "{asked:?}");
+        assert!(asked.iter().all(|&(at, one, _)| one == (at < 700)), "{asked:?}");
+        assert_eq!((asked.last(), asked.len() < 20), (Some(&(800, false, DISCOVER)), true));
+        assert_ne!(last.unwrap().message[4..8], ask.message[4..8], "another transaction");
+    }
+
+    #[test]
+    fn another_server_may_keep_it_and_a_refusal_ends_it() {
+        let mut client = Client::new(MAC, 77);
+        let ask = client.poll(0).unwrap();
+        client.receive(&answer(&ask, OFFER, [10, 0, 2, 15], 800), 0);
+        client.receive(&answer(&ask, ACK, [10, 0, 2, 15], 800), 0).unwrap();
+        // Not asked for yet; then of somebody else; then another address.
+        let mut kept = answer(&ask, ACK, [10, 0, 2, 15], 900);
+        assert_eq!(client.receive(&kept, 10 * SECOND), None);
+        client.poll(720 * SECOND).unwrap();
+        assert_eq!(client.receive(&answer(&ask, ACK, [10, 0, 2, 16], 900), 721 * SECOND), None);
+        kept[249] = 9;
+        assert_eq!(client.receive(&kept, 721 * SECOND).map(|it| it.server[3]), Some(9));
+        assert!(client.receive(&answer(&ask, NAK, [0; 4], 0), 730 * SECOND).is_none());
+        assert_eq!(client.lease(), None);
+        assert_eq!(kind(&client.poll(client.deadline()).unwrap()), DISCOVER);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod filter;
 pub mod frames;
 pub mod http;
+mod icmp;
 pub mod limits;
 pub mod ndp;
 pub mod neighbours;
@@ -33,6 +34,7 @@ pub mod unreachable;
 
 pub use device::{Counters, Device};
 pub use filter::{FilterError, Local};
+pub use icmp::{Echo, IcmpSocket};
 pub use net::{Net, SocketError};
 pub use raw::RawSocket;
 pub use stack::Stack;

@@ -20,6 +20,8 @@ const OPTIONS_MAX: usize = 16;
 
 const ECHO_REQUEST: u8 = 128;
 const ECHO_REPLY: u8 = 129;
+const ROUTER_SOLICITATION: u8 = 133;
+const ROUTER_ADVERTISEMENT: u8 = 134;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 const SOURCE_LINK: u8 = 1;
@@ -70,6 +72,13 @@ pub enum Message<'a> {
         /// Where it is.
         link: Option<[u8; 6]>,
     },
+    /// A router says that it is one, or that it no longer is.
+    Router {
+        /// Where it is, if it says so.
+        link: Option<[u8; 6]>,
+        /// Seconds for which it is a default router; zero if it is none.
+        seconds: u16,
+    },
     /// Are you there?
     Echo {
         /// Identifier and sequence number.
@@ -114,6 +123,7 @@ pub fn read(frame: &[u8]) -> Option<(Path6, Message<'_>)> {
         ECHO_REQUEST if body[1] == 0 => echo(body)?,
         SOLICITATION if near => solicitation(&path, body)?,
         ADVERTISEMENT if near => advertisement(&path, body)?,
+        ROUTER_ADVERTISEMENT if near => router(&path, body)?,
         _ => return None,
     };
     Some((path, message))
@@ -147,6 +157,14 @@ fn advertisement<'a>(path: &Path6, body: &[u8]) -> Option<Message<'a>> {
     valid.then_some(Message::Advertisement { target, link })
 }
 
+/// Only routers of this link count: they speak from link-local addresses (6.1.2).
+fn router<'a>(path: &Path6, body: &[u8]) -> Option<Message<'a>> {
+    let fixed = body.first_chunk::<16>()?;
+    let link = link(body.get(16..)?, SOURCE_LINK)?;
+    let seconds = u16::from_be_bytes([fixed[6], fixed[7]]);
+    path.source.is_unicast_link_local().then_some(Message::Router { link, seconds })
+}
+
 /// The link-layer address among the options; `None` if the options do not add up.
 fn link(options: &[u8], wanted: u8) -> Option<Option<[u8; 6]>> {
     let mut rest = options;
@@ -172,13 +190,35 @@ pub fn ask(mac: [u8; 6], source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     message(&path, SOLICITATION, [0; 4], &[&target.octets(), &option])
 }
 
+/// All nodes, and all routers, of a link (RFC 4291, 2.7.1).
+pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// See [`ALL_NODES`].
+pub const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+
+/// "Who is a router here?", from an address of ours.
+pub fn ask_routers(mac: [u8; 6], source: Ipv6Addr) -> Vec<u8> {
+    let (destination, destination_mac) = (ALL_ROUTERS, group_mac(ALL_ROUTERS));
+    let path = Path6 { source_mac: mac, destination_mac, source, destination };
+    let option = [&[SOURCE_LINK, 1][..], &mac].concat();
+    message(&path, ROUTER_SOLICITATION, [0; 4], &[&option])
+}
+
+/// "I am a router, for so long", to all nodes.
+pub fn route(mac: [u8; 6], source: Ipv6Addr, seconds: u16) -> Vec<u8> {
+    let (destination, destination_mac) = (ALL_NODES, group_mac(ALL_NODES));
+    let path = Path6 { source_mac: mac, destination_mac, source, destination };
+    let [high, low] = seconds.to_be_bytes();
+    let option = [&[SOURCE_LINK, 1][..], &mac].concat();
+    message(&path, ROUTER_ADVERTISEMENT, [64, 0, high, low], &[&[0; 8], &option])
+}
+
 /// "We have that address", to who asked by that way.
 pub fn tell(asked: &Path6, mac: [u8; 6], target: Ipv6Addr) -> Vec<u8> {
     let mut path = Path6 { source_mac: mac, source: target, ..asked.back() };
     let mut flags = SOLICITED | OVERRIDE;
     if asked.source.is_unspecified() {
         // Nobody in particular: all nodes (7.2.4).
-        path.destination = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        path.destination = ALL_NODES;
         path.destination_mac = group_mac(path.destination);
         flags = OVERRIDE;
     }
@@ -226,7 +266,7 @@ fn sum(path: &Path6, body: &[u8]) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Message, Path6, ask, group_mac, ping, pong, read, solicited_node, tell};
+    use super::{Message, Path6, ask, group_mac, ping, pong, read, route, solicited_node, tell};
     use alloc::vec;
     use core::net::Ipv6Addr;
 
@@ -268,6 +308,21 @@ mod tests {
             (back.destination, back.destination_mac),
             (ip("ff02::1"), [0x33, 0x33, 0, 0, 0, 1])
         );
+    }
+
+    #[test]
+    fn a_router_says_what_it_is_and_only_from_this_link() {
+        let frame = route(THEM, ip("fe80::2"), 1800);
+        let (path, message) = read(&frame).unwrap();
+        assert_eq!(message, Message::Router { link: Some(THEM), seconds: 1800 });
+        assert_eq!(path.destination, super::ALL_NODES);
+        assert_eq!(read(&route(THEM, ip("fd00::2"), 1800)), None);
+        for length in 0..frame.len() {
+            assert_eq!(read(&frame[..length]), None);
+        }
+        let question = super::ask_routers(US, ip("fe80::15"));
+        assert_eq!((question[54], question.len()), (133, 14 + 40 + 16));
+        assert_eq!(read(&question), None, "nothing that a station answers");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Protocol number of ICMP.
+pub(crate) const ICMP: u8 = 1;
 /// Protocol number of TCP.
 pub(crate) const TCP: u8 = 6;
 /// Protocol number of UDP.

@@ -76,6 +76,7 @@ const ROLES: &[Role] = &[
     Role { name: "kv", frames: WITH_STORE, grants: &["kv"], at_boot: false },
     Role { name: "ntp", frames: WITH_STACK, grants: &["ntp"], at_boot: false },
     Role { name: "http", frames: WITH_CONNECTIONS, grants: &["http"], at_boot: false },
+    Role { name: "ping", frames: WITH_STACK, grants: &["ping"], at_boot: false },
     Role { name: "bulk", frames: WITH_CONNECTIONS, grants: &["bulk"], at_boot: false },
     Role { name: "caller", frames: WITH_STACK, grants: &["public"], at_boot: false },
     Role { name: "prover", frames: WITH_STACK, grants: &["public"], at_boot: false },
@@ -117,19 +118,31 @@ fn grants() -> Vec<Grant> {
         let [.., x, y, z] = ip.octets();
         format!("dst host ff02::1:ff{x:02x}:{:x}", u16::from_be_bytes([y, z]))
     });
-    let discovery =
-        format!("icmp6 and (dst host {near} or dst host {far} or {} or {})", groups[0], groups[1]);
+    // All nodes hear of routers.
+    let discovery = format!(
+        "icmp6 and (dst host {near} or dst host {far} or {} or {} or dst host ff02::1)",
+        groups[0], groups[1]
+    );
     vec![
         Grant {
             name: "netd",
             receive: format!(
-                "arp or (icmp and dst host {ours}) or ({discovery}) or \
+                "arp or (icmp and dst host {ours} and icmp[0] != 0) or ({discovery}) or \
                  (udp and src port 67 and dst port 68)"
             ),
             transmit: Some(format!(
                 "ether src {} and (arp or (icmp and src host {ours}) or \
                  (icmp6 and (src host {near} or src host {far})) or \
-                 (udp and src host 0.0.0.0 and src port 68 and dst port 67))",
+                 (udp and (src host 0.0.0.0 or src host {ours}) and \
+                 src port 68 and dst port 67))",
+                Mac(GUEST_MAC)
+            )),
+        },
+        Grant {
+            name: "ping",
+            receive: format!("icmp and dst host {ours} and icmp[0] = 0"),
+            transmit: Some(format!(
+                "ether src {} and icmp and src host {ours} and icmp[0] = 8",
                 Mac(GUEST_MAC)
             )),
         },

@@ -1,4 +1,5 @@
-//! Addresses that are found out: IPv4 from a DHCP server, IPv6 neighbours by discovery.
+//! Addresses that are found out: IPv4 from a DHCP server, IPv6 neighbours and routers by discovery;
+//! and who is there, by ICMP.
 
 use std::time::Duration;
 
@@ -80,5 +81,48 @@ fn ipv6_neighbours_find_us_and_ping_us() {
     other[2] ^= 1;
     let silent = machine.silence("no answer", &question(other, 255), |f| answer(f, other));
     assert_eq!(silent.unwrap(), None);
+    assert_eq!(machine.audit().unwrap(), None, "{}", machine.serial());
+}
+
+/// A router's word, to all nodes: how long it is one.
+fn route(from: [u8; 16], seconds: u16) -> Vec<u8> {
+    let all = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let [high, low] = seconds.to_be_bytes();
+    let builder = PacketBuilder::ethernet2(HOST_MAC, [0x33, 0x33, 0, 0, 0, 1])
+        .ipv6(from, all, 255)
+        .icmpv6_raw(134, 0, [64, 0, high, low]);
+    let mut frame = Vec::new();
+    let payload = [&[0; 8][..], &[1, 1], &HOST_MAC].concat();
+    builder.write(&mut frame, &payload).unwrap();
+    frame
+}
+
+#[test]
+fn an_ipv6_router_is_heard_until_it_says_otherwise() {
+    let _turn = turn();
+    let machine = ready(Board::Microvm, "log=info");
+    machine.wait_serial("answers neighbour discovery", limits::CONTROL).unwrap();
+    // QEMU's own router speaks as well; ours is the last that did.
+    let name = std::net::Ipv6Addr::from(ours()).to_string();
+    machine.send(&route(ours(), 1800)).unwrap();
+    machine.wait_serial(&format!("{name} is the IPv6 router"), limits::REPLY).unwrap();
+    machine.send(&route(ours(), 0)).unwrap();
+    machine.wait_serial(&format!("{name} is no IPv6 router any more"), limits::REPLY).unwrap();
+    // Not from this link.
+    machine.send(&route([0xfd; 16], 1800)).unwrap();
+    machine.send(&route(ours(), 2)).unwrap();
+    machine.wait_serial("the IPv6 router has not been heard of", limits::REPLY).unwrap();
+    let other = std::net::Ipv6Addr::from([0xfd; 16]).to_string();
+    assert!(!machine.serial().contains(&other), "{}", machine.serial());
+    assert_eq!(machine.audit().unwrap(), None, "{}", machine.serial());
+}
+
+#[test]
+fn a_program_pings_the_gateway() {
+    let _turn = turn();
+    let machine = ready(Board::Microvm, "log=info");
+    machine.command("start ping").unwrap();
+    // QEMU's user-mode stack answers for the gateway.
+    machine.wait_serial("5 of 5 came back", limits::CONTROL).unwrap();
     assert_eq!(machine.audit().unwrap(), None, "{}", machine.serial());
 }

@@ -15,6 +15,8 @@ mod demo;
 #[cfg(test)]
 mod downloads;
 #[cfg(test)]
+mod guarded;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod maps;

@@ -32,7 +32,8 @@ impl Answers {
         let ashes = ashes(&page.addresses).map_err(|error| format!("{error}"))?;
         let arp = bind(page, grant, "arp", Some(&ashes[0]))?;
         let [a, b, c, d] = page.addresses.ipv4;
-        let to_us = format!("icmp and dst host {a}.{b}.{c}.{d}");
+        // Replies are who asked's.
+        let to_us = format!("icmp and dst host {a}.{b}.{c}.{d} and icmp[0] != 0");
         let icmp = bind(page, grant, &to_us, Some(&ashes[1]))?;
         println!("answers ARP and ping for {a}.{b}.{c}.{d}");
         Ok(Answers { arp, icmp, asked: 0, ask_at: 0 })

@@ -3,8 +3,8 @@
 //! Three bindings: ARP, ICMP to our address, and ICMPv6. The ASHs of the first two answer questions
 //! about us and pings inside the kernel; what they pass on comes here, where neighbours are learnt
 //! from it and put into the page of addresses that every stack reads. IPv6's questions and pings
-//! are answered here ([`six`]). The gateway is asked for until it has answered. An address that the
-//! manifest does not give is asked of a DHCP server ([`four`]). ICMP errors are put into a page
+//! are answered here, and its routers listened to ([`six`]). The gateway is asked for until it has answered. An address that the
+//! manifest does not give is asked of a DHCP server, and renewed ([`four`]). ICMP errors are put into a page
 //! that every stack reads: each takes those about its own ports.
 #![no_std]
 #![no_main]
@@ -25,6 +25,7 @@ use libos::{Environment, Grant, println};
 use libos_net::{Net, RawSocket, explain};
 
 use answers::Answers;
+use four::Four;
 use six::Six;
 
 libos::entry!(main);
@@ -60,6 +61,7 @@ impl Page {
 struct Netd {
     page: Page,
     answers: Answers,
+    four: Option<Four>,
     six: Option<Six>,
 }
 
@@ -71,20 +73,29 @@ impl Netd {
         let addresses = net.addresses().clone();
         let errors = environment.errors().map_err(|missing| format!("{missing}"))?;
         let mut page = Page { net, addresses, errors, news: false };
-        if page.addresses.ipv4 == [0; 4] {
-            four::configure(&mut page, grant)?;
-        }
+        let leased = page.addresses.ipv4 == [0; 4];
+        let four = leased.then(|| four::configure(&mut page, grant)).transpose()?;
         let answers = Answers::open(&page, grant)?;
         let six = Six::open(&page, grant);
-        Ok(Netd { page, answers, six })
+        Ok(Netd { page, answers, four, six })
     }
 
     /// Only comes back with a complaint, and there is none yet.
     fn serve(&mut self) -> String {
         loop {
-            let deadline = self.answers.ask_gateway(&self.page);
+            let mut deadline = self.answers.ask_gateway(&self.page);
+            if let Some(four) = &mut self.four {
+                deadline = deadline.min(four.ask(&mut self.page));
+            }
+            if let Some(six) = &mut self.six {
+                deadline = deadline.min(six.ask(&mut self.page));
+            }
+            self.page.publish();
             wait(deadline);
             self.answers.learn(&mut self.page);
+            if let Some(four) = &mut self.four {
+                four.serve(&mut self.page);
+            }
             if let Some(six) = &mut self.six {
                 six.serve(&mut self.page);
             }

@@ -91,13 +91,13 @@ impl Prepared {
         }
         let fixed = self.kept(from, to, size).unwrap_or_else(|| {
             let body_sum = sum(body);
-            sum(head) + if head.len() % 2 == 0 { body_sum } else { swapped(body_sum) }
+            sum(head) + if head.len().is_multiple_of(2) { body_sum } else { swapped(body_sum) }
         });
         if none {
             return Piece { head, date: None, body, sum: fixed };
         }
         let at = self.date_at - from;
-        let date_sum = if at % 2 == 0 { sum(said) } else { swapped(sum(said)) };
+        let date_sum = if at.is_multiple_of(2) { sum(said) } else { swapped(sum(said)) };
         Piece { head, date: Some((at, *said)), body, sum: fixed + date_sum }
     }
 
@@ -145,7 +145,7 @@ impl Prepared {
             let first = self.head.get(from.min(head)..to.min(head)).unwrap_or_default();
             let rest = self.body.get(from.max(head) - head..to.max(head) - head);
             let rest = sum(rest.unwrap_or_default());
-            fold(sum(first) + if first.len() % 2 == 0 { rest } else { swapped(rest) })
+            fold(sum(first) + if first.len().is_multiple_of(2) { rest } else { swapped(rest) })
         };
         pieces.map(of).collect()
     }
