@@ -1,8 +1,9 @@
 //! Who is asked what, and what they must get.
 //!
 //! A script runs in the namespace with the machine at 10.0.2.15, and `right` looks at all that it
-//! printed. `$SLUICE_CAPTURE` is a file of malformed frames; `$SLUICE_DRAIN` waits until what a
-//! flood left in the queues of the host, before the machine, has gone through.
+//! printed. `$SLUICE_CAPTURE` is a file of malformed frames, `$SLUICE_PATTERN` one of 8 MiB whose
+//! byte `i` is `i % 251`, and `$SLUICE_DRAIN` waits until what a flood left in the queues of the
+//! host, before the machine, has gone through.
 
 /// A client.
 #[derive(Clone, Copy, Debug)]
@@ -20,38 +21,6 @@ pub struct Client {
     /// Whether what it printed is right.
     pub right: fn(&str) -> bool,
 }
-
-/// Those that ask the web server, if the image has it.
-pub const WEB: &[Client] = &[
-    Client {
-        name: "curl",
-        package: "curl",
-        did: "the web server's page, twice over one connection",
-        script: "curl -sv --max-time 10 http://10.0.2.15/ http://10.0.2.15/ 2>&1",
-        shown: "HTTP/1.1 200",
-        right: |text| text.matches("HTTP/1.1 200").count() == 2,
-    },
-    Client {
-        name: "wrk",
-        package: "wrk",
-        did: "8 connections for 5 seconds",
-        script: "wrk -t 1 -c 8 -d 5s http://10.0.2.15/",
-        shown: "Requests/sec",
-        right: |text| text.contains("Requests/sec") && !text.contains("Non-2xx"),
-    },
-    Client {
-        name: "ab",
-        package: "apache2-utils",
-        did: "500 requests, 8 at a time, connections kept",
-        script: "ab -k -n 500 -c 8 http://10.0.2.15/",
-        shown: "Complete requests:",
-        right: |text| {
-            let line = |name: &str| text.lines().find(|line| line.starts_with(name));
-            let is = |name, value: &str| line(name).is_some_and(|line| line.ends_with(value));
-            is("Complete requests:", " 500") && is("Failed requests:", " 0")
-        },
-    },
-];
 
 /// Everybody.
 pub const CLIENTS: &[Client] = &[
@@ -198,12 +167,66 @@ pub const CLIENTS: &[Client] = &[
         right: |text| text == "you exist\nyou exist\nyou exist\n",
     },
     Client {
+        name: "curl",
+        package: "curl",
+        did: "the web server's page, twice over one connection",
+        script: "curl -sv --max-time 10 http://10.0.2.15/ http://10.0.2.15/ 2>&1",
+        shown: "HTTP/1.1 200",
+        right: |text| text.matches("HTTP/1.1 200").count() == 2,
+    },
+    Client {
+        name: "wrk",
+        package: "wrk",
+        did: "8 connections for 5 seconds",
+        script: "wrk -t 1 -c 8 -d 5s http://10.0.2.15/",
+        shown: "Requests/sec",
+        right: |text| text.contains("Requests/sec") && !text.contains("Non-2xx"),
+    },
+    Client {
+        name: "ab",
+        package: "apache2-utils",
+        did: "500 requests of 100 KiB, 8 at a time, connections kept",
+        script: "ab -k -n 500 -c 8 http://10.0.2.15/large.bin",
+        shown: "Complete requests:",
+        right: |text| {
+            let line = |name: &str| text.lines().find(|line| line.starts_with(name));
+            let is = |name, value: &str| line(name).is_some_and(|line| line.ends_with(value));
+            is("Complete requests:", " 500") && is("Failed requests:", " 0")
+        },
+    },
+    Client {
+        name: "nc",
+        package: "netcat-openbsd",
+        did: "bulk: 8 MiB out of the machine, every byte compared",
+        script: "printf 'S\\0\\0\\0\\0\\0\\200\\0\\0' | nc -w 20 10.0.2.15 5201 | \
+                 cmp -s - $SLUICE_PATTERN && echo the same",
+        shown: "the same",
+        right: |text| text == "the same\n",
+    },
+    Client {
+        name: "nc",
+        package: "netcat-openbsd",
+        did: "bulk: 8 MiB into the machine, which counts the right bytes",
+        script: "(printf 'T\\0\\0\\0\\0\\0\\200\\0\\0'; cat $SLUICE_PATTERN) | \
+                 nc -w 20 10.0.2.15 5201 | od -An -tx1",
+        shown: "00 00 00 00 00 80 00 00",
+        right: |text| text.trim() == "00 00 00 00 00 80 00 00",
+    },
+    Client {
         name: "nmap",
         package: "nmap",
         did: "SYN scan of 1,000 ports",
         script: "nmap -n -Pn -sS -T4 --max-retries 1 -p 1-1000 10.0.2.15",
         shown: "scanned ports",
-        right: |text| text.contains("1 host up") && !text.contains("/tcp open"),
+        right: |text| {
+            text.contains("1 host up")
+                && text
+                    .lines()
+                    .filter(|line| line.contains("/tcp") && line.contains("open"))
+                    .count()
+                    == 1
+                && text.lines().any(|line| line.starts_with("80/tcp") && line.contains("open"))
+        },
     },
     Client {
         name: "nmap",

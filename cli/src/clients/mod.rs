@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::wire::hostile;
 use crate::{attacks, limits};
 
-pub use list::{CLIENTS, Client, WEB};
+pub use list::{CLIENTS, Client};
 
 /// The services, and the line that each prints when it is bound.
 const SERVICES: &[(&str, &str)] = &[
@@ -25,6 +25,8 @@ const SERVICES: &[(&str, &str)] = &[
     ("ntp", "port 123 "),
     ("limiter", "port 7120 "),
     ("guarded", "port 7080 "),
+    ("http", "port 80 "),
+    ("bulk", "port 5201 "),
 ];
 
 /// Waits until the machine answers again, at most a minute.
@@ -69,8 +71,7 @@ pub fn run(
         machine.wait_serial(line, limits::CONTROL)?;
     }
     let mut rows = Vec::new();
-    let web = image.manifest.environments.iter().any(|spec| spec.name == "http");
-    for client in CLIENTS.iter().chain(WEB.iter().filter(|_| web)) {
+    for client in CLIENTS {
         progress.now(client.name);
         rows.push(one(&machine, client)?);
     }
@@ -112,7 +113,12 @@ fn output(machine: &Machine, client: &Client) -> (String, bool) {
         Ok(capture) => capture,
         Err(error) => return (format!("skipped: {error}"), false),
     };
+    let pattern = match pattern() {
+        Ok(pattern) => pattern,
+        Err(error) => return (format!("skipped: {error}"), false),
+    };
     command.env("SLUICE_CAPTURE", capture.path()).env("SLUICE_DRAIN", DRAIN);
+    command.env("SLUICE_PATTERN", pattern.path());
     match command.stdin(Stdio::null()).output() {
         Ok(output) => {
             let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -121,6 +127,16 @@ fn output(machine: &Machine, client: &Client) -> (String, bool) {
         }
         Err(error) => (format!("skipped: {error}"), false),
     }
+}
+
+/// What `bulk` sends and checks: byte `i` is `i % 251`.
+fn pattern() -> std::io::Result<tempfile::NamedTempFile> {
+    const BYTES: usize = 8 << 20;
+    let mut file = tempfile::Builder::new().prefix("sluice-").suffix(".bytes").tempfile()?;
+    let bytes: Vec<u8> = (0..BYTES).map(|i| (i % 251) as u8).collect();
+    file.write_all(&bytes)?;
+    file.flush()?;
+    Ok(file)
 }
 
 /// Every malformed frame that a real wire carries, as a capture file for `tcpreplay`.
@@ -149,7 +165,7 @@ fn is_there(program: &str) -> bool {
 
 /// Gets what is missing, where that can be had.
 fn install(progress: &Progress) {
-    let missing = CLIENTS.iter().chain(WEB).filter(|client| !is_there(client.name));
+    let missing = CLIENTS.iter().filter(|client| !is_there(client.name));
     let packages: Vec<&str> = missing.map(|client| client.package).collect();
     if packages.is_empty() {
         return;
