@@ -173,8 +173,14 @@ pub enum Record {
         /// Cycles of the longest stretch, from the call to its answer, in which nobody looked at
         /// the card.
         longest: u64,
+        /// Steps of each stage, and the cycles of the longest of each, as [`PROOF_STAGES`] says.
+        stages: [(u32, u64); PROOF_STAGES.len()],
     },
 }
+
+/// The stages of a proof, from the call to its answer.
+pub const PROOF_STAGES: [&str; 9] =
+    ["copy in", "decode", "proof", "claim", "placement", "compile", "check", "publish", "close"];
 
 impl Record {
     /// The frame: header and body.

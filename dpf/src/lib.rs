@@ -40,7 +40,9 @@ mod load;
 mod plan;
 pub mod x86;
 
-pub use engine::{Engine, Look, Outcome, Prepared, PreparedGrant, Stats, Verdict, Why};
+pub use engine::{
+    Engine, Look, Outcome, Prepared, PreparedGrant, Stats, Verdict, Why, keeps_program,
+};
 pub use error::EngineError;
 pub use load::{LoadStage, Loading, NativeProgram, load, load_with};
 pub use plan::HashKey;

@@ -15,6 +15,16 @@ pub(crate) fn length(slots: usize, limit: usize) -> Result<(), DecodeError> {
     }
 }
 
+/// All rules for one slot; false behind the last one.
+pub(crate) fn slot(pc: u32, insns: &[Insn]) -> Result<bool, DecodeError> {
+    let Some(insn) = insns.get(pc as usize) else { return Ok(false) };
+    shape(pc, insn)?;
+    registers(pc, insn)?;
+    pairing(pc, insns)?;
+    targets(pc, insn, insns)?;
+    Ok(true)
+}
+
 /// The combination of operands exists in RFC 9669.
 pub(crate) fn shape(pc: u32, insn: &Insn) -> Result<(), DecodeError> {
     let exists = match *insn {
@@ -81,8 +91,10 @@ pub(crate) fn targets(pc: u32, insn: &Insn, insns: &[Insn]) -> Result<(), Decode
 
 /// The last slot does not go on to the next.
 pub(crate) fn ending(insns: &[Insn]) -> Result<(), DecodeError> {
-    match (0..).zip(insns).last() {
-        Some((pc, insn)) if insn.falls_through() => Err(DecodeError::FallsOffEnd { pc }),
+    match insns.last() {
+        Some(insn) if insn.falls_through() => {
+            Err(DecodeError::FallsOffEnd { pc: insns.len() as u32 - 1 })
+        }
         _ => Ok(()),
     }
 }

@@ -1,9 +1,9 @@
 //! Bytes to instructions.
 //!
-//! One pass: split into 64-bit words, read each by its class, then apply the rules that bytes and
-//! hand-made instructions share. Nothing of the input survives that has no meaning: reserved
-//! fields must be zero, so that two programs that differ in a byte differ in an instruction
-//! (`gotol` excepted, which encodes the same jumps as `ja`).
+//! Two passes: read each 64-bit word by its class, then apply the rules that bytes and hand-made
+//! instructions share. Nothing of the input survives that has no meaning: reserved fields must be
+//! zero, so that two programs that differ in a byte differ in an instruction (`gotol` excepted,
+//! which encodes the same jumps as `ja`). Both can be done a slot at a time ([`Decoder`]).
 
 use alloc::vec::Vec;
 
@@ -22,16 +22,71 @@ use crate::program::{Kind, Program};
 /// # Errors
 /// The first rule broken, with its slot.
 pub fn decode(bytes: &[u8], kind: Kind, limit: usize) -> Result<Program, DecodeError> {
-    let words = split(bytes, limit)?;
-    let mut insns = Vec::with_capacity(words.len());
-    for word in &words {
-        let insn = match insns.last() {
-            Some(Insn::LoadImm64 { .. }) => Insn::LoadImm64High,
-            _ => instruction(word, &words)?,
-        };
-        insns.push(insn);
+    let mut decoder = Decoder::new(bytes.into(), kind, limit)?;
+    loop {
+        if let Some(program) = decoder.advance()? {
+            return Ok(program);
+        }
     }
-    Program::checked(kind, insns, limit)
+}
+
+/// [`decode`] in steps.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    kind: Kind,
+    bytes: Vec<u8>,
+    insns: Vec<Insn>,
+    /// Instructions that keep the rules which bytes and hand-made ones share.
+    sound: u32,
+}
+
+impl Decoder {
+    /// Of a program of at most `limit` slots; nothing is decoded yet.
+    ///
+    /// # Errors
+    /// [`DecodeError::Length`], [`DecodeError::Empty`], [`DecodeError::TooLong`].
+    pub fn new(bytes: Vec<u8>, kind: Kind, limit: usize) -> Result<Self, DecodeError> {
+        if !bytes.len().is_multiple_of(8) {
+            return Err(DecodeError::Length { bytes: bytes.len() });
+        }
+        check::length(bytes.len() / 8, limit)?;
+        let insns = Vec::with_capacity(bytes.len() / 8);
+        Ok(Self { kind, bytes, insns, sound: 0 })
+    }
+
+    /// Looks at one slot: reads it, or, when all are read, holds it against the rules. The program
+    /// behind the last one.
+    ///
+    /// # Errors
+    /// As for [`decode`].
+    pub fn advance(&mut self) -> Result<Option<Program>, DecodeError> {
+        let words = Words(self.bytes.as_chunks::<8>().0);
+        let pc = self.insns.len() as u32;
+        if let Some(word) = words.get(pc) {
+            let insn = match self.insns.last() {
+                Some(Insn::LoadImm64 { .. }) => Insn::LoadImm64High,
+                _ => instruction(&word, words)?,
+            };
+            self.insns.push(insn);
+            return Ok(None);
+        }
+        if check::slot(self.sound, &self.insns)? {
+            self.sound += 1;
+            return Ok(None);
+        }
+        check::ending(&self.insns)?;
+        Ok(Some(Program::unchecked(self.kind, core::mem::take(&mut self.insns))))
+    }
+}
+
+/// The slots of a program.
+#[derive(Clone, Copy)]
+struct Words<'a>(&'a [[u8; 8]]);
+
+impl Words<'_> {
+    fn get(self, pc: u32) -> Option<Word> {
+        self.0.get(pc as usize).map(|slot| Word::read(pc, *slot))
+    }
 }
 
 /// One slot as it stands (RFC 9669 §3.1, little-endian encoding).
@@ -45,15 +100,7 @@ struct Word {
     imm: i32,
 }
 
-fn split(bytes: &[u8], limit: usize) -> Result<Vec<Word>, DecodeError> {
-    if !bytes.len().is_multiple_of(8) {
-        return Err(DecodeError::Length { bytes: bytes.len() });
-    }
-    check::length(bytes.len() / 8, limit)?;
-    Ok((0..).zip(bytes.as_chunks::<8>().0).map(|(pc, slot)| Word::read(pc, *slot)).collect())
-}
-
-fn instruction(word: &Word, words: &[Word]) -> Result<Insn, DecodeError> {
+fn instruction(word: &Word, words: Words<'_>) -> Result<Insn, DecodeError> {
     match word.opcode & opcode::CLASS_MASK {
         opcode::LD => load_imm64(word, words),
         opcode::LDX => load(word),
@@ -66,7 +113,7 @@ fn instruction(word: &Word, words: &[Word]) -> Result<Insn, DecodeError> {
 }
 
 /// Class LD: only the 64-bit immediate load is left of it (RFC 9669 §5.4 and §5.5).
-fn load_imm64(word: &Word, words: &[Word]) -> Result<Insn, DecodeError> {
+fn load_imm64(word: &Word, words: Words<'_>) -> Result<Insn, DecodeError> {
     let mode = word.opcode & opcode::MODE_MASK;
     let size = opcode::size(word.opcode);
     if matches!(mode, opcode::ABS | opcode::IND) && size != Size::B8 {
@@ -78,7 +125,7 @@ fn load_imm64(word: &Word, words: &[Word]) -> Result<Insn, DecodeError> {
     let dst = word.dst()?;
     word.unused(&[Field::Offset])?;
     let pc = word.pc;
-    let high = words.get(pc as usize + 1).ok_or(DecodeError::NoSecondSlot { pc })?;
+    let high = words.get(pc + 1).ok_or(DecodeError::NoSecondSlot { pc })?;
     high.unused(&[Field::Opcode, Field::Dst, Field::Src, Field::Offset])?;
     let (lo, hi) = (word.imm.cast_unsigned(), high.imm.cast_unsigned());
     let imm = match word.src {

@@ -36,7 +36,7 @@ pub mod packet;
 mod passed;
 mod program;
 
-pub use decode::decode;
+pub use decode::{Decoder, decode};
 pub use encode::encode;
 pub use error::{DecodeError, Field};
 pub use insn::Width;

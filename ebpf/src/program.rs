@@ -56,14 +56,17 @@ impl Program {
     /// [`Self::from_insns`] with a limit in slots.
     pub(crate) fn checked(kind: Kind, insns: Vec<Insn>, limit: usize) -> Result<Self, DecodeError> {
         check::length(insns.len(), limit)?;
-        for (pc, insn) in (0..).zip(&insns) {
-            check::shape(pc, insn)?;
-            check::registers(pc, insn)?;
-            check::pairing(pc, &insns)?;
-            check::targets(pc, insn, &insns)?;
+        let mut pc = 0;
+        while check::slot(pc, &insns)? {
+            pc += 1;
         }
         check::ending(&insns)?;
-        Ok(Self { kind, insns, maps: Vec::new() })
+        Ok(Self::unchecked(kind, insns))
+    }
+
+    /// Of instructions that have passed every check.
+    pub(crate) fn unchecked(kind: Kind, insns: Vec<Insn>) -> Self {
+        Self { kind, insns, maps: Vec::new() }
     }
 
     /// What the program is for.

@@ -54,4 +54,16 @@ impl Kernel {
         }
         self.state(id) == Some(State::Proving)
     }
+
+    /// What an environment's proof is at, one of [`abi::record::PROOF_STAGES`], if it has one.
+    #[must_use]
+    pub fn proof_stage(&self, id: EnvironmentId) -> Option<&'static str> {
+        self.environments.get(id)?.proof.as_ref().map(|proof| proof.stage())
+    }
+
+    /// Bytes of code pages in use.
+    #[must_use]
+    pub fn code_bytes(&self) -> usize {
+        self.network.code.used()
+    }
 }

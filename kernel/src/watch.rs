@@ -4,7 +4,7 @@
 //! card, waits for it, or lets ring 3 run. With `latency` on the command line the longest time
 //! between two of these is kept, from the call that starts a proof to its answer.
 
-use abi::record::Record;
+use abi::record::{PROOF_STAGES, Record};
 use machine::time::cycles;
 
 use crate::Kernel;
@@ -43,13 +43,17 @@ impl Kernel {
         self.watch.longest = 0;
     }
 
-    /// A proof is over, and answered: says what its longest stretch was.
-    pub(crate) fn watched_proof(&mut self, id: EnvironmentId, steps: u32, step: u64) {
+    /// A proof is over, and answered: says what its stages and its longest stretch were.
+    pub(crate) fn watched_proof(
+        &mut self,
+        id: EnvironmentId,
+        (steps, step): (u32, u64),
+        stages: [(u32, u64); PROOF_STAGES.len()],
+    ) {
         if self.options.latency {
             self.looks();
-            let longest = self.watch.longest;
-            let environment = id.0;
-            self.channel.emit(48, || Record::Proof { environment, steps, step, longest });
+            let (environment, longest) = (id.0, self.watch.longest);
+            self.channel.emit(160, || Record::Proof { environment, steps, step, longest, stages });
         }
     }
 }

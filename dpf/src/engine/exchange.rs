@@ -9,6 +9,7 @@ use verifier::{BindingId, Exchange};
 use super::value::Rank;
 use super::{Engine, Prepared, Request};
 use crate::error::EngineError;
+use crate::load::Loading;
 
 impl Engine {
     /// As [`Engine::prepare`], for both parts of a binding.
@@ -20,14 +21,30 @@ impl Engine {
         exchange: &Exchange<'_>,
         pages: &mut dyn CodePages,
     ) -> Result<[Prepared; 2], EngineError> {
+        self.prepare_exchange_with(exchange, [None, None], pages)
+    }
+
+    /// The same, with the programs of both claims compiled already where
+    /// [`crate::keeps_program`] says so.
+    ///
+    /// # Errors
+    /// As for [`Engine::prepare_exchange`].
+    pub fn prepare_exchange_with(
+        &mut self,
+        exchange: &Exchange<'_>,
+        residuals: [Option<Loading>; 2],
+        pages: &mut dyn CodePages,
+    ) -> Result<[Prepared; 2], EngineError> {
         for id in exchange.bindings() {
             self.bindings.reserve(id.index())?;
         }
         let rank = Rank::binding(exchange.depth())?;
         let charged = self.account_under(exchange.grant())?;
-        let [first, second] = exchange.claims();
-        let first = Prepared { holder: self.hold(&Request::of(first, rank, charged), pages)? };
-        match self.hold(&Request::of(second, rank, charged), pages) {
+        let [first, second] =
+            exchange.claims().each_ref().map(|claim| Request::of(claim, rank, charged));
+        let [one, other] = residuals;
+        let first = Prepared { holder: self.hold(first.with(one), pages)? };
+        match self.hold(second.with(other), pages) {
             Ok(holder) => Ok([first, Prepared { holder }]),
             Err(error) => {
                 self.discard(first, pages);

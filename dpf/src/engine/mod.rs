@@ -38,7 +38,7 @@ pub use dump::Stats;
 pub use why::{Look, Outcome, Why};
 
 use crate::error::EngineError;
-use crate::load;
+use crate::load::{self, Loading};
 use crate::plan::{HashKey, Shape, SplitRule};
 use entry::Claimant;
 use holder::{Account, Holder};
@@ -95,13 +95,33 @@ struct Request<'a> {
     guard: bool,
     rank: Rank,
     charged: Option<u32>,
+    /// The filter, compiled and checked; if it is needed and not there, both is done at once.
+    residual: Option<Loading>,
 }
 
 impl<'a> Request<'a> {
     fn of(claim: &'a Claim, rank: Rank, charged: Option<u32>) -> Self {
         let (rules, verified) = (claim.space().rules(), Some(claim.verified()));
-        Self { rules, verified, guard: !claim.is_exact(), rank, charged }
+        Self { rules, verified, guard: !claim.is_exact(), rank, charged, residual: None }
     }
+
+    fn with(self, residual: Option<Loading>) -> Self {
+        Self { residual, ..self }
+    }
+}
+
+/// Whether whoever holds a claim keeps its program, because the claim is not the whole of it: then
+/// the program can be compiled beforehand, and given to [`Engine::prepare_with`] and its like.
+///
+/// # Errors
+/// [`EngineError::NoMemory`].
+pub fn keeps_program(claim: &Claim) -> Result<bool, EngineError> {
+    for rule in claim.space().rules() {
+        if !claim.is_exact() || !SplitRule::of(rule)?.exact {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Engine {
@@ -144,11 +164,24 @@ impl Engine {
         owned: &Owned<'_>,
         pages: &mut dyn CodePages,
     ) -> Result<Prepared, EngineError> {
+        self.prepare_with(owned, None, pages)
+    }
+
+    /// The same, with the claim's program compiled already where [`keeps_program`] says so.
+    ///
+    /// # Errors
+    /// As for [`Engine::prepare`].
+    pub fn prepare_with(
+        &mut self,
+        owned: &Owned<'_>,
+        residual: Option<Loading>,
+        pages: &mut dyn CodePages,
+    ) -> Result<Prepared, EngineError> {
         self.bindings.reserve(owned.binding().index())?;
         let rank = Rank::binding(owned.depth())?;
         let charged = self.account_under(owned.grant())?;
-        let request = Request::of(owned.claim(), rank, charged);
-        Ok(Prepared { holder: self.hold(&request, pages)? })
+        let request = Request::of(owned.claim(), rank, charged).with(residual);
+        Ok(Prepared { holder: self.hold(request, pages)? })
     }
 
     /// Makes a prepared binding visible. Cannot fail, allocates nothing.
@@ -173,11 +206,24 @@ impl Engine {
         placed: &PlacedGrant,
         pages: &mut dyn CodePages,
     ) -> Result<PreparedGrant, EngineError> {
+        self.prepare_grant_with((registry, placed), None, pages)
+    }
+
+    /// The same, with the receive claim's program compiled already where [`keeps_program`] says so.
+    ///
+    /// # Errors
+    /// As for [`Engine::prepare_grant`].
+    pub fn prepare_grant_with(
+        &mut self,
+        (registry, placed): (&Registry, &PlacedGrant),
+        residual: Option<Loading>,
+        pages: &mut dyn CodePages,
+    ) -> Result<PreparedGrant, EngineError> {
         let parent = registry.grant(placed.parent()).ok_or(EngineError::NoSuchGrant)?;
         let rank = Rank::grant(parent.depth().saturating_add(1))?;
         let charged = self.account_under(placed.parent())?;
-        let request = Request::of(placed.receive(), rank, charged);
-        let holder = self.hold(&request, pages)?;
+        let request = Request::of(placed.receive(), rank, charged).with(residual);
+        let holder = self.hold(request, pages)?;
         match self.open_account(holder, charged) {
             Ok(()) => Ok(PreparedGrant { holder }),
             Err(error) => {
@@ -240,8 +286,9 @@ impl Engine {
     ) -> Result<(), EngineError> {
         self.bindings.reserve(id.index())?;
         let rank = Rank::binding(depth)?;
-        let request = Request { rules, verified: None, guard: false, rank, charged: None };
-        let holder = self.hold(&request, pages)?;
+        let (verified, charged, residual) = (None, None, None);
+        let request = Request { rules, verified, guard: false, rank, charged, residual };
+        let holder = self.hold(request, pages)?;
         self.publish(Prepared { holder }, id);
         Ok(())
     }
@@ -295,7 +342,7 @@ impl Engine {
     /// Everything that can fail, for one holder: its index.
     fn hold(
         &mut self,
-        request: &Request<'_>,
+        request: Request<'_>,
         pages: &mut dyn CodePages,
     ) -> Result<u32, EngineError> {
         let rules = request.rules;
@@ -327,7 +374,7 @@ impl Engine {
     fn fill(
         &mut self,
         index: u32,
-        request: &Request<'_>,
+        request: Request<'_>,
         rules: &[SplitRule],
         pages: &mut dyn CodePages,
     ) -> Result<(), EngineError> {
@@ -348,7 +395,11 @@ impl Engine {
         }
         if rules.iter().any(|rule| !rule.exact) {
             let verified = request.verified.ok_or(EngineError::NoSuchGrant)?;
-            let program = load::load(verified, pages)?;
+            let ready = request.residual.filter(|residual| residual.is_of(verified));
+            let program = match ready {
+                Some(ready) => ready.seal(&[], pages)?,
+                None => load::load(verified, pages)?,
+            };
             if let Some(holder) = self.holders.get_mut(index) {
                 holder.residual = Some(program);
             }

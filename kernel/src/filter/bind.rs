@@ -1,4 +1,4 @@
-//! Binding: the stages from a decoded filter to a published binding.
+//! Binding: the stages from an uploaded filter to a published binding.
 
 use abi::bind::BindingStats;
 use abi::certificate::Reader;
@@ -10,12 +10,12 @@ use alloc::vec::Vec;
 use ebpf::{CallTarget, Insn, Kind, Program};
 use machine::Frame;
 use machine::heap::Arena;
-use verifier::{
-    BindingId, ClaimProof, Fuel, GrantId, HashKey, Placed, Placement, SafetyProof, Verified,
-};
+use verifier::{BindingId, ClaimProof, Fuel, GrantId, HashKey, Placed, Placement, Verified};
 
+use super::build::{Build, Plans};
 use super::claim::Claiming;
-use super::{Source, Trouble, claim, decode, drive, handler};
+use super::upload::Upload;
+use super::{At, Source, Trouble, claim, drive, handler};
 use crate::Kernel;
 use crate::binding::Binding;
 use crate::capability::{Capability, Object};
@@ -57,7 +57,7 @@ pub(super) struct Parts {
 pub(super) struct Bind {
     stage: Stage,
     /// The ASH: to be verified, then verified.
-    ash_program: Option<Program>,
+    ash_upload: Option<Upload>,
     ash: Option<Verified>,
     rings: Option<RingPages>,
     maps: Vec<MapId>,
@@ -65,8 +65,8 @@ pub(super) struct Bind {
 }
 
 enum Stage {
-    FilterSafe(SafetyProof),
-    AshSafe(Verified, SafetyProof),
+    FilterSafe(Upload),
+    AshSafe(Verified, Upload),
     Claim(Claiming),
     Place(Box<Placement>),
     Proven(Placed),
@@ -74,19 +74,20 @@ enum Stage {
 }
 
 impl Bind {
-    /// Copy in, decode.
-    pub(super) fn decode(
+    /// Copy in.
+    pub(super) fn new(
         kernel: &Kernel,
         arena: &mut Arena,
         caller: EnvironmentId,
         start: BindStart,
     ) -> Result<Bind, Trouble> {
-        let filter = decode(kernel, arena, (caller, start.filter), Kind::Filter, Blame::Filter)?;
-        let ash_program = handler::program(kernel, arena, (caller, start.ash), &start.maps)?;
+        let kind = (Kind::Filter, Blame::Filter);
+        let filter = Upload::new(kernel, arena, (caller, start.filter), kind)?;
+        let ash_upload = handler::upload(kernel, arena, (caller, start.ash), &start.maps)?;
         let certificate = claim::certificate(kernel, arena, (caller, start.certificate))?;
-        let stage = Stage::FilterSafe(arena.enter(|| SafetyProof::new(filter)));
+        let stage = Stage::FilterSafe(filter);
         let BindStart { rings, maps, .. } = start;
-        Ok(Bind { stage, ash_program, ash: None, rings, maps, certificate })
+        Ok(Bind { stage, ash_upload, ash: None, rings, maps, certificate })
     }
 
     /// Works on the current stage; true once everything is proven.
@@ -100,18 +101,14 @@ impl Bind {
         let registry = &kernel.network.registry;
         let key = registry.hash_key();
         self.stage = match core::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::FilterSafe(mut proof) => {
-                match drive(arena, Blame::Filter, || proof.step(fuel))? {
-                    None => Stage::FilterSafe(proof),
-                    Some(filter) => self.after_filter(arena, filter, key),
-                }
-            }
-            Stage::AshSafe(filter, mut proof) => {
-                match drive(arena, Blame::Ash, || proof.step(fuel))? {
-                    None => Stage::AshSafe(filter, proof),
-                    Some(ash) => self.after_ash(arena, (filter, ash), key)?,
-                }
-            }
+            Stage::FilterSafe(mut upload) => match upload.step(arena, fuel)? {
+                None => Stage::FilterSafe(upload),
+                Some(filter) => self.after_filter(arena, filter, key),
+            },
+            Stage::AshSafe(filter, mut upload) => match upload.step(arena, fuel)? {
+                None => Stage::AshSafe(filter, upload),
+                Some(ash) => self.after_ash(arena, (filter, ash), key)?,
+            },
             Stage::Claim(mut proof) => match proof.step(arena, fuel)? {
                 None => Stage::Claim(proof),
                 Some(claim) => {
@@ -133,8 +130,8 @@ impl Bind {
     }
 
     fn after_filter(&mut self, arena: &mut Arena, filter: Verified, key: HashKey) -> Stage {
-        match self.ash_program.take() {
-            Some(ash) => Stage::AshSafe(filter, arena.enter(|| SafetyProof::new(ash))),
+        match self.ash_upload.take() {
+            Some(ash) => Stage::AshSafe(filter, ash),
             None => self.claim(arena, filter, key),
         }
     }
@@ -154,14 +151,30 @@ impl Bind {
         self.ash = Some(ash);
         Ok(self.claim(arena, filter, key))
     }
+
+    /// What it is at.
+    pub(super) const fn at(&self) -> At {
+        match &self.stage {
+            Stage::FilterSafe(upload) | Stage::AshSafe(_, upload) => upload.at(),
+            Stage::Claim(_) => At::Claim,
+            Stage::Place(_) | Stage::Proven(_) | Stage::Over => At::Place,
+        }
+    }
+
+    /// What becomes code, once everything is proven.
+    pub(super) fn plans(&self) -> (Plans<'_>, &[MapId]) {
+        let Stage::Proven(placed) = &self.stage else { return (Plans::default(), &[]) };
+        let claims = [Some(placed.claim()), None];
+        (Plans { handler: self.ash.as_ref(), guard: None, claims }, &self.maps)
+    }
 }
 
 impl Kernel {
-    /// Reserve, compile, check, own, prepare, commit, publish.
+    /// Reserve, seal, own, prepare, commit, publish.
     pub(super) fn publish_binding(
         &mut self,
         owner: EnvironmentId,
-        bind: Bind,
+        (bind, mut build): (Bind, Box<Build>),
         proof_cycles: u64,
     ) -> Result<Handle, Trouble> {
         let Bind { stage: Stage::Proven(placed), ash, rings, maps, .. } = bind else {
@@ -173,10 +186,10 @@ impl Kernel {
         let cost = BINDING_COST + 64 * (filter_slots + ash_slots) as u64;
         self.reserve_for_publication(owner, filter_slots + ash_slots, cost)?;
         let parts = Parts { ash, rings, maps };
-        let binding = self.make_binding(owner, placed.grant(), parts, cost)?;
+        let binding = self.make_binding(owner, placed.grant(), (parts, &mut build), cost)?;
         let filter = self.program_for_record(placed.claim().verified().program());
         let grant = placed.grant();
-        let id = self.own_and_publish(placed, binding)?;
+        let id = self.own_and_publish(placed, binding, &mut build)?;
         let handle = self.entrust(owner, id, cost)?;
         let compile_cycles = machine::time::cycles().saturating_sub(before);
         log::info!("environment {}: binding {id} under grant {grant}", owner.0);
@@ -192,26 +205,18 @@ impl Kernel {
         Ok(handle)
     }
 
-    /// What the kernel keeps for a binding: its pages looked at again, its ASH compiled.
+    /// What the kernel keeps for a binding: its pages looked at again, its ASH sealed.
     pub(super) fn make_binding(
         &mut self,
         owner: EnvironmentId,
         grant: GrantId,
-        Parts { ash, rings, maps }: Parts,
+        (Parts { ash, rings, maps }, build): (Parts, &mut Build),
         cost: u64,
     ) -> Result<Binding, Trouble> {
         let rings = self.check_rings(owner, rings)?;
         let ash_cost = ash.as_ref().map_or(0, charge::cost_of);
         let ash_calls = ash.as_ref().is_some_and(|ash| calls_helpers(ash.program()));
-        let ash = match &ash {
-            Some(verified) => {
-                let gone = || Trouble::stale("a map was given back while the proof ran");
-                let maps = self.maps_of(owner, &maps).ok_or_else(gone)?;
-                let loaded = dpf::load_with(verified, &maps, &mut self.network.code);
-                Some(loaded.map_err(|it| Trouble::engine(Blame::Ash, &it))?)
-            }
-            None => None,
-        };
+        let ash = build.handler(self)?;
         Ok(Binding {
             owner,
             grant,
@@ -232,15 +237,20 @@ impl Kernel {
         &mut self,
         placed: Placed,
         binding: Binding,
+        build: &mut Build,
     ) -> Result<BindingId, Trouble> {
+        let residual = build.residual();
         let network = &mut self.network;
         let prepared = network
             .registry
             .own(placed)
             .map_err(|refusal| Trouble::refused(Blame::Filter, &refusal))
-            .and_then(|owned| match network.engine.prepare(&owned, &mut network.code) {
-                Ok(prepared) => Ok((prepared, owned.commit())),
-                Err(error) => Err(Trouble::engine(Blame::Filter, &error)),
+            .and_then(|owned| {
+                let prepared = network.engine.prepare_with(&owned, residual, &mut network.code);
+                match prepared {
+                    Ok(prepared) => Ok((prepared, owned.commit())),
+                    Err(error) => Err(Trouble::engine(Blame::Filter, &error)),
+                }
             });
         match prepared {
             Ok((prepared, id)) => {
@@ -314,15 +324,6 @@ impl Kernel {
         let (receive, transmit) = (frames(&pages.receive), frames(&pages.transmit));
         let control = pinned(&pages.control);
         Ok(control.map(|control| Rings::new(control, receive, transmit)))
-    }
-
-    /// Compiles, checks and seals a program.
-    pub(super) fn load(
-        &mut self,
-        verified: &Verified,
-        blame: Blame,
-    ) -> Result<dpf::NativeProgram, Trouble> {
-        dpf::load(verified, &mut self.network.code).map_err(|it| Trouble::engine(blame, &it))
     }
 
     /// A program's bytes for the framed channel; none if there is no room for them.

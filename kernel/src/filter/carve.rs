@@ -7,17 +7,20 @@
 use abi::Handle;
 use abi::record::Record;
 use abi::refusal::Blame;
+use alloc::boxed::Box;
 use machine::heap::Arena;
 use verifier::{BindingId, Fuel, GrantId, Placed};
 
 use super::bind::Parts;
+use super::build::{Build, Plans};
 use super::derive::{Derive, Stage};
 use super::handler::Handler;
-use super::{BindStart, DeriveStart, Source, Trouble};
+use super::{At, BindStart, DeriveStart, Source, Trouble};
 use crate::Kernel;
 use crate::environment::EnvironmentId;
 use crate::grant::GrantRecord;
 use crate::limits::BINDING_COST;
+use crate::maps::MapId;
 
 /// What a carve call asks for.
 pub(crate) struct CarveStart {
@@ -50,16 +53,16 @@ impl CarveStart {
 }
 
 impl Carve {
-    /// Copy in, decode.
-    pub(super) fn decode(
+    /// Copy in.
+    pub(super) fn new(
         kernel: &Kernel,
         arena: &mut Arena,
         caller: EnvironmentId,
         start: CarveStart,
     ) -> Result<Carve, Trouble> {
-        let derive = Derive::decode(kernel, arena, caller, start.derivation())?;
+        let derive = Derive::new(kernel, arena, caller, start.derivation())?;
         let BindStart { ash, rings, maps, .. } = start.bind;
-        let handler = Handler::decode(kernel, arena, (caller, ash), &maps)?;
+        let handler = Handler::new(kernel, arena, (caller, ash), &maps)?;
         Ok(Carve { derive, handler, parts: Parts { ash: None, rings, maps } })
     }
 
@@ -73,14 +76,27 @@ impl Carve {
     ) -> Result<bool, Trouble> {
         Ok(self.handler.step(arena, fuel)? && self.derive.step(arena, kernel, parent, fuel)?)
     }
+
+    /// What it is at.
+    pub(super) fn at(&self) -> At {
+        self.handler.at().unwrap_or(self.derive.at())
+    }
+
+    /// What becomes code, once everything is proven.
+    pub(super) fn plans(&self) -> (Plans<'_>, &[MapId]) {
+        let plans = self.derive.plans();
+        // The binding is all of the grant.
+        let claims = [plans.claims[0]; 2];
+        (Plans { handler: self.handler.ready(), claims, ..plans }, &self.parts.maps)
+    }
 }
 
 impl Kernel {
-    /// Reserve, compile, check, adopt, own, commit, publish.
+    /// Reserve, seal, adopt, own, commit, publish.
     pub(super) fn publish_carved(
         &mut self,
         owner: EnvironmentId,
-        carve: Carve,
+        (carve, mut build): (Carve, Box<Build>),
         parent: GrantId,
         proof_cycles: u64,
     ) -> Result<Handle, Trouble> {
@@ -99,15 +115,14 @@ impl Kernel {
         let slots = 2 * (grant_slots + ash_slots) + MERGED_TWICE;
         self.reserve_for_publication(owner, slots, costs.iter().sum())?;
         let filter = self.program_for_record(placed.receive().verified().program());
-        let guard = self.load(&guard, Blame::Transmit)?;
-        let record =
-            GrantRecord { guard: Some(guard), holders: 0, payer: Some(owner), cost: costs[0] };
-        let grant = self.adopt_and_publish(placed, record)?;
+        let guard = build.guard(self)?;
+        let record = GrantRecord { guard, holders: 0, payer: Some(owner), cost: costs[0] };
+        let grant = self.adopt_and_publish(placed, record, &mut build)?;
         if let Some(environment) = self.environments.get_mut(owner) {
             environment.account.heap += costs[0];
         }
         let parts = Parts { ash, ..parts };
-        let id = match self.bind_all(owner, grant, parts, costs[1]) {
+        let id = match self.bind_all(owner, grant, (parts, &mut build), costs[1]) {
             Ok(id) => id,
             Err(trouble) => {
                 // Nobody has seen it: as if it had never been.
@@ -145,13 +160,13 @@ impl Kernel {
         &mut self,
         owner: EnvironmentId,
         grant: GrantId,
-        parts: Parts,
+        (parts, build): (Parts, &mut Build),
         cost: u64,
     ) -> Result<BindingId, Trouble> {
         let placed = Placed::all_of(&self.network.registry, grant);
         let placed = placed.map_err(|refusal| Trouble::refused(Blame::Filter, &refusal))?;
-        let binding = self.make_binding(owner, grant, parts, cost)?;
-        self.own_and_publish(placed, binding)
+        let binding = self.make_binding(owner, grant, (parts, build), cost)?;
+        self.own_and_publish(placed, binding, build)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Deriving a grant: the stages from decoded filters to an adopted grant with its guard.
+//! Deriving a grant: the stages from uploaded filters to an adopted grant with its guard.
 
 use abi::certificate::Reader;
 use abi::limits::{GUARDED_BYTES_MAX, PROGRAM_SLOTS_MAX};
@@ -6,16 +6,17 @@ use abi::record::Record;
 use abi::refusal::{Blame, Code};
 use abi::{Handle, Rights};
 use alloc::boxed::Box;
-use ebpf::{Kind, Program};
+use ebpf::Kind;
 use flow::Space;
 use machine::heap::Arena;
 use verifier::{
-    BindingId, Claim, ClaimProof, Derivation, Fuel, GrantId, PlacedGrant, SafetyProof, Transmit,
-    Verified,
+    BindingId, Claim, ClaimProof, Derivation, Fuel, GrantId, PlacedGrant, Transmit, Verified,
 };
 
+use super::build::{Build, Plans};
 use super::claim::Claiming;
-use super::{Source, Trouble, claim, decode, drive};
+use super::upload::Upload;
+use super::{At, Source, Trouble, claim, drive};
 use crate::Kernel;
 use crate::capability::{Capability, Object};
 use crate::environment::EnvironmentId;
@@ -46,7 +47,7 @@ impl DeriveStart {
 /// A grant on its way.
 pub(super) struct Derive {
     pub(super) stage: Stage,
-    transmit_program: Option<Program>,
+    transmit_upload: Option<Upload>,
     pub(super) guard: Option<Verified>,
     rights: Rights,
     from: Option<BindingId>,
@@ -54,33 +55,32 @@ pub(super) struct Derive {
 }
 
 pub(super) enum Stage {
-    ReceiveSafe(SafetyProof),
+    ReceiveSafe(Upload),
     ReceiveClaim(Claiming),
-    TransmitSafe(Claim, SafetyProof),
+    TransmitSafe(Claim, Upload),
     TransmitClaim(Claim, ClaimProof),
-    GuardSafe(Claim, Space, SafetyProof),
+    GuardSafe(Claim, Space, Upload),
     Place(Box<Derivation>),
     Proven(PlacedGrant),
     Over,
 }
 
 impl Derive {
-    /// Copy in, decode.
-    pub(super) fn decode(
+    /// Copy in.
+    pub(super) fn new(
         kernel: &Kernel,
         arena: &mut Arena,
         caller: EnvironmentId,
         start: DeriveStart,
     ) -> Result<Derive, Trouble> {
-        let receive = decode(kernel, arena, (caller, start.receive), Kind::Filter, Blame::Filter)?;
-        let transmit_program = match start.transmit {
-            Some(it) => Some(decode(kernel, arena, (caller, it), Kind::Filter, Blame::Transmit)?),
-            None => None,
-        };
-        let stage = Stage::ReceiveSafe(arena.enter(|| SafetyProof::new(receive)));
+        let mut upload =
+            |source, blame| Upload::new(kernel, arena, (caller, source), (Kind::Filter, blame));
+        let stage = Stage::ReceiveSafe(upload(start.receive, Blame::Filter)?);
+        let transmit = start.transmit.map(|source| upload(source, Blame::Transmit));
+        let transmit_upload = transmit.transpose()?;
         let certificate = claim::certificate(kernel, arena, (caller, start.certificate))?;
         let DeriveStart { rights, from, .. } = start;
-        Ok(Derive { stage, transmit_program, guard: None, rights, from, certificate })
+        Ok(Derive { stage, transmit_upload, guard: None, rights, from, certificate })
     }
 
     /// Works on the current stage; true once everything is proven.
@@ -93,29 +93,25 @@ impl Derive {
     ) -> Result<bool, Trouble> {
         let key = kernel.network.registry.hash_key();
         self.stage = match core::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::ReceiveSafe(mut proof) => {
-                match drive(arena, Blame::Filter, || proof.step(fuel))? {
-                    None => Stage::ReceiveSafe(proof),
-                    Some(it) => {
-                        let (filter, cases) = ((Blame::Filter, it), self.certificate.as_ref());
-                        let extract = ClaimProof::keyed;
-                        Stage::ReceiveClaim(Claiming::new(arena, filter, key, cases, extract))
-                    }
+            Stage::ReceiveSafe(mut upload) => match upload.step(arena, fuel)? {
+                None => Stage::ReceiveSafe(upload),
+                Some(it) => {
+                    let (filter, cases) = ((Blame::Filter, it), self.certificate.as_ref());
+                    let extract = ClaimProof::keyed;
+                    Stage::ReceiveClaim(Claiming::new(arena, filter, key, cases, extract))
                 }
-            }
+            },
             Stage::ReceiveClaim(mut proof) => match proof.step(arena, fuel)? {
                 None => Stage::ReceiveClaim(proof),
                 Some(claim) => self.after_receive(arena, kernel, claim)?,
             },
-            Stage::TransmitSafe(receive, mut proof) => {
-                match drive(arena, Blame::Transmit, || proof.step(fuel))? {
-                    None => Stage::TransmitSafe(receive, proof),
-                    Some(it) => {
-                        self.guard = Some(it.clone());
-                        Stage::TransmitClaim(receive, arena.enter(|| ClaimProof::keyed(it, key)))
-                    }
+            Stage::TransmitSafe(receive, mut upload) => match upload.step(arena, fuel)? {
+                None => Stage::TransmitSafe(receive, upload),
+                Some(it) => {
+                    self.guard = Some(it.clone());
+                    Stage::TransmitClaim(receive, arena.enter(|| ClaimProof::keyed(it, key)))
                 }
-            }
+            },
             Stage::TransmitClaim(receive, mut proof) => {
                 match drive(arena, Blame::Transmit, || proof.step(fuel))? {
                     None => Stage::TransmitClaim(receive, proof),
@@ -126,15 +122,13 @@ impl Derive {
                     }
                 }
             }
-            Stage::GuardSafe(receive, space, mut proof) => {
-                match drive(arena, Blame::Transmit, || proof.step(fuel))? {
-                    None => Stage::GuardSafe(receive, space, proof),
-                    Some(guard) => {
-                        self.guard = Some(guard);
-                        place(kernel, (parent, self.from), receive, Transmit::Space(space))?
-                    }
+            Stage::GuardSafe(receive, space, mut upload) => match upload.step(arena, fuel)? {
+                None => Stage::GuardSafe(receive, space, upload),
+                Some(guard) => {
+                    self.guard = Some(guard);
+                    place(kernel, (parent, self.from), receive, Transmit::Space(space))?
                 }
-            }
+            },
             Stage::Place(mut proof) => {
                 let registry = &kernel.network.registry;
                 match drive(arena, Blame::Filter, || proof.step(registry, fuel))? {
@@ -155,9 +149,8 @@ impl Derive {
         kernel: &Kernel,
         receive: Claim,
     ) -> Result<Stage, Trouble> {
-        if let Some(program) = self.transmit_program.take() {
-            let proof = arena.enter(|| SafetyProof::new(program));
-            return Ok(Stage::TransmitSafe(receive, proof));
+        if let Some(upload) = self.transmit_upload.take() {
+            return Ok(Stage::TransmitSafe(receive, upload));
         }
         let identity = flow::mirror::Identity { mac: kernel.network.mac().unwrap_or_default() };
         let space = flow::mirror::mirror(receive.space(), &identity)
@@ -165,8 +158,26 @@ impl Derive {
         guardable(&space)?;
         let lowered = arena.enter(|| flow::lower::lower(&space));
         let guard = lowered.map_err(|error| Trouble::no_mirror(&error))?;
-        let proof = arena.enter(|| SafetyProof::new(guard));
-        Ok(Stage::GuardSafe(receive, space, proof))
+        let upload = Upload::made(arena, guard, Blame::Transmit);
+        Ok(Stage::GuardSafe(receive, space, upload))
+    }
+
+    /// What it is at.
+    pub(super) const fn at(&self) -> At {
+        match &self.stage {
+            Stage::ReceiveSafe(it) | Stage::TransmitSafe(_, it) | Stage::GuardSafe(.., it) => {
+                it.at()
+            }
+            Stage::ReceiveClaim(_) | Stage::TransmitClaim(..) => At::Claim,
+            Stage::Place(_) | Stage::Proven(_) | Stage::Over => At::Place,
+        }
+    }
+
+    /// What becomes code, once everything is proven.
+    pub(super) fn plans(&self) -> Plans<'_> {
+        let Stage::Proven(placed) = &self.stage else { return Plans::default() };
+        let claims = [Some(placed.receive()), None];
+        Plans { handler: None, guard: self.guard.as_ref(), claims }
     }
 }
 
@@ -196,11 +207,11 @@ fn guardable(space: &Space) -> Result<(), Trouble> {
 }
 
 impl Kernel {
-    /// Reserve, compile, check, prepare, adopt, publish.
+    /// Reserve, seal, prepare, adopt, publish.
     pub(super) fn publish_grant(
         &mut self,
         owner: EnvironmentId,
-        derive: Derive,
+        (derive, mut build): (Derive, Box<Build>),
         parent: GrantId,
         proof_cycles: u64,
     ) -> Result<Handle, Trouble> {
@@ -211,9 +222,9 @@ impl Kernel {
         let cost = BINDING_COST + 64 * slots as u64;
         self.reserve_for_publication(owner, slots, cost)?;
         let receive = self.program_for_record(placed.receive().verified().program());
-        let native = self.load(&guard, Blame::Transmit)?;
-        let record = GrantRecord { guard: Some(native), holders: 0, payer: Some(owner), cost };
-        let id = self.adopt_and_publish(placed, record)?;
+        let guard = build.guard(self)?;
+        let record = GrantRecord { guard, holders: 0, payer: Some(owner), cost };
+        let id = self.adopt_and_publish(placed, record, &mut build)?;
         if let Some(environment) = self.environments.get_mut(owner) {
             environment.account.heap += cost;
         }
@@ -234,9 +245,14 @@ impl Kernel {
         &mut self,
         placed: PlacedGrant,
         record: GrantRecord,
+        build: &mut Build,
     ) -> Result<GrantId, Trouble> {
         let network = &mut self.network;
-        let prepared = network.engine.prepare_grant(&network.registry, &placed, &mut network.code);
+        let prepared = network.engine.prepare_grant_with(
+            (&network.registry, &placed),
+            build.residual(),
+            &mut network.code,
+        );
         let adopted = match prepared {
             Err(error) => Err(Trouble::engine(Blame::Filter, &error)),
             Ok(prepared) => match network.registry.adopt(placed) {

@@ -3,12 +3,12 @@
 
 use abi::limits::ASH_COST_MAX;
 use abi::refusal::{Blame, Code};
-use alloc::vec::Vec;
-use ebpf::{Kind, Program};
+use ebpf::Kind;
 use machine::heap::Arena;
-use verifier::{Fuel, SafetyProof, Verified};
+use verifier::{Fuel, Verified};
 
-use super::{Source, Trouble, decode, drive};
+use super::upload::Upload;
+use super::{At, Source, Trouble};
 use crate::Kernel;
 use crate::environment::EnvironmentId;
 use crate::maps::MapId;
@@ -16,33 +16,46 @@ use crate::maps::MapId;
 /// An ASH on its way, or none.
 pub(super) enum Handler {
     /// Being proven safe.
-    Proof(SafetyProof),
+    Proof(Upload),
     /// Safe and not too costly; none if there is none.
     Ready(Option<Verified>),
 }
 
 impl Handler {
-    /// Copy in, decode.
-    pub(super) fn decode(
+    /// Copy in.
+    pub(super) fn new(
         kernel: &Kernel,
         arena: &mut Arena,
         (caller, source): (EnvironmentId, Option<Source>),
         maps: &[MapId],
     ) -> Result<Handler, Trouble> {
-        let program = program(kernel, arena, (caller, source), maps)?;
-        Ok(match program {
-            Some(program) => Handler::Proof(arena.enter(|| SafetyProof::new(program))),
-            None => Handler::Ready(None),
-        })
+        let upload = upload(kernel, arena, (caller, source), maps)?;
+        Ok(upload.map_or(Handler::Ready(None), Handler::Proof))
     }
 
     /// Works on the proof; true once there is nothing left to prove.
     pub(super) fn step(&mut self, arena: &mut Arena, fuel: &mut Fuel) -> Result<bool, Trouble> {
-        let Handler::Proof(proof) = self else { return Ok(true) };
-        let Some(ash) = drive(arena, Blame::Ash, || proof.step(fuel))? else { return Ok(false) };
+        let Handler::Proof(upload) = self else { return Ok(true) };
+        let Some(ash) = upload.step(arena, fuel)? else { return Ok(false) };
         affordable(&ash)?;
         *self = Handler::Ready(Some(ash));
-        Ok(true)
+        Ok(false)
+    }
+
+    /// What it is at, unless there is nothing left to prove.
+    pub(super) const fn at(&self) -> Option<At> {
+        match self {
+            Handler::Proof(upload) => Some(upload.at()),
+            Handler::Ready(_) => None,
+        }
+    }
+
+    /// What was proven, so far.
+    pub(super) const fn ready(&self) -> Option<&Verified> {
+        match self {
+            Handler::Ready(ash) => ash.as_ref(),
+            Handler::Proof(_) => None,
+        }
     }
 
     /// What was proven.
@@ -54,18 +67,17 @@ impl Handler {
     }
 }
 
-/// Copies an ASH in and decodes it, with the maps that it names.
-pub(super) fn program(
+/// Copies an ASH in, with the maps that it names.
+pub(super) fn upload(
     kernel: &Kernel,
     arena: &mut Arena,
     (caller, source): (EnvironmentId, Option<Source>),
     maps: &[MapId],
-) -> Result<Option<Program>, Trouble> {
+) -> Result<Option<Upload>, Trouble> {
     let Some(source) = source else { return Ok(None) };
-    let program = decode(kernel, arena, (caller, source), Kind::Ash, Blame::Ash)?;
+    let upload = Upload::new(kernel, arena, (caller, source), (Kind::Ash, Blame::Ash))?;
     let held = maps.iter().filter_map(|&id| kernel.maps.get(id));
-    let specs = held.map(|held| *held.map.spec());
-    Ok(Some(arena.enter(|| program.with_maps(specs.collect::<Vec<_>>()))))
+    Ok(Some(upload.with_maps(arena, held.map(|held| *held.map.spec()))))
 }
 
 /// Whether one run of an ASH is short enough for anybody.

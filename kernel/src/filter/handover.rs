@@ -10,22 +10,25 @@ use abi::record::Record;
 use abi::refusal::Blame;
 use abi::{Handle, Status};
 use alloc::boxed::Box;
+use dpf::Loading;
 use ebpf::Kind;
 use machine::heap::Arena;
 use verifier::{
-    BindingId, Claim, ClaimProof, Fuel, GrantId, HandedOver, Handover, HashKey, SafetyProof,
-    Verified,
+    BindingId, Claim, ClaimProof, Fuel, GrantId, HandedOver, Handover, HashKey, Verified,
 };
 
 use super::bind::Parts;
+use super::build::{Build, Plans};
 use super::claim::Claiming;
 use super::handler::Handler;
-use super::{BindStart, Source, Trouble, claim, decode, drive};
+use super::upload::Upload;
+use super::{At, BindStart, Source, Trouble, claim, drive};
 use crate::Kernel;
 use crate::binding::Binding;
 use crate::capability::{Capability, Object};
 use crate::environment::EnvironmentId;
 use crate::limits::BINDING_COST;
+use crate::maps::MapId;
 
 /// What a hand-over asks for.
 pub(crate) struct HandOverStart {
@@ -49,8 +52,8 @@ pub(super) struct HandOver {
 }
 
 enum Stage {
-    FirstSafe(SafetyProof, Box<SafetyProof>),
-    SecondSafe(Verified, Box<SafetyProof>),
+    FirstSafe(Upload, Upload),
+    SecondSafe(Verified, Upload),
     FirstClaim(Claiming, Verified),
     SecondClaim(Claim, Claiming),
     Prove(Box<Handover>),
@@ -59,8 +62,8 @@ enum Stage {
 }
 
 impl HandOver {
-    /// Copy in, decode.
-    pub(super) fn decode(
+    /// Copy in.
+    pub(super) fn new(
         kernel: &Kernel,
         arena: &mut Arena,
         caller: EnvironmentId,
@@ -68,12 +71,10 @@ impl HandOver {
     ) -> Result<HandOver, Trouble> {
         let HandOverStart { old, handle, first, second } = start;
         let BindStart { filter, ash, rings, maps, certificate } = second;
-        let first = decode(kernel, arena, (caller, first), Kind::Filter, Blame::Filter)?;
-        let second = decode(kernel, arena, (caller, filter), Kind::Filter, Blame::Rest)?;
-        let handler = Handler::decode(kernel, arena, (caller, ash), &maps)?;
-        let stage = arena.enter(|| {
-            Stage::FirstSafe(SafetyProof::new(first), Box::new(SafetyProof::new(second)))
-        });
+        let mut upload =
+            |source, blame| Upload::new(kernel, arena, (caller, source), (Kind::Filter, blame));
+        let stage = Stage::FirstSafe(upload(first, Blame::Filter)?, upload(filter, Blame::Rest)?);
+        let handler = Handler::new(kernel, arena, (caller, ash), &maps)?;
         let certificate = claim::certificate(kernel, arena, (caller, certificate))?;
         let parts = Parts { ash: None, rings, maps };
         Ok(HandOver { old, handle, stage, handler, parts, certificate })
@@ -92,20 +93,16 @@ impl HandOver {
         let registry = &kernel.network.registry;
         let key = registry.hash_key();
         self.stage = match core::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::FirstSafe(mut proof, second) => {
-                match drive(arena, Blame::Filter, || proof.step(fuel))? {
-                    None => Stage::FirstSafe(proof, second),
-                    Some(first) => Stage::SecondSafe(first, second),
+            Stage::FirstSafe(mut upload, second) => match upload.step(arena, fuel)? {
+                None => Stage::FirstSafe(upload, second),
+                Some(first) => Stage::SecondSafe(first, second),
+            },
+            Stage::SecondSafe(first, mut upload) => match upload.step(arena, fuel)? {
+                None => Stage::SecondSafe(first, upload),
+                Some(second) => {
+                    Stage::FirstClaim(self.claim(arena, (Blame::Filter, first), key), second)
                 }
-            }
-            Stage::SecondSafe(first, mut proof) => {
-                match drive(arena, Blame::Rest, || proof.step(fuel))? {
-                    None => Stage::SecondSafe(first, proof),
-                    Some(second) => {
-                        Stage::FirstClaim(self.claim(arena, (Blame::Filter, first), key), second)
-                    }
-                }
-            }
+            },
             Stage::FirstClaim(mut proof, second) => match proof.step(arena, fuel)? {
                 None => Stage::FirstClaim(proof, second),
                 Some(first) => {
@@ -132,17 +129,33 @@ impl HandOver {
         Ok(matches!(self.stage, Stage::Proven(_)))
     }
 
+    /// What it is at.
+    pub(super) fn at(&self) -> At {
+        self.handler.at().unwrap_or(match &self.stage {
+            Stage::FirstSafe(upload, _) | Stage::SecondSafe(_, upload) => upload.at(),
+            Stage::FirstClaim(..) | Stage::SecondClaim(..) => At::Claim,
+            Stage::Prove(_) | Stage::Proven(_) | Stage::Over => At::Place,
+        })
+    }
+
+    /// What becomes code, once everything is proven.
+    pub(super) fn plans(&self) -> (Plans<'_>, &[MapId]) {
+        let Stage::Proven(handed) = &self.stage else { return (Plans::default(), &[]) };
+        let claims = handed.claims().each_ref().map(Some);
+        (Plans { handler: self.handler.ready(), guard: None, claims }, &self.parts.maps)
+    }
+
     fn claim(&self, arena: &mut Arena, filter: (Blame, Verified), key: HashKey) -> Claiming {
         Claiming::new(arena, filter, key, self.certificate.as_ref(), ClaimProof::keyed)
     }
 }
 
 impl Kernel {
-    /// Reserve, compile, check, exchange, prepare, commit, publish.
+    /// Reserve, seal, exchange, prepare, commit, publish.
     pub(super) fn publish_parts(
         &mut self,
         owner: EnvironmentId,
-        hand_over: HandOver,
+        (hand_over, mut build): (HandOver, Box<Build>),
         proof_cycles: u64,
     ) -> Result<Handle, Trouble> {
         let HandOver { old, handle, stage: Stage::Proven(handed), handler, parts, .. } = hand_over
@@ -160,8 +173,8 @@ impl Kernel {
         let cost = BINDING_COST + 64 * (slots[1] + ash_slots) as u64;
         let all = 2 * (slots[0] + slots[1] + ash_slots);
         self.reserve_for_publication(owner, all, cost + more)?;
-        let second = self.make_binding(owner, grant, Parts { ash, ..parts }, cost)?;
-        let new = self.exchange_parts(handed, second)?;
+        let second = self.make_binding(owner, grant, (Parts { ash, ..parts }, &mut build), cost)?;
+        let new = self.exchange_parts(handed, second, build.residuals())?;
         self.rename(owner, handle, (old, new[0]), more);
         let given = self.entrust(owner, new[1], cost)?;
         let compile_cycles = machine::time::cycles().saturating_sub(before);
@@ -208,6 +221,7 @@ impl Kernel {
         &mut self,
         handed: HandedOver,
         second: Binding,
+        residuals: [Option<Loading>; 2],
     ) -> Result<[BindingId; 2], Trouble> {
         let network = &mut self.network;
         let (engine, code) = (&mut network.engine, &mut network.code);
@@ -215,7 +229,7 @@ impl Kernel {
             .registry
             .exchange(handed)
             .map_err(|refusal| Trouble::refused(Blame::Filter, &refusal))
-            .and_then(|exchange| match engine.prepare_exchange(&exchange, code) {
+            .and_then(|exchange| match engine.prepare_exchange_with(&exchange, residuals, code) {
                 Ok(prepared) => Ok((exchange.old(), prepared, exchange.commit())),
                 Err(error) => Err(Trouble::engine(Blame::Filter, &error)),
             });

@@ -1,26 +1,28 @@
 //! The filter path: from bytes of ring 3 to a published binding or grant, step by step.
 //!
 //! ```text
-//! bind    copy in -> decode -> safe -> (ASH: safe, cost) -> (certificate) -> claim -> inside
-//!                 -> disjoint -> reserve -> compile, check -> own -> prepare -> commit -> publish
+//! bind    copy in -> decode -> safe -> (ASH: safe, cost) -> claim -> inside the grant
+//!                 -> disjoint -> compile -> check -> reserve -> seal -> own -> prepare -> commit
+//!                 -> publish
 //! derive  copy in -> decode -> safe -> claim -> (transmit: safe, claim | mirror) -> guardable
-//!                 -> guard: lower, safe -> inside the parent, apart -> reserve -> compile, check
-//!                 -> prepare -> adopt -> publish
+//!                 -> guard: lower, safe -> inside the parent, apart -> compile -> check -> reserve
+//!                 -> seal -> prepare -> adopt -> publish
 //! carve   the stages of both: inside the listener's claim instead, apart from what was carved
 //! hand-   copy in -> decode -> safe -> claim, for both parts -> together exactly the old binding
-//!  over           -> reserve -> compile, check -> exchange -> prepare -> commit -> publish
+//!  over           -> compile -> check -> reserve -> seal -> exchange -> prepare -> commit -> publish
 //! ```
 //!
-//! `bind.rs`, `derive.rs`, `carve.rs` and `handover.rs` hold one stage after the other. A call
-//! starts a [`Proof`]; its environment is then `Proving` and each of its turns is one
-//! [`Kernel::prove`], a bounded number of instructions long, with the card and the clock served in
-//! between. The proof's memory is an
+//! `bind.rs`, `derive.rs`, `carve.rs` and `handover.rs` hold one stage after the other; `upload.rs`
+//! and `build.rs` hold those that are the same for all. A call starts a [`Proof`]; its environment
+//! is then `Proving` and each of its turns is one [`Kernel::prove`], a bounded number of
+//! instructions long, with the card and the clock served in between. The proof's memory is an
 //! arena of frames that the caller pays for while it runs; what survives is made anew in the
 //! kernel heap, after that was reserved too. The proof is dropped, and the arena given back, when
-//! it answers or its owner ends.
+//! it answers or its owner ends: whatever it is at, nothing is anywhere else.
 
 mod arena;
 mod bind;
+mod build;
 mod carve;
 mod claim;
 mod derive;
@@ -28,10 +30,12 @@ mod handler;
 mod handover;
 mod predicate;
 mod refusal;
+mod steps;
+mod upload;
 
 use core::task::Poll;
 
-use abi::refusal::{Blame, Code};
+use abi::refusal::Blame;
 use abi::start::State;
 use abi::{Handle, Status};
 use alloc::boxed::Box;
@@ -42,6 +46,9 @@ use crate::Kernel;
 use crate::calls::{Answer, Done};
 use crate::environment::EnvironmentId;
 use crate::limits::PROOF_FUEL;
+use crate::maps::MapId;
+use build::{Build, Plans};
+use steps::{At, Steps};
 
 pub(crate) use bind::{BindStart, RingPages};
 pub(crate) use carve::CarveStart;
@@ -52,13 +59,16 @@ pub(crate) use refusal::Trouble;
 /// A proof that is being worked on.
 pub(crate) struct Proof {
     work: Work,
+    /// What becomes of it once it is proven.
+    build: Option<Box<Build>>,
+    /// What it came to: only the arena is left to be given back.
+    outcome: Option<Result<Handle, Trouble>>,
     arena: Arena,
     /// Frames of the arena.
     frames: u64,
     /// Cycles spent in its steps so far.
     cycles: u64,
-    /// Steps so far, and the cycles of the longest.
-    steps: (u32, u64),
+    steps: Steps,
     order: Order,
 }
 
@@ -85,6 +95,7 @@ enum Work {
     Derive(derive::Derive),
     Carve(Box<carve::Carve>),
     HandOver(Box<handover::HandOver>),
+    Over,
 }
 
 /// What to decode, and where it lies in the caller's memory: address and bytes.
@@ -113,7 +124,7 @@ impl Source {
 }
 
 impl Kernel {
-    /// Starts a proof, if its first stages (copy in, decode) and its memory allow.
+    /// Starts a proof, if its memory allows and its programs can be copied in.
     pub(crate) fn start_bind(
         &mut self,
         caller: EnvironmentId,
@@ -124,7 +135,7 @@ impl Kernel {
         let bytes = start.filter.bytes + start.ash.map_or(0, |ash| ash.bytes);
         let certified = start.certificate.is_some();
         self.start(caller, order, Size { slots, bytes, certified }, |kernel, arena| {
-            bind::Bind::decode(kernel, arena, caller, start).map(Work::Bind)
+            bind::Bind::new(kernel, arena, caller, start).map(Work::Bind)
         })
     }
 
@@ -138,7 +149,7 @@ impl Kernel {
         let bytes = start.receive.bytes + start.transmit.map_or(0, |source| source.bytes);
         let size = Size { slots: start.slots(), bytes, certified: false };
         self.start(caller, order, size, |kernel, arena| {
-            derive::Derive::decode(kernel, arena, caller, start).map(Work::Derive)
+            derive::Derive::new(kernel, arena, caller, start).map(Work::Derive)
         })
     }
 
@@ -155,7 +166,7 @@ impl Kernel {
         let bytes = start.bind.filter.bytes + transmit.bytes + ash.bytes;
         let certified = start.bind.certificate.is_some();
         self.start(caller, order, Size { slots, bytes, certified }, |kernel, arena| {
-            let carve = carve::Carve::decode(kernel, arena, caller, start)?;
+            let carve = carve::Carve::new(kernel, arena, caller, start)?;
             Ok(Work::Carve(Box::new(carve)))
         })
     }
@@ -174,7 +185,7 @@ impl Kernel {
         let bytes = first.bytes + second.bytes + ash.bytes;
         let certified = start.second.certificate.is_some();
         self.start(caller, order, Size { slots, bytes, certified }, |kernel, arena| {
-            let parts = handover::HandOver::decode(kernel, arena, caller, start)?;
+            let parts = handover::HandOver::new(kernel, arena, caller, start)?;
             Ok(Work::HandOver(Box::new(parts)))
         })
     }
@@ -184,7 +195,7 @@ impl Kernel {
         caller: EnvironmentId,
         order: Order,
         size: Size,
-        decode: impl FnOnce(&Kernel, &mut Arena) -> Result<Work, Trouble>,
+        copy_in: impl FnOnce(&Kernel, &mut Arena) -> Result<Work, Trouble>,
     ) -> Answer {
         let before = machine::time::cycles();
         self.watch_proof();
@@ -192,10 +203,14 @@ impl Kernel {
             Ok(opened) => opened,
             Err(trouble) => return self.refuse_at_once(caller, order, &trouble),
         };
-        match decode(self, &mut arena) {
+        match copy_in(self, &mut arena) {
             Ok(work) => {
                 let cycles = machine::time::cycles().saturating_sub(before);
-                let proof = Box::new(Proof { work, arena, frames, cycles, steps: (0, 0), order });
+                let mut steps = Steps::default();
+                steps.note(At::CopyIn, cycles);
+                let (build, outcome) = (None, None);
+                let proof = Proof { work, build, outcome, arena, frames, cycles, steps, order };
+                let proof = Box::new(proof);
                 if let Some(environment) = self.environments.get_mut(caller) {
                     environment.proof = Some(proof);
                     environment.state = State::Proving;
@@ -221,49 +236,79 @@ impl Kernel {
         let Some(mut proof) = self.environments.get_mut(id).and_then(|it| it.proof.take()) else {
             return;
         };
-        let before = machine::time::cycles();
-        let mut fuel = Fuel(PROOF_FUEL);
-        let outcome = match &mut proof.work {
-            Work::Bind(bind) => bind.step(&mut proof.arena, self, proof.order.grant, &mut fuel),
-            Work::Derive(derive) => {
-                derive.step(&mut proof.arena, self, proof.order.grant, &mut fuel)
-            }
-            Work::Carve(carve) => carve.step(&mut proof.arena, self, proof.order.grant, &mut fuel),
-            Work::HandOver(parts) => parts.step(&mut proof.arena, self, &mut fuel),
-        };
+        if proof.outcome.is_some() {
+            return self.end_proof(id, *proof);
+        }
+        let (at, before) = (proof.at(), machine::time::cycles());
+        match self.advance_proof(id, &mut proof) {
+            Ok(None) => {}
+            Ok(Some(handle)) => proof.outcome = Some(Ok(handle)),
+            Err(trouble) => proof.outcome = Some(Err(trouble)),
+        }
         let took = machine::time::cycles().saturating_sub(before);
-        proof.cycles += took;
-        proof.steps = (proof.steps.0.saturating_add(1), proof.steps.1.max(took));
-        let finished = match outcome {
-            Ok(false) => {
-                if let Some(environment) = self.environments.get_mut(id) {
-                    environment.proof = Some(proof);
-                }
-                return;
-            }
-            Ok(true) => Ok(()),
-            Err(trouble) => Err(trouble),
-        };
-        let Proof { work, arena, frames, cycles, steps, order } = *proof;
-        let published = finished.and_then(|()| self.publish(id, work, order, cycles));
-        self.close_arena(id, arena, frames);
-        self.answer_proof(id, order, published, cycles);
-        self.watched_proof(id, steps.0, steps.1);
+        if at != At::Publish {
+            proof.cycles += took;
+        }
+        proof.steps.note(at, took);
+        if let Some(environment) = self.environments.get_mut(id) {
+            environment.proof = Some(proof);
+        }
     }
 
-    /// What is left when everything is proven.
+    /// Prove, then compile and check, then publish: the handle, once it is there.
+    fn advance_proof(
+        &mut self,
+        id: EnvironmentId,
+        proof: &mut Proof,
+    ) -> Result<Option<Handle>, Trouble> {
+        let mut fuel = Fuel(PROOF_FUEL);
+        match proof.build.take() {
+            None => {
+                let Proof { work, arena, order, .. } = proof;
+                if work.step(arena, self, order.grant, &mut fuel)? {
+                    let (plans, maps) = work.plans();
+                    let build = Build::new(self, arena, (id, maps), &plans)?;
+                    proof.build = Some(Box::new(build));
+                }
+                Ok(None)
+            }
+            Some(mut build) => {
+                if !build.step(&mut proof.arena, self, &mut fuel)? {
+                    proof.build = Some(build);
+                    return Ok(None);
+                }
+                let work = core::mem::replace(&mut proof.work, Work::Over);
+                self.publish(id, (work, build), proof.order, proof.cycles).map(Some)
+            }
+        }
+    }
+
+    /// Gives the arena back and answers the call.
+    fn end_proof(&mut self, id: EnvironmentId, proof: Proof) {
+        let before = machine::time::cycles();
+        let Proof { work, build, outcome, arena, frames, cycles, mut steps, order } = proof;
+        drop((work, build));
+        self.close_arena(id, arena, frames);
+        let outcome = outcome.unwrap_or_else(|| Err(Trouble::over()));
+        self.answer_proof(id, order, outcome, cycles);
+        steps.note(At::Close, machine::time::cycles().saturating_sub(before));
+        self.watched_proof(id, (steps.count(), steps.longest()), steps.0);
+    }
+
+    /// What is left when everything is proven, compiled and checked.
     fn publish(
         &mut self,
         id: EnvironmentId,
-        work: Work,
+        (work, build): (Work, Box<Build>),
         order: Order,
         cycles: u64,
     ) -> Result<Handle, Trouble> {
         match work {
-            Work::Bind(bind) => self.publish_binding(id, bind, cycles),
-            Work::Derive(derive) => self.publish_grant(id, derive, order.grant, cycles),
-            Work::Carve(carve) => self.publish_carved(id, *carve, order.grant, cycles),
-            Work::HandOver(parts) => self.publish_parts(id, *parts, cycles),
+            Work::Bind(bind) => self.publish_binding(id, (bind, build), cycles),
+            Work::Derive(derive) => self.publish_grant(id, (derive, build), order.grant, cycles),
+            Work::Carve(carve) => self.publish_carved(id, (*carve, build), order.grant, cycles),
+            Work::HandOver(parts) => self.publish_parts(id, (*parts, build), cycles),
+            Work::Over => Err(Trouble::over()),
         }
     }
 
@@ -290,29 +335,66 @@ impl Kernel {
         let Some(proof) = self.environments.get_mut(id).and_then(|it| it.proof.take()) else {
             return;
         };
-        let Proof { work, arena, frames, .. } = *proof;
-        drop(work);
+        let Proof { work, build, arena, frames, .. } = *proof;
+        drop((work, build));
         self.close_arena(id, arena, frames);
     }
 }
 
-/// Copies a program in and decodes it, both inside the arena.
-fn decode(
-    kernel: &Kernel,
-    arena: &mut Arena,
-    (owner, source): (EnvironmentId, Source),
-    kind: ebpf::Kind,
-    blame: Blame,
-) -> Result<ebpf::Program, Trouble> {
-    let slots = abi::limits::PROGRAM_SLOTS_MAX;
-    if source.slots() > slots {
-        return Err(Trouble::limit(Code::Limit, blame, ("PROGRAM_SLOTS_MAX", slots as u64)));
+impl Proof {
+    fn at(&self) -> At {
+        match (&self.outcome, &self.build) {
+            (Some(_), _) => At::Close,
+            (None, Some(build)) => build.at(),
+            (None, None) => self.work.at(),
+        }
     }
-    let decoded = arena.enter(|| {
-        let bytes = kernel.copy_in(owner, source.address, source.bytes)?;
-        Ok(ebpf::decode(&bytes, kind, slots))
-    });
-    decoded.map_err(Trouble::Failed)?.map_err(|error| Trouble::malformed(blame, &error))
+
+    /// The name of what it is at.
+    pub(crate) fn stage(&self) -> &'static str {
+        self.at().name()
+    }
+}
+
+impl Work {
+    /// Works on the current stage; true once everything is proven.
+    fn step(
+        &mut self,
+        arena: &mut Arena,
+        kernel: &Kernel,
+        grant: GrantId,
+        fuel: &mut Fuel,
+    ) -> Result<bool, Trouble> {
+        match self {
+            Work::Bind(bind) => bind.step(arena, kernel, grant, fuel),
+            Work::Derive(derive) => derive.step(arena, kernel, grant, fuel),
+            Work::Carve(carve) => carve.step(arena, kernel, grant, fuel),
+            Work::HandOver(parts) => parts.step(arena, kernel, fuel),
+            Work::Over => Err(Trouble::over()),
+        }
+    }
+
+    /// What it is at.
+    fn at(&self) -> At {
+        match self {
+            Work::Bind(bind) => bind.at(),
+            Work::Derive(derive) => derive.at(),
+            Work::Carve(carve) => carve.at(),
+            Work::HandOver(parts) => parts.at(),
+            Work::Over => At::Close,
+        }
+    }
+
+    /// What becomes code, and the maps of the handler.
+    fn plans(&self) -> (Plans<'_>, &[MapId]) {
+        match self {
+            Work::Bind(bind) => bind.plans(),
+            Work::Derive(derive) => (derive.plans(), &[]),
+            Work::Carve(carve) => carve.plans(),
+            Work::HandOver(parts) => parts.plans(),
+            Work::Over => (Plans::default(), &[]),
+        }
+    }
 }
 
 /// Does one step inside the arena; the answer's refusal is brought out of it.

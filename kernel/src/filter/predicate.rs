@@ -8,7 +8,7 @@ use abi::download::PREDICATE_SLOTS_MAX;
 use abi::limits::ASH_COST_MAX;
 use abi::refusal::{Blame, Code};
 use core::task::Poll;
-use dpf::NativeProgram;
+use dpf::{EngineError, Loading, NativeProgram};
 use ebpf::Kind;
 use verifier::{Fuel, GrantId, SafetyProof, Verified};
 
@@ -45,8 +45,18 @@ impl Kernel {
             let limit = ("ASH_COST_MAX", u64::from(ASH_COST_MAX));
             return Err(Trouble::limit(Code::Limit, Blame::Predicate, limit));
         }
-        let program = self.load(&verified, Blame::Predicate)?;
+        let program = self.build_predicate(&verified);
+        let program = program.map_err(|it| Trouble::engine(Blame::Predicate, &it))?;
         Ok(Proven { program, cost })
+    }
+
+    /// Compiles and checks it, the card served in between, and seals it.
+    fn build_predicate(&mut self, verified: &Verified) -> Result<NativeProgram, EngineError> {
+        let mut loading = Loading::new(verified, &[])?;
+        while loading.step(&[], &mut Fuel(PROOF_FUEL))?.is_pending() {
+            self.poll_card();
+        }
+        loading.seal(&[], &mut self.network.code)
     }
 
     fn run_proof(&mut self, mut proof: SafetyProof) -> Result<Verified, Trouble> {

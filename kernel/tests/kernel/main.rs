@@ -41,6 +41,8 @@ mod pipes;
 #[cfg(test)]
 mod predicates;
 #[cfg(test)]
+mod proving;
+#[cfg(test)]
 mod reservations;
 #[cfg(test)]
 mod revocation;
