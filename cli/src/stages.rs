@@ -43,7 +43,30 @@ const HEADER: usize = 16;
 /// No function of the kernel is longer.
 const FUNCTION_MAX: u64 = 128 << 10;
 
-/// What one echo takes, by who answers.
+/// So many requests on their way.
+const WINDOWS: [usize; 2] = [1, limits::WINDOW];
+
+/// What one echo takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Who answers.
+    pub who: Who,
+    /// Requests on their way at once.
+    pub window: usize,
+    /// Where its instructions go.
+    pub profile: Profile,
+}
+
+impl Column {
+    fn name(&self) -> String {
+        match self.window {
+            1 => self.who.name().to_owned(),
+            window => format!("{}, {window} at a time", self.who.name()),
+        }
+    }
+}
+
+/// Where instructions go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// Ring 3, in thousandths of an instruction.
@@ -52,11 +75,11 @@ pub struct Profile {
     pub functions: BTreeMap<String, u64>,
 }
 
-/// Counts for both of Sluice's echoes.
+/// Counts for both of Sluice's echoes, one at a time and with a window.
 ///
 /// # Errors
 /// [`PeerError`].
-pub fn run(image: &Image, options: &Options) -> Result<Vec<(Who, Profile)>, PeerError> {
+pub fn run(image: &Image, options: &Options) -> Result<Vec<Column>, PeerError> {
     let symbols = symbols(&build::table(&image.kernel)?);
     let file = options.file("each");
     let counter = Counter { plugin: plugin()?, file, each: true };
@@ -65,12 +88,14 @@ pub fn run(image: &Image, options: &Options) -> Result<Vec<(Who, Profile)>, Peer
     machine.wait_ready()?;
     demo::wait_bound(&machine, &image.manifest)?;
     let mut all = Vec::new();
-    for who in [Who::Ash, Who::Library] {
-        storm(&machine, who.port(), 1, limits::WARMING)?;
+    for (who, window) in
+        [Who::Ash, Who::Library].into_iter().flat_map(|who| WINDOWS.map(|w| (who, w)))
+    {
+        storm(&machine, who.port(), window, limits::WARMING)?;
         let before = counts(&counter)?;
-        storm(&machine, who.port(), 1, limits::AVERAGED)?;
+        storm(&machine, who.port(), window, limits::AVERAGED)?;
         let after = counts(&counter)?;
-        all.push((who, profile(&before, &after, &symbols)));
+        all.push(Column { who, window, profile: profile(&before, &after, &symbols) });
     }
     drop(machine);
     // It is large, and nobody looks at it again.
@@ -127,22 +152,22 @@ fn of_stage(profile: &Profile, wanted: &str) -> u64 {
 
 /// The document.
 #[must_use]
-pub fn report(all: &[(Who, Profile)], board: &str) -> String {
+pub fn report(all: &[Column], board: &str) -> String {
     let mut text = String::from("# Guest instructions of a UDP echo, by stage\n\n");
     // Writing to a string never fails.
     let _ = writeln!(
         text,
         "Made by `cargo run -- evidence stages` on {board}, commit {}: {} echoes of 32 bytes, one \
-         after the other, every instruction counted by a plugin of QEMU and put down to its \
-         function; averages per echo. What a compiler has inlined counts where it was put, and \
-         assembly without a symbol of its own for the function before it.\n",
+         after the other or so many at a time, every instruction counted by a plugin of QEMU and \
+         put down to its function; averages per echo. What a compiler has inlined counts where it \
+         was put, and assembly without a symbol of its own for the function before it.\n",
         commit(),
         limits::AVERAGED
     );
-    let names: Vec<&str> = all.iter().map(|(who, _)| who.name()).collect();
+    let names: Vec<String> = all.iter().map(Column::name).collect();
     let _ = writeln!(text, "| stage | {} |\n|---|{}", names.join(" | "), "---|".repeat(all.len()));
     let mut row = |name: &str, value: &dyn Fn(&Profile) -> u64| {
-        let cells: Vec<String> = all.iter().map(|(_, it)| value(it).to_string()).collect();
+        let cells: Vec<String> = all.iter().map(|it| value(&it.profile).to_string()).collect();
         let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
     };
     for name in STAGES.iter().map(|(name, _)| *name).chain([REST]) {
@@ -150,9 +175,9 @@ pub fn report(all: &[(Who, Profile)], board: &str) -> String {
     }
     row("ring 3", &|it| it.ring3.div_ceil(1000));
     row("**all**", &|it| (it.functions.values().sum::<u64>() + it.ring3).div_ceil(1000));
-    for (who, profile) in all {
-        let _ = writeln!(text, "\n## {}\n\n| function | instructions |\n|---|---|", who.name());
-        let mut functions: Vec<(&String, &u64)> = profile.functions.iter().collect();
+    for column in all {
+        let _ = writeln!(text, "\n## {}\n\n| function | instructions |\n|---|---|", column.name());
+        let mut functions: Vec<(&String, &u64)> = column.profile.functions.iter().collect();
         functions.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
         for (name, count) in functions.into_iter().take(NAMED) {
             let name = name.replace('|', "/");
@@ -164,7 +189,9 @@ pub fn report(all: &[(Who, Profile)], board: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{GENERATED, HEADER, Profile, REST, WINDOW, profile, report, stage, symbols};
+    use super::{
+        Column, GENERATED, HEADER, Profile, REST, WINDOW, profile, report, stage, symbols,
+    };
     use crate::limits::AVERAGED;
     use crate::roundtrip::Who;
 
@@ -190,8 +217,10 @@ mod tests {
         assert_eq!(stage("sluice_kernel::packet::poll_card"), "packet path itself");
         assert_eq!(stage("memcpy"), REST);
         let functions = [("memcpy", 1500), (GENERATED, 2000)].map(|(n, c)| (n.to_owned(), c));
-        let all = [(Who::Ash, Profile { ring3: 500, functions: functions.into() })];
+        let profile = Profile { ring3: 500, functions: functions.into() };
+        let all = [Column { who: Who::Ash, window: 8, profile }];
         let text = report(&all, "q35");
+        assert!(text.contains("| stage | Sluice, ASH, 8 at a time |"), "{text}");
         assert!(text.contains("| **all** | 4 |") && text.contains("| `memcpy` | 1.5 |"), "{text}");
         assert!(text.contains(&format!("| {REST} | 2 |")), "{text}");
     }

@@ -5,10 +5,14 @@
 //! whose guard lets it, found by the packet's own ports. Frames are put into the rings one by one
 //! and handed to the kernel once per round ([`Device::flush`]). A ring that is full holds smoltcp
 //! back until the card has caught up: nothing is sent into the void, and what is lost is counted.
+//!
+//! Plain datagrams need no stack: [`Device::datagram`] and [`Device::send`] are the short way of
+//! UDP sockets. A frame that is none stays with the device and is the next one that smoltcp gets.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::net::{Ipv4Addr, SocketAddrV4};
 
 use abi::limits::FRAME_BYTES_MAX;
 use libos::rings::{RingMemory, SendError};
@@ -16,6 +20,7 @@ use libos::{Binding, Env, Rings, Status};
 use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
+use crate::datagram::{self, Datagram, Way};
 use crate::ethernet::{HEADER_BYTES, Header, IPV4, IPV6};
 use crate::neighbours::Neighbours;
 use crate::packet::{Tuple, destination, flow, source};
@@ -59,8 +64,20 @@ pub struct Device {
     spare: Vec<RingMemory>,
     neighbours: Neighbours,
     received: Box<[u8; FRAME_BYTES_MAX]>,
+    /// Length of a frame in `received` that is smoltcp's.
+    left: Option<usize>,
+    /// Who was gleaned last.
+    peer: Option<Peer>,
     sending: Box<[u8; FRAME_BYTES_MAX]>,
     counters: Counters,
+}
+
+/// A station, and where it is as long as the page of addresses says the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Peer {
+    ip: Ipv4Addr,
+    mac: [u8; 6],
+    sequence: u32,
 }
 
 /// The bindings, and which of them sends what.
@@ -91,6 +108,8 @@ impl Device {
             spare: Vec::new(),
             neighbours,
             received: buffer(),
+            left: None,
+            peer: None,
             sending: buffer(),
             counters: Counters::default(),
         }
@@ -172,7 +191,12 @@ impl Device {
 
     /// Whether a packet waits in one of the rings.
     pub fn pending(&self) -> bool {
-        self.all_rings().any(Rings::pending)
+        self.left.is_some() || self.all_rings().any(Rings::pending)
+    }
+
+    /// Whether frames wait in a transmit ring that the kernel did not take yet.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.ports.all.iter().flatten().any(|port| port.dirty)
     }
 
     /// Frames that are in transmit rings and not out yet.
@@ -227,32 +251,120 @@ impl Device {
         free
     }
 
-    /// The length of the next frame with an IP packet, copied to `received`. Ends when every ring
-    /// is empty.
-    fn next_packet(&mut self) -> Option<usize> {
+    /// The length of the next frame, copied to `received`; `None` when every ring is empty.
+    fn next_frame(&mut self) -> Option<usize> {
         let count = self.ports.all.len();
-        let mut empty = 0;
-        while empty < count {
-            let place = self.ports.turn % count;
+        for _ in 0..count {
+            let place = if self.ports.turn < count { self.ports.turn } else { 0 };
             let port = self.ports.all.get_mut(place).and_then(Option::as_mut);
-            let Some(length) = port.and_then(|port| port.rings.receive(&mut self.received[..]))
-            else {
-                self.ports.turn = place + 1;
-                empty += 1;
-                continue;
-            };
-            empty = 0;
+            let length = port.and_then(|port| port.rings.receive(&mut self.received[..]));
+            if length.is_some() {
+                return length;
+            }
+            self.ports.turn = place + 1;
+        }
+        None
+    }
+
+    /// The length of the next frame with an IP packet, copied to `received`.
+    fn next_packet(&mut self) -> Option<usize> {
+        while let Some(length) = self.left.take().or_else(|| self.next_frame()) {
             let Some((header, packet)) = Header::split(&self.received[..length]) else { continue };
             if !matches!(header.ethertype, IPV4 | IPV6) {
                 self.counters.not_ip += 1;
                 continue;
             }
             if let Some(source) = source(packet) {
+                self.peer = None;
                 self.neighbours.glean(source, header.source);
             }
             return Some(length);
         }
         None
+    }
+}
+
+/// The short way of datagrams.
+impl Device {
+    /// The sender and the data of the next frame, if that is a plain datagram to this port. If it
+    /// is not, smoltcp gets it.
+    pub(crate) fn datagram(&mut self, port: u16) -> Option<(SocketAddrV4, &[u8])> {
+        if self.left.is_some() || self.is_held_back() {
+            return None;
+        }
+        let length = self.next_frame()?;
+        let ours = self.neighbours.addresses().ipv4;
+        let found = datagram::read(self.received.get(..length)?, ours, port);
+        match found.filter(|it| self.knows(*it.from.ip(), it.mac)) {
+            Some(Datagram { from, data, .. }) => Some((from, self.received.get(data)?)),
+            None => {
+                self.left = Some(length);
+                None
+            }
+        }
+    }
+
+    /// Sends a datagram and hands it to the kernel. `false` if it is for smoltcp to send or to
+    /// refuse: nothing has happened then.
+    pub(crate) fn send(&mut self, from: u16, to: SocketAddrV4, hops: u8, data: &[u8]) -> bool {
+        let addresses = self.neighbours.addresses();
+        let (ours, source_mac) = (Ipv4Addr::from(addresses.ipv4), addresses.mac);
+        let fits = datagram::HEADERS + data.len() <= HEADER_BYTES + MTU;
+        if !fits || to.port() == 0 || ours.is_unspecified() || self.is_held_back() {
+            return false;
+        }
+        let Some(mac) = self.where_is(*to.ip()) else { return false };
+        let way = Way { source_mac, mac, from: SocketAddrV4::new(ours, from), to };
+        let Some(end) = datagram::write(&mut self.sending[..], &way, hops, data) else {
+            return false;
+        };
+        let Device { ports, sending, counters, .. } = self;
+        let Some(place) = ports.sender(&sending[HEADER_BYTES..end]) else { return false };
+        let Some(port) = ports.all.get_mut(place).and_then(Option::as_mut) else { return false };
+        if port.rings.push(&sending[..end]).is_err() {
+            return false;
+        }
+        port.dirty = true;
+        flush(port, counters);
+        if !port.rings.can_send() {
+            ports.full.push(place);
+        }
+        true
+    }
+
+    /// Whether a station of that address may send to us, as smoltcp sees it; where it is, is
+    /// remembered.
+    fn knows(&mut self, ip: Ipv4Addr, mac: [u8; 6]) -> bool {
+        let peer = Peer { ip, mac, sequence: self.neighbours.sequence() };
+        if self.peer == Some(peer) {
+            return true;
+        }
+        if !self.is_station(ip) {
+            return false;
+        }
+        self.neighbours.glean(ip.into(), mac);
+        let found = self.neighbours.resolve(ip.into());
+        self.peer = (found == Some(mac)).then_some(peer);
+        true
+    }
+
+    /// Where a station is.
+    fn where_is(&self, ip: Ipv4Addr) -> Option<[u8; 6]> {
+        let sequence = self.neighbours.sequence();
+        match self.peer {
+            Some(peer) if (peer.ip, peer.sequence) == (ip, sequence) => Some(peer.mac),
+            _ if self.is_station(ip) => self.neighbours.resolve(ip.into()),
+            _ => None,
+        }
+    }
+
+    /// Whether that is one station's address.
+    fn is_station(&self, ip: Ipv4Addr) -> bool {
+        let addresses = self.neighbours.addresses();
+        let bits = addresses.prefix.min(32);
+        let hosts = u32::MAX.checked_shr(bits).unwrap_or(0);
+        let everybody = addresses.is_local(ip.octets()) && ip.to_bits() & hosts == hosts;
+        !(everybody || ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast())
     }
 }
 

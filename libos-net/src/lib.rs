@@ -13,6 +13,7 @@ extern crate alloc;
 
 pub mod cached;
 pub mod checksum;
+mod datagram;
 mod device;
 pub mod dhcp;
 pub mod ethernet;

@@ -183,10 +183,16 @@ impl Inner {
         self.touched();
     }
 
+    /// Whether nothing but what comes in next is to be worked on: no timers, nothing to be sent.
+    pub(crate) fn is_idle(&mut self) -> bool {
+        self.refresh();
+        !self.timed && self.queued == 0 && !self.device.is_behind()
+    }
+
     pub(crate) fn poll(&mut self) {
         self.refresh();
         let pending = self.device.pending();
-        if !pending && self.queued == 0 && !self.timed {
+        if !pending && self.queued == 0 && !self.timed && !self.device.is_behind() {
             return;
         }
         self.now = clock::now_ns();

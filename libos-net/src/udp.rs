@@ -3,6 +3,9 @@
 //! A socket that is opened with [`UdpSocket::bind`] has a binding, rings and a stack of its own:
 //! one that is flooded costs the others nothing. [`UdpSocket::open`] puts one on a stack that
 //! others use, too, which is what a program with an executor does.
+//!
+//! A plain IPv4 datagram takes the short way between rings and program ([`crate::datagram`]), when
+//! nothing else waits on the stack; everything else takes smoltcp's. Neither overtakes the other.
 
 use alloc::vec;
 use core::future::poll_fn;
@@ -119,6 +122,14 @@ impl UdpSocket {
     /// The next datagram, if one is there: its length and sender. What does not fit is cut off.
     pub fn try_recv_from(&mut self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
         let mut inner = self.stack.inner();
+        if inner.is_idle() && !inner.sockets.get::<Socket<'_>>(self.handle).can_recv() {
+            if let Some((from, data)) = inner.device.datagram(self.local) {
+                return Some((copy(data, buffer), from.into()));
+            }
+            if !inner.device.pending() {
+                return None;
+            }
+        }
         inner.poll();
         take(inner.sockets.get_mut(self.handle), buffer)
     }
@@ -170,6 +181,12 @@ impl UdpSocket {
     /// [`SocketError::Stack`] if it does not fit or its address is none; [`SocketError::Full`].
     pub fn send_to(&mut self, data: &[u8], to: SocketAddr) -> Result<(), SocketError> {
         let mut inner = self.stack.inner();
+        if let SocketAddr::V4(to) = to
+            && inner.is_idle()
+            && inner.device.send(self.local, to, HOPS, data)
+        {
+            return Ok(());
+        }
         put(inner.sockets.get_mut(self.handle), data, to)?;
         inner.touched();
         inner.egress();
@@ -219,9 +236,13 @@ impl Drop for UdpSocket {
 
 fn take(socket: &mut Socket<'_>, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
     let (data, meta) = socket.recv().ok()?;
+    Some((copy(data, buffer), meta.endpoint.into()))
+}
+
+fn copy(data: &[u8], buffer: &mut [u8]) -> usize {
     let length = data.len().min(buffer.len());
     buffer[..length].copy_from_slice(&data[..length]);
-    Some((length, meta.endpoint.into()))
+    length
 }
 
 fn put(socket: &mut Socket<'_>, data: &[u8], to: SocketAddr) -> Result<(), SocketError> {
