@@ -41,7 +41,8 @@ mod plan;
 pub mod x86;
 
 pub use engine::{
-    Engine, Look, Outcome, Prepared, PreparedGrant, Stats, Verdict, Why, keeps_program,
+    Engine, Look, Outcome, Prepared, PreparedGrant, Reader, SharedError, Stats, Verdict, Why,
+    Writer, keeps_program,
 };
 pub use error::EngineError;
 pub use load::{LoadStage, Loading, NativeProgram, load, load_with};

@@ -20,6 +20,7 @@ mod exchange;
 mod holder;
 mod merge;
 mod room;
+mod shared;
 mod slab;
 mod step;
 mod store;
@@ -35,6 +36,7 @@ use runtime::pages::CodePages;
 use verifier::{BindingId, Claim, GrantId, Owned, PlacedGrant, Registry, Verified};
 
 pub use dump::Stats;
+pub use shared::{Reader, SharedError, Writer};
 pub use why::{Look, Outcome, Why};
 
 use crate::error::EngineError;
