@@ -328,11 +328,12 @@ fn what_is_received_past_the_stack_is_what_the_stack_receives() {
     let run = |long: bool| -> Vec<Option<(Vec<u8>, SocketAddr)>> {
         let (kernel, net, _page, _guard) = kernel();
         let mut socket = UdpSocket::bind(&net, GRANT, 7777).unwrap();
-        if long {
-            kernel.borrow_mut().transmit = vec![Status::Busy; 10 * frames.len()];
-            socket.send_to(b"waits for ever", SocketAddr::from(([10, 0, 2, 2], 5))).unwrap();
-        }
         let receive = |frame: &Vec<u8>| {
+            if long {
+                // What waits in the ring has to be looked after first.
+                kernel.borrow_mut().transmit = vec![Status::Busy];
+                socket.send_to(b"waits", SocketAddr::from(([10, 0, 2, 2], 5))).unwrap();
+            }
             deliver(&kernel, frame);
             let mut buffer = [0; 64];
             let received = socket.try_recv_from(&mut buffer);
