@@ -12,6 +12,7 @@
 #include <linux/tcp.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
+#include "back.h"
 
 // How long a number is good, as a power of two of nanoseconds (8.6 s), twice; and a source, an hour.
 #define EPOCH_SHIFT 33
@@ -103,15 +104,9 @@ static __always_inline __u32 sum_words(const void *at, int words)
 // The SYN becomes its challenge: a SYN with an acknowledgement of what was never sent.
 static __always_inline void challenge(struct segment *s, __u32 acknowledged)
 {
-	__u8 mac[ETH_ALEN];
-	__be32 address = s->ip.saddr;
 	__be16 port = s->tcp.source;
 
-	__builtin_memcpy(mac, s->ethernet.h_dest, ETH_ALEN);
-	__builtin_memcpy(s->ethernet.h_dest, s->ethernet.h_source, ETH_ALEN);
-	__builtin_memcpy(s->ethernet.h_source, mac, ETH_ALEN);
-	s->ip.saddr = s->ip.daddr;
-	s->ip.daddr = address;
+	back(&s->ethernet, &s->ip);
 	s->ip.tot_len = bpf_htons(sizeof(struct iphdr) + sizeof(struct tcphdr));
 	s->ip.id = 0;
 	s->ip.tos = 0;

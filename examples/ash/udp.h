@@ -13,6 +13,7 @@
 #include <linux/udp.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
+#include "back.h"
 
 #define HEADERS (sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct udphdr))
 
@@ -113,15 +114,9 @@ static __always_inline int intact(const struct datagram *d, __u32 sum)
 // are (RFC 1071); everything else stays.
 static __always_inline void mirror(struct datagram *d)
 {
-	__u8 mac[ETH_ALEN];
-	__u32 address = d->ip.saddr;
 	__u16 port = d->udp.source;
 
-	__builtin_memcpy(mac, d->ethernet.h_dest, ETH_ALEN);
-	__builtin_memcpy(d->ethernet.h_dest, d->ethernet.h_source, ETH_ALEN);
-	__builtin_memcpy(d->ethernet.h_source, mac, ETH_ALEN);
-	d->ip.saddr = d->ip.daddr;
-	d->ip.daddr = address;
+	back(&d->ethernet, &d->ip);
 	d->udp.source = d->udp.dest;
 	d->udp.dest = port;
 }

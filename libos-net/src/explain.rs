@@ -4,7 +4,15 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use libos::println;
+
 use crate::net::SocketError;
+
+/// Prints what happened; the status of a program that ends because of it.
+pub fn failed(error: &SocketError) -> i32 {
+    lines(error).iter().for_each(|line| println!("{line}"));
+    1
+}
 
 /// What happened, line by line; the last lines are the witness, if there is one.
 pub fn lines(error: &SocketError) -> Vec<String> {

@@ -7,7 +7,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use common::{Client, Faults, GRANT, World, world};
-use libos::clock;
 use sluice_libos_net::cached::{Counters, HALF_OPEN_MAX, Server};
 use sluice_libos_net::frames::{Path, ipv4};
 use sluice_libos_net::http::{File, Limits, Site};
@@ -76,9 +75,7 @@ fn talk(faults: Faults, pieces: &[&[u8]], close: bool, seconds: u64) -> Heard {
     let mut server = Server::bind(&net, GRANT, 80, Site::new(FILES), limits).unwrap();
     while world.borrow().now < seconds * 1_000_000_000 {
         let next = server.turn();
-        if next > 0 {
-            clock::wait(next);
-        }
+        server.wait(next);
     }
     let (bytes, ended) = heard.borrow().clone();
     Heard { bytes, ended, counters: server.counters(), world }

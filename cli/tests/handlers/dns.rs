@@ -1,6 +1,6 @@
 //! Names: what the handler says is what the library OS says.
 
-use sluice_examples::dns::{Zone, answer, cached};
+use sluice_examples::dns::{Zone, answer, cached, question};
 use zerocopy::IntoBytes;
 
 use crate::{Handler, Random, survives};
@@ -21,22 +21,6 @@ fn handler() -> Handler {
     handler
 }
 
-/// A query for a name with these flags.
-fn query(flags: u16, name: &str, kind: u16, edns: &[u8]) -> Vec<u8> {
-    let mut message = vec![0x12, 0x34];
-    message.extend(flags.to_be_bytes());
-    message.extend([0, 1, 0, 0, 0, 0, 0, u8::from(!edns.is_empty())]);
-    for label in name.split('.').filter(|label| !label.is_empty()) {
-        message.push(label.len() as u8);
-        message.extend(label.as_bytes());
-    }
-    message.push(0);
-    message.extend(kind.to_be_bytes());
-    message.extend([0, 1]);
-    message.extend(edns);
-    message
-}
-
 const EDNS: [u8; 11] = [0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0];
 const COOKIE: [u8; 23] =
     [0, 0, 41, 0x04, 0xd0, 0, 0, 0x80, 0, 0, 12, 0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -50,7 +34,7 @@ fn the_handler_says_what_the_library_os_says() {
         for kind in [1, 28] {
             for flags in [0, 0x0100, 0x0130] {
                 for edns in [&[][..], &EDNS, &COOKIE] {
-                    let asked = query(flags, name, kind, edns);
+                    let asked = question(flags, name, kind, edns);
                     let Some(told) = handler.ask(53, &asked) else {
                         assert!(kind == 28 && !name.starts_with("www"), "{name} {kind}");
                         continue;
@@ -80,7 +64,7 @@ fn names_of_every_length_are_summed_rightly() {
             handler.map("answers").update(key.as_bytes(), entry.as_bytes(), 0).unwrap();
         }
         for edns in [&[][..], &EDNS, &COOKIE] {
-            let asked = query(0x100, &format!("{label}.zz"), 1, edns);
+            let asked = question(0x100, &format!("{label}.zz"), 1, edns);
             assert_eq!(handler.ask(53, &asked), answer(&zone, &asked), "{length}");
         }
     }
@@ -91,27 +75,27 @@ fn what_is_not_in_the_map_is_passed_on() {
     let handler = handler();
     let long = format!("{}.sluice.test", "a".repeat(63));
     let passed = [
-        query(0x100, "nobody.sluice.test", 1, &[]),
-        query(0x100, "www.sluice.test", 16, &[]),
-        query(0x100, "alias.sluice.test", 1, &[]),
-        query(0x100, &long, 1, &[]),
-        query(0x8100, "www.sluice.test", 1, &[]),
-        query(0x2900, "www.sluice.test", 1, &[]),
-        query(0x0300, "www.sluice.test", 1, &[]),
-        query(0x0140, "www.sluice.test", 1, &[]),
-        query(0x0101, "www.sluice.test", 1, &[]),
+        question(0x100, "nobody.sluice.test", 1, &[]),
+        question(0x100, "www.sluice.test", 16, &[]),
+        question(0x100, "alias.sluice.test", 1, &[]),
+        question(0x100, &long, 1, &[]),
+        question(0x8100, "www.sluice.test", 1, &[]),
+        question(0x2900, "www.sluice.test", 1, &[]),
+        question(0x0300, "www.sluice.test", 1, &[]),
+        question(0x0140, "www.sluice.test", 1, &[]),
+        question(0x0101, "www.sluice.test", 1, &[]),
         // A later version of EDNS, an option that is cut, a record that is not OPT.
-        query(0x100, "www.sluice.test", 1, &[0, 0, 41, 4, 0, 0, 1, 0, 0, 0, 0]),
-        query(0x100, "www.sluice.test", 1, &COOKIE[..22]),
-        query(0x100, "www.sluice.test", 1, &[0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0]),
-        [query(0x100, "www.sluice.test", 1, &[]), vec![0]].concat(),
+        question(0x100, "www.sluice.test", 1, &[0, 0, 41, 4, 0, 0, 1, 0, 0, 0, 0]),
+        question(0x100, "www.sluice.test", 1, &COOKIE[..22]),
+        question(0x100, "www.sluice.test", 1, &[0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0]),
+        [question(0x100, "www.sluice.test", 1, &[]), vec![0]].concat(),
         vec![],
         vec![0; 12],
     ];
     for question in passed {
         assert_eq!(handler.ask(53, &question), None, "{question:02x?}");
     }
-    let mut class = query(0x100, "www.sluice.test", 1, &[]);
+    let mut class = question(0x100, "www.sluice.test", 1, &[]);
     *class.last_mut().unwrap() = 3;
     assert_eq!(handler.ask(53, &class), None);
 }
@@ -119,7 +103,7 @@ fn what_is_not_in_the_map_is_passed_on() {
 #[test]
 fn a_wrong_checksum_is_no_question_and_none_is_one() {
     let handler = handler();
-    let asked = query(0x100, "www.sluice.test", 1, &EDNS);
+    let asked = question(0x100, "www.sluice.test", 1, &EDNS);
     let good = frames::udp(40_001, 53, &asked);
     for place in 34..good.len() {
         let mut frame = good.clone();
@@ -136,7 +120,7 @@ fn a_wrong_checksum_is_no_question_and_none_is_one() {
 fn changed_questions_are_answered_rightly_or_not_at_all() {
     let (handler, zone) = (handler(), zone());
     for edns in [&[][..], &COOKIE] {
-        let good = frames::udp(40_001, 53, &query(0x100, "mail.sluice.test", 1, edns));
+        let good = frames::udp(40_001, 53, &question(0x100, "mail.sluice.test", 1, edns));
         survives(&handler, 53, &good, |asked, told| answer(&zone, asked).as_deref() == Some(told));
     }
 }
@@ -144,7 +128,7 @@ fn changed_questions_are_answered_rightly_or_not_at_all() {
 #[test]
 fn the_library_os_answers_everything() {
     let zone = zone();
-    let told = |name, kind| answer(&zone, &query(0x100, name, kind, &[])).unwrap();
+    let told = |name, kind| answer(&zone, &question(0x100, name, kind, &[])).unwrap();
     let code = |message: &[u8]| message[3] & 15;
     let counts = |message: &[u8]| [message[5], message[7], message[9], message[11]];
     let www = told("www.sluice.test", 1);
@@ -163,18 +147,18 @@ fn the_library_os_answers_everything() {
     assert_eq!(code(&told("sluice.test", 252)), 5, "no transfers");
     let big = told("big.sluice.test", 16);
     assert_eq!((big[2] & 2, counts(&big), big.len() <= 512), (2, [1, 0, 0, 0], true), "TC");
-    let big = answer(&zone, &query(0x100, "big.sluice.test", 16, &EDNS)).unwrap();
+    let big = answer(&zone, &question(0x100, "big.sluice.test", 16, &EDNS)).unwrap();
     assert_eq!((big[2] & 2, counts(&big)), (0, [1, 5, 0, 1]));
     let version = [0, 0, 41, 4, 0, 0, 1, 0, 0, 0, 0];
-    let version = answer(&zone, &query(0, "www.sluice.test", 1, &version)).unwrap();
+    let version = answer(&zone, &question(0, "www.sluice.test", 1, &version)).unwrap();
     assert_eq!((code(&version), version[version.len() - 6]), (0, 1), "BADVERS is 16");
-    assert_eq!(code(&answer(&zone, &query(0x2900, "www", 1, &[])).unwrap()), 4);
-    assert_eq!(answer(&zone, &query(0x8000, "www.sluice.test", 1, &[])), None);
+    assert_eq!(code(&answer(&zone, &question(0x2900, "www", 1, &[])).unwrap()), 4);
+    assert_eq!(answer(&zone, &question(0x8000, "www.sluice.test", 1, &[])), None);
     assert_eq!(answer(&zone, &[0; 11]), None);
     for malformed in [
-        query(0x100, "www.sluice.test", 1, &[])[..20].to_vec(),
-        [query(0x100, "www.sluice.test", 1, &[]), vec![1]].concat(),
-        query(0x100, "www.sluice.test", 1, &COOKIE[..15]),
+        question(0x100, "www.sluice.test", 1, &[])[..20].to_vec(),
+        [question(0x100, "www.sluice.test", 1, &[]), vec![1]].concat(),
+        question(0x100, "www.sluice.test", 1, &COOKIE[..15]),
         vec![0; 12],
     ] {
         let told = answer(&zone, &malformed).unwrap();
@@ -182,7 +166,7 @@ fn the_library_os_answers_everything() {
     }
     let mut random = Random(3);
     for _ in 0..20_000 {
-        let mut message = query(0x100, "alias.sluice.test", 255, &COOKIE);
+        let mut message = question(0x100, "alias.sluice.test", 255, &COOKIE);
         for _ in 0..=random.below(4) {
             let place = random.below(message.len());
             message[place] = random.below(256) as u8;

@@ -10,7 +10,7 @@ use abi::record::Record;
 use sluice::limits;
 use sluice::machine::{Machine, Options};
 use sluice::wire::frames;
-use sluice_examples::dns::{Zone, answer};
+use sluice_examples::dns::{Zone, answer, question};
 
 use super::boots::{image, turn};
 
@@ -63,16 +63,7 @@ impl Client<'_> {
 }
 
 fn query(name: &str, kind: u16, edns: &[u8]) -> Vec<u8> {
-    let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(!edns.is_empty())];
-    for label in name.split('.') {
-        message.push(label.len() as u8);
-        message.extend(label.as_bytes());
-    }
-    message.push(0);
-    message.extend(kind.to_be_bytes());
-    message.extend([0, 1]);
-    message.extend(edns);
-    message
+    question(0x0100, name, kind, edns)
 }
 
 #[test]

@@ -25,12 +25,7 @@ const PIECE: usize = 251 * 64;
 fn main(environment: Environment) -> i32 {
     let listener = match open(&environment) {
         Ok(listener) => listener,
-        Err(error) => {
-            for line in explain::lines(&error) {
-                println!("{line}");
-            }
-            return 1;
-        }
+        Err(error) => return explain::failed(&error),
     };
     println!("port {PORT} takes and gives bytes");
     let executor = Executor::new();

@@ -26,12 +26,7 @@ fn main(environment: Environment) -> i32 {
             let _ = report(b"bound");
             println!("{count} ports are taken");
         }
-        Err(error) => {
-            for line in explain::lines(&error) {
-                println!("{line}");
-            }
-            return 1;
-        }
+        Err(error) => return explain::failed(&error),
     }
     loop {
         wait(NEVER);

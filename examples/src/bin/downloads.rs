@@ -49,12 +49,7 @@ static BATCH: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/batch.bpf"));
 fn main(environment: Environment) -> i32 {
     let mut services = match Services::open(&environment) {
         Ok(services) => services,
-        Err(error) => {
-            for line in explain::lines(&error) {
-                println!("{line}");
-            }
-            return 1;
-        }
+        Err(error) => return explain::failed(&error),
     };
     println!("downloaded code is in place");
     loop {

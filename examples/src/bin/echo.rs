@@ -13,10 +13,7 @@ static ECHO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.bpf"));
 
 fn main(environment: Environment) -> i32 {
     if let Err(error) = bind(&environment) {
-        for line in explain::lines(&error) {
-            println!("{line}");
-        }
-        return 1;
+        return explain::failed(&error);
     }
     println!("port {PORT} is answered in the kernel");
     loop {

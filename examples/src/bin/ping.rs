@@ -19,12 +19,7 @@ const PATIENCE_NS: u64 = 2_000_000_000;
 fn main(environment: Environment) -> i32 {
     match ping(&environment) {
         Ok(answered) => i32::from(answered != TIMES),
-        Err(error) => {
-            for line in explain::lines(&error) {
-                println!("{line}");
-            }
-            1
-        }
+        Err(error) => explain::failed(&error),
     }
 }
 

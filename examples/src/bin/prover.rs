@@ -43,12 +43,7 @@ fn main(environment: Environment) -> i32 {
             println!("{} proofs, {accepted} accepted", CASES.len() * ROUNDS);
             0
         }
-        Err(error) => {
-            for line in explain::lines(&error) {
-                println!("{line}");
-            }
-            1
-        }
+        Err(error) => explain::failed(&error),
     }
 }
 

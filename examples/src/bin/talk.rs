@@ -13,12 +13,7 @@ const PORT: u16 = 7777;
 fn main(environment: Environment) -> i32 {
     match open(&environment) {
         Ok(socket) => serve(socket),
-        Err(error) => {
-            for line in explain::lines(&error) {
-                println!("{line}");
-            }
-            1
-        }
+        Err(error) => explain::failed(&error),
     }
 }
 

@@ -55,6 +55,24 @@ pub struct Answer {
     records: [u8; 256],
 }
 
+/// A question as a client asks it, with these flags, and with this much of EDNS behind it: a record
+/// or nothing. Labels are as long as they are; more than 63 bytes make no name.
+#[must_use]
+pub fn question(flags: u16, name: &str, kind: u16, edns: &[u8]) -> Vec<u8> {
+    let mut message = alloc::vec![0x12, 0x34];
+    message.extend(flags.to_be_bytes());
+    message.extend([0, 1, 0, 0, 0, 0, 0, u8::from(!edns.is_empty())]);
+    for label in name.split('.').filter(|label| !label.is_empty()) {
+        message.push(label.len() as u8);
+        message.extend(label.as_bytes());
+    }
+    message.push(0);
+    message.extend(kind.to_be_bytes());
+    message.extend([0, 1]);
+    message.extend(edns);
+    message
+}
+
 /// What a handler can answer by itself: every set of addresses that fits its map.
 #[must_use]
 pub fn cached(zone: &Zone) -> Vec<(Key, Answer)> {

@@ -146,6 +146,11 @@ impl Connection {
         self.next
     }
 
+    /// Whether so many segments are on their way.
+    pub(super) fn has_in_flight(&self, segments: u32) -> bool {
+        self.sending.has_in_flight(segments)
+    }
+
     /// Something is due.
     pub(super) fn expire(&mut self, shared: &mut Shared<'_>) -> Fate {
         if shared.now >= self.sending.timer.at() {

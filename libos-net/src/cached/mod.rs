@@ -23,9 +23,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use abi::limits::FRAME_BYTES_MAX;
+use abi::ring::{RX_CONSUMED, RX_PRODUCED};
 use libos::clock::{self, NEVER};
+use libos::download::{set_predicate, wait_until, word};
+use libos::program::assemble;
 use libos::rings::RingMemory;
-use libos::{Grant, sys};
+use libos::{Grant, Page, sys};
 
 use crate::filter::{self, Local};
 use crate::http::date::{self, date};
@@ -40,6 +43,23 @@ use segment::{ACK, FIN, Fields, RST, SYN, Segment, Template};
 use table::Table;
 
 pub use table::{CONNECTIONS_MAX, HALF_OPEN_MAX};
+
+/// Run me when so many packets wait. The block: clock, events, `RX_PRODUCED`, `RX_CONSUMED`.
+const BATCH: &str = "
+    mov     %r0, 0
+    jlt     %r2, 32, out
+    ldxdw   %r3, [%r1+16]
+    ldxdw   %r4, [%r1+24]
+    sub32   %r3, %r4
+    jlt     %r3, 8, out
+    mov     %r0, 1
+out:
+    exit
+";
+/// Segments in flight from which on acknowledgements are waited for in batches ([`BATCH`]), and how
+/// long at most: whoever else says something waits as long.
+const BATCHED: u32 = 16;
+const BATCH_NS: u64 = 1_000_000;
 
 /// Pages of receive and of transmit slots.
 const PAGES: (usize, usize) = (64, 64);
@@ -61,6 +81,9 @@ pub struct Server {
     now: u64,
     /// Nothing is due before.
     due: u64,
+    /// The kernel has [`BATCH`], and somebody has much in flight.
+    batches: bool,
+    bulk: bool,
     counters: Counters,
 }
 
@@ -99,6 +122,7 @@ impl Server {
     ) -> Result<Server, SocketError> {
         let filter = filter::service("tcp", net.addresses(), local.into())?;
         let rings = RingMemory::new(net.own(), PAGES.0, PAGES.1)?.bind(grant, &filter, None)?;
+        let batches = predicate(rings.control_page());
         Ok(Server {
             site,
             limits,
@@ -111,6 +135,8 @@ impl Server {
             said: (u64::MAX, [0; date::BYTES]),
             now: 0,
             due: NEVER,
+            batches,
+            bulk: false,
             counters: Counters::default(),
         })
     }
@@ -118,10 +144,20 @@ impl Server {
     /// Serves for ever.
     pub fn run(&mut self) -> ! {
         loop {
-            match self.turn() {
-                0 => {}
-                next => drop(clock::wait(next)),
-            }
+            let next = self.turn();
+            self.wait(next);
+        }
+    }
+
+    /// Sleeps until something is there or that time, which [`Server::turn`] gave, has come. While acknowledgements of much are on
+    /// their way, a few of them are worth waking up for, not each.
+    pub fn wait(&self, next: u64) {
+        if next == 0 {
+            return;
+        }
+        let soon = self.now.saturating_add(BATCH_NS).min(next);
+        if !self.batches || !self.bulk || wait_until(soon).is_err() {
+            clock::wait(next);
         }
     }
 
@@ -134,6 +170,7 @@ impl Server {
             self.said = (second, date(second));
         }
         self.neighbours.refresh();
+        self.bulk = false;
         let mut rounds = 0;
         while rounds < INGRESS_ROUND
             && let Some(length) = self.out.rings().receive(&mut self.frame[..])
@@ -233,16 +270,17 @@ impl Server {
         let (table, mut shared) = self.shared();
         let after = table.with(place, |connection| {
             let fate = work(connection, &mut shared);
-            (fate, connection.due())
+            (fate, connection.due(), connection.has_in_flight(BATCHED))
         });
         match after {
-            Some((Fate::Stays, due)) => {
+            Some((Fate::Stays, due, bulk)) => {
+                self.bulk |= bulk;
                 self.due = self.due.min(due);
                 if self.out.was_full() && !self.held_back.contains(&place) {
                     self.held_back.push(place);
                 }
             }
-            Some((Fate::Gone, _)) => self.table.remove(place),
+            Some((Fate::Gone, ..)) => self.table.remove(place),
             None => {}
         }
     }
@@ -279,4 +317,11 @@ impl Server {
             }
         }
     }
+}
+
+/// Gives the kernel [`BATCH`] over the ring's indices; without it every packet wakes.
+fn predicate(indices: Page) -> bool {
+    let words = [word(indices, RX_PRODUCED), word(indices, RX_CONSUMED)];
+    let program = assemble(ebpf::Kind::Memory, BATCH, &[]);
+    program.is_ok_and(|program| set_predicate(&program, &words).is_ok())
 }

@@ -123,6 +123,11 @@ impl Sending {
         self.una == self.behind()
     }
 
+    /// Whether so many segments are on their way.
+    pub(super) fn has_in_flight(&self, segments: u32) -> bool {
+        self.most.wrapping_sub(self.una) >= segments * self.size
+    }
+
     /// Whether the end of the connection is queued.
     pub(super) fn ends(&self) -> bool {
         self.ends

@@ -163,7 +163,7 @@ impl World {
                 (0, 1000 + self.pages)
             }
             Request::Plain { call: Call::Clock, .. } => (0, self.now),
-            Request::Plain { call: Call::Wait, args } => self.wait(args[0]),
+            Request::Plain { call: Call::Wait | Call::WaitUntil, args } => self.wait(args[0]),
             Request::Plain { call: Call::Transmit, args } => self.transmit(args[0]),
             Request::Plain { call: Call::Unbind, args } => {
                 self.rings.retain(|(name, _, _)| *name != args[0]);

@@ -28,10 +28,7 @@ fn main(environment: Environment) -> i32 {
     match open(&environment, &ash) {
         Ok(socket) => serve(socket),
         // What the kernel refuses, it says why: the reason, the instruction, the packet.
-        Err(error) => {
-            explain::lines(&error).iter().for_each(|line| println!("{line}"));
-            1
-        }
+        Err(error) => explain::failed(&error),
     }
 }
 

@@ -28,12 +28,7 @@ fn main(environment: Environment) -> i32 {
             println!("port {PORT} serves {} pages", pages::PAGES.len());
             server.run()
         }
-        Err(error) => {
-            for line in explain::lines(&error) {
-                println!("{line}");
-            }
-            1
-        }
+        Err(error) => explain::failed(&error),
     }
 }
 
