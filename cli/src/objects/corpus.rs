@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use ebpf::Kind;
-use ebpf::object::{Object, ObjectError, kind_of};
+use ebpf::object::{Object, ObjectError, ObjectProgram, kind_of};
 
 use super::linux::{self, Linux};
 use super::prevail::{self, Prevail};
@@ -17,6 +17,9 @@ use super::{ObjectsError, Outcome, Row, read, row};
 const DEPTH_MAX: usize = 16;
 /// Objects of one corpus, at most.
 const FILES_MAX: usize = 20_000;
+
+/// Loads of a program that Linux accepts.
+const LOADS: u32 = 5;
 
 /// How section names of other types of program begin (libbpf's table).
 const OTHERS: [&str; 30] = [
@@ -123,13 +126,16 @@ impl Corpus {
             }
             let linux = match (&mut peers.linux, program.program()) {
                 (_, Err(_)) => Err("not linked".to_owned()),
-                (Ok(linux), Ok(_)) => linux.judge(object, program),
+                (Ok(linux), Ok(_)) => best(linux, object, program),
                 (Err(reason), Ok(_)) => Err(reason.clone()),
             };
-            let ask = |peer: &Prevail| peer.judge(path, program.section(), program.name());
-            let prevail = peers.prevail.as_ref().filter(|_| program.program().is_ok()).map(ask);
-            let row = row(below, program);
-            self.programs.push(Judged { origin: origin.clone(), row, linux, prevail });
+            let (origin, row) = (origin.clone(), row(below, program));
+            let mut judged = Judged { origin, row, linux, prevail: None };
+            // What calls what is not here is in no figure of PREVAIL's.
+            if let Some(peer) = peers.prevail.as_ref().filter(|_| judged.is_inside()) {
+                judged.prevail = Some(peer.judge(path, program.section(), program.name()));
+            }
+            self.programs.push(judged);
         }
     }
 }
@@ -150,6 +156,20 @@ impl Judged {
     pub fn linux_accepts(&self) -> Option<bool> {
         self.linux.as_ref().ok().map(|verdict| verdict.accepted)
     }
+}
+
+/// Linux's verdict; of a program that it accepts with the shortest time of a few, as ours is.
+fn best(
+    linux: &mut Linux,
+    object: &Object,
+    program: &ObjectProgram,
+) -> Result<linux::Verdict, String> {
+    let mut best = linux.judge(object, program)?;
+    for _ in 1..if best.accepted { LOADS } else { 1 } {
+        let verdict = linux.judge(object, program)?;
+        best.micros = best.micros.zip(verdict.micros).map(|(best, micros)| best.min(micros));
+    }
+    Ok(best)
 }
 
 /// What a program is for, by its section, then by its file.

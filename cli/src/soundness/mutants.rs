@@ -151,7 +151,10 @@ impl Judges<'_> {
         let tree = Tree::copy("schema", &["verifier/src/"])?;
         let schema = Schema::build(&tree.root, self.mutants)?;
         let alone: Vec<usize> = schema.alone.iter().copied().collect();
-        let together: Vec<usize> = every.filter(|number| !alone.contains(number)).collect();
+        let unviable: Vec<usize> = schema.unviable.iter().copied().collect();
+        self.work(&unviable, |_| Ok(()), |(), _| Ok(Outcome::Unviable))?;
+        let apart = |number: &usize| !alone.contains(number) && !unviable.contains(number);
+        let together: Vec<usize> = every.filter(apart).collect();
         let suite = Suite::new(&tree.root, schema.tests)?;
         self.work(
             &together,

@@ -2,9 +2,9 @@
 //!
 //! Each changed function becomes a choice between its bodies (Untch, Offutt, Harrold: *Mutation
 //! analysis using mutant schemata*, ISSTA 1993), so that judging a change takes a run of the tests
-//! and no build. Functions stop being `const` for it, but for those that constants need. What does
-//! not work like this (constants, functions in functions, bodies that the compiler refuses) is
-//! named, and is built alone.
+//! and no build. Functions stop being `const` for it, but for those that constants need. A body
+//! that the compiler refuses is no mutant. What does not work like this (constants, functions in
+//! functions, bodies of an `impl Trait` of their own) is named, and is built alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use super::mutants::{Mutant, changed};
+use crate::build;
 use crate::evidence::EvidenceError;
 
 /// Names the change that a test binary makes.
@@ -38,12 +39,15 @@ pub(super) struct Schema {
     pub(super) tests: Vec<(String, PathBuf)>,
     /// Changes that it does not have, by position.
     pub(super) alone: BTreeSet<usize>,
+    /// Changes that do not compile.
+    pub(super) unviable: BTreeSet<usize>,
 }
 
 /// What is left out of a build, and what stays `const`.
 #[derive(Default)]
 struct Without {
     alone: BTreeSet<usize>,
+    unviable: BTreeSet<usize>,
     consts: BTreeSet<String>,
 }
 
@@ -56,7 +60,8 @@ struct Woven {
 impl Schema {
     /// Weaves all changes into the tree at `root` and builds its tests.
     pub(super) fn build(root: &Path, mutants: &[Mutant]) -> Result<Schema, EvidenceError> {
-        let originals = sources(root)?;
+        // The copy's own are woven already, if an earlier call was here.
+        let originals = sources(&build::workspace())?;
         let mut without = Without::default();
         for _ in 0..ROUNDS {
             let woven = weave_all(&originals, mutants, &mut without);
@@ -65,17 +70,19 @@ impl Schema {
             }
             let (errors, tests) = compile(root)?;
             if errors.is_empty() && !tests.is_empty() {
-                return Ok(Schema { tests, alone: without.alone });
+                let Without { alone, unviable, .. } = without;
+                return Ok(Schema { tests, alone, unviable });
             }
-            let before = (without.alone.len(), without.consts.len());
+            let before = without.count();
             errors.iter().for_each(|error| without.learn(error, &woven));
+            let after = without.count();
+            let [alone, unviable, consts] = after;
             eprintln!(
-                "{} errors; {} changes are built alone, {} functions stay const",
-                errors.len(),
-                without.alone.len(),
-                without.consts.len()
+                "{} errors: {unviable} changes do not compile, {alone} are built alone, {consts} \
+                 functions stay const",
+                errors.len()
             );
-            if before == (without.alone.len(), without.consts.len()) {
+            if before == after {
                 break;
             }
         }
@@ -84,6 +91,10 @@ impl Schema {
 }
 
 impl Without {
+    fn count(&self) -> [usize; 3] {
+        [self.alone.len(), self.unviable.len(), self.consts.len()]
+    }
+
     /// Blames an error on a body, or on a function that must stay const.
     fn learn(&mut self, error: &Message, woven: &BTreeMap<String, Woven>) {
         let mut blamed = BTreeSet::new();
@@ -98,7 +109,7 @@ impl Without {
             let last = name.rsplit("::").find(|part| !part.starts_with('<'));
             self.consts.extend(last.map(str::to_owned));
         } else {
-            self.alone.extend(blamed);
+            self.unviable.extend(blamed);
         }
     }
 }
@@ -144,6 +155,9 @@ fn weave(original: &str, theirs: Vec<(usize, &Mutant)>, without: &mut Without) -
     let lines: Vec<&str> = original.lines().collect();
     let mut functions: BTreeMap<(usize, usize), Vec<(usize, &Mutant)>> = BTreeMap::new();
     for (number, mutant) in theirs {
+        if without.unviable.contains(&number) {
+            continue;
+        }
         match mutant.lines() {
             Some(at) if !without.alone.contains(&number) => {
                 functions.entry(at).or_default().push((number, mutant));
@@ -156,10 +170,12 @@ fn weave(original: &str, theirs: Vec<(usize, &Mutant)>, without: &mut Without) -
     let mut woven = Woven { text: String::new(), bodies: Vec::new() };
     let mut next = 0;
     for ((start, end), mutants) in functions {
-        let body = body(&lines, start, end).filter(|_| start >= next);
-        let stays =
-            |name: &String| lines[start..=end].join("\n").contains(&format!("const fn {name}"));
-        let (Some(open), false) = (body, without.consts.iter().any(stays)) else {
+        let text = lines[start..=end].join("\n");
+        let stays = |name: &String| text.contains(&format!("const fn {name}"));
+        let fits = start >= next && !text.contains("-> impl ");
+        let (Some(open), false) =
+            (body(&lines, start, end), without.consts.iter().any(stays) || !fits)
+        else {
             without.alone.extend(mutants.iter().map(|(number, _)| *number));
             continue;
         };
@@ -273,7 +289,7 @@ struct Span {
 fn compile(root: &Path) -> Result<(Vec<Message>, Vec<(String, PathBuf)>), EvidenceError> {
     let output = Command::new("cargo")
         .args(["test", "-p", "sluice-verifier", "--lib", "--tests", "--no-run"])
-        .args(["--message-format=json", "--keep-going"])
+        .args(["--message-format=json", "--no-fail-fast"])
         .env("CARGO_TARGET_DIR", root.join("target"))
         .env("CARGO_PROFILE_TEST_DEBUG", "0")
         .env("RUSTFLAGS", "-A warnings --cap-lints warn")
