@@ -11,7 +11,9 @@ use crate::progress::Progress;
 use crate::roundtrip::{self, Measured, Stage};
 use crate::soundness::Campaign;
 use crate::starvation::{self, Outcome};
-use crate::{attacks, clients, crowd, http, limits, linux, papers, proving, soak, stages};
+use crate::{
+    attacks, clients, crowd, http, limits, linux, newcomer, papers, proving, soak, stages,
+};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -78,6 +80,9 @@ pub enum Name {
     Native,
     /// Programs that people have, on a tap device; root only; `docs/evidence/clients.md`.
     Clients,
+    /// From a fresh clone to a service of one's own that answers, timed;
+    /// `docs/evidence/newcomer.md`.
+    Newcomer,
     /// Services under load with an adversary beside, `--minutes` long; `docs/evidence/soak.md`.
     Soak,
 }
@@ -146,6 +151,9 @@ pub fn run(name: Name, machine: &Options, log: &str, minutes: u64) -> Result<(),
     if let Some(oracle) = name.oracle() {
         return oracle.run();
     }
+    if name == Name::Newcomer {
+        return newcomers_way();
+    }
     let image = build::image()?;
     match name {
         Name::Instructions => {
@@ -175,7 +183,7 @@ pub fn run(name: Name, machine: &Options, log: &str, minutes: u64) -> Result<(),
         Name::Soak => soak::evidence(&image, machine, minutes, &made(machine, None)),
         // Those that need no machine: `Name::campaign`, and the command itself.
         Name::Fuzz | Name::Refusals | Name::Mutants | Name::Objects => Ok(()),
-        Name::Conformance | Name::Growth => Ok(()),
+        Name::Conformance | Name::Growth | Name::Newcomer => Ok(()),
         Name::Ownership | Name::Disjoint | Name::Tcpdump => Ok(()),
         Name::Demux | Name::Ashs | Name::Checker | Name::Merged | Name::Native => Ok(()),
     }
@@ -292,6 +300,16 @@ fn requests(image: &Image, options: &Options) -> Result<(), EvidenceError> {
     let text = http::report(&rows, &made(options, nginx.as_ref()), skipped.as_deref());
     println!("{text}");
     println!("{}", attacks::write("http.md", &text)?.display());
+    Ok(())
+}
+
+fn newcomers_way() -> Result<(), EvidenceError> {
+    let (progress, load) = (Progress::spinner("a newcomer"), newcomer::load());
+    let steps = newcomer::run(|what| progress.now(what))?;
+    progress.done("done");
+    let text = newcomer::report(&steps, &load);
+    println!("{text}");
+    println!("{}", attacks::write("newcomer.md", &text)?.display());
     Ok(())
 }
 

@@ -24,6 +24,7 @@ pub mod limits;
 pub mod linux;
 pub mod machine;
 pub mod new;
+pub mod newcomer;
 pub mod objects;
 pub mod oracles;
 pub mod papers;
