@@ -2,7 +2,6 @@
 
 use abi::bind::BindingStats;
 use abi::certificate::Reader;
-use abi::record::Record;
 use abi::refusal::{Blame, Code};
 use abi::{Handle, Rights};
 use alloc::boxed::Box;
@@ -10,12 +9,13 @@ use alloc::vec::Vec;
 use ebpf::{CallTarget, Insn, Kind, Program};
 use machine::Frame;
 use machine::heap::Arena;
-use verifier::{BindingId, ClaimProof, Fuel, GrantId, HashKey, Placed, Placement, Verified};
+use verifier::{BindingId, ClaimProof, Fuel, GrantId, Placed, Placement, Verified};
 
 use super::build::{Build, Plans};
 use super::claim::Claiming;
+use super::handler::Handler;
 use super::upload::Upload;
-use super::{At, Source, Trouble, claim, drive, handler};
+use super::{At, Source, Trouble, claim, drive};
 use crate::Kernel;
 use crate::binding::Binding;
 use crate::capability::{Capability, Object};
@@ -56,17 +56,13 @@ pub(super) struct Parts {
 /// A binding on its way.
 pub(super) struct Bind {
     stage: Stage,
-    /// The ASH: to be verified, then verified.
-    ash_upload: Option<Upload>,
-    ash: Option<Verified>,
-    rings: Option<RingPages>,
-    maps: Vec<MapId>,
+    handler: Handler,
+    parts: Parts,
     certificate: Option<Reader>,
 }
 
 enum Stage {
     FilterSafe(Upload),
-    AshSafe(Verified, Upload),
     Claim(Claiming),
     Place(Box<Placement>),
     Proven(Placed),
@@ -83,11 +79,11 @@ impl Bind {
     ) -> Result<Bind, Trouble> {
         let kind = (Kind::Filter, Blame::Filter);
         let filter = Upload::new(kernel, arena, (caller, start.filter), kind)?;
-        let ash_upload = handler::upload(kernel, arena, (caller, start.ash), &start.maps)?;
+        let handler = Handler::new(kernel, arena, (caller, start.ash), &start.maps)?;
         let certificate = claim::certificate(kernel, arena, (caller, start.certificate))?;
         let stage = Stage::FilterSafe(filter);
         let BindStart { rings, maps, .. } = start;
-        Ok(Bind { stage, ash_upload, ash: None, rings, maps, certificate })
+        Ok(Bind { stage, handler, parts: Parts { ash: None, rings, maps }, certificate })
     }
 
     /// Works on the current stage; true once everything is proven.
@@ -98,16 +94,18 @@ impl Bind {
         grant: GrantId,
         fuel: &mut Fuel,
     ) -> Result<bool, Trouble> {
+        if !self.handler.step(arena, fuel)? {
+            return Ok(false);
+        }
         let registry = &kernel.network.registry;
-        let key = registry.hash_key();
         self.stage = match core::mem::replace(&mut self.stage, Stage::Over) {
             Stage::FilterSafe(mut upload) => match upload.step(arena, fuel)? {
                 None => Stage::FilterSafe(upload),
-                Some(filter) => self.after_filter(arena, filter, key),
-            },
-            Stage::AshSafe(filter, mut upload) => match upload.step(arena, fuel)? {
-                None => Stage::AshSafe(filter, upload),
-                Some(ash) => self.after_ash(arena, (filter, ash), key)?,
+                Some(filter) => {
+                    let (filter, cases) = ((Blame::Filter, filter), self.certificate.as_ref());
+                    let (key, extract) = (registry.hash_key(), ClaimProof::guarding);
+                    Stage::Claim(Claiming::new(arena, filter, key, cases, extract))
+                }
             },
             Stage::Claim(mut proof) => match proof.step(arena, fuel)? {
                 None => Stage::Claim(proof),
@@ -129,43 +127,20 @@ impl Bind {
         Ok(matches!(self.stage, Stage::Proven(_)))
     }
 
-    fn after_filter(&mut self, arena: &mut Arena, filter: Verified, key: HashKey) -> Stage {
-        match self.ash_upload.take() {
-            Some(ash) => Stage::AshSafe(filter, ash),
-            None => self.claim(arena, filter, key),
-        }
-    }
-
-    fn claim(&self, arena: &mut Arena, filter: Verified, key: HashKey) -> Stage {
-        let (filter, certificate) = ((Blame::Filter, filter), self.certificate.as_ref());
-        Stage::Claim(Claiming::new(arena, filter, key, certificate, ClaimProof::guarding))
-    }
-
-    fn after_ash(
-        &mut self,
-        arena: &mut Arena,
-        (filter, ash): (Verified, Verified),
-        key: HashKey,
-    ) -> Result<Stage, Trouble> {
-        handler::affordable(&ash)?;
-        self.ash = Some(ash);
-        Ok(self.claim(arena, filter, key))
-    }
-
     /// What it is at.
-    pub(super) const fn at(&self) -> At {
-        match &self.stage {
-            Stage::FilterSafe(upload) | Stage::AshSafe(_, upload) => upload.at(),
+    pub(super) fn at(&self) -> At {
+        self.handler.at().unwrap_or(match &self.stage {
+            Stage::FilterSafe(upload) => upload.at(),
             Stage::Claim(_) => At::Claim,
             Stage::Place(_) | Stage::Proven(_) | Stage::Over => At::Place,
-        }
+        })
     }
 
     /// What becomes code, once everything is proven.
     pub(super) fn plans(&self) -> (Plans<'_>, &[MapId]) {
         let Stage::Proven(placed) = &self.stage else { return (Plans::default(), &[]) };
         let claims = [Some(placed.claim()), None];
-        (Plans { handler: self.ash.as_ref(), guard: None, claims }, &self.maps)
+        (Plans { handler: self.handler.ready(), guard: None, claims }, &self.parts.maps)
     }
 }
 
@@ -177,15 +152,16 @@ impl Kernel {
         (bind, mut build): (Bind, Box<Build>),
         proof_cycles: u64,
     ) -> Result<Handle, Trouble> {
-        let Bind { stage: Stage::Proven(placed), ash, rings, maps, .. } = bind else {
+        let Bind { stage: Stage::Proven(placed), handler, parts, .. } = bind else {
             return Err(Trouble::over());
         };
         let before = machine::time::cycles();
+        let ash = handler.take();
         let filter_slots = placed.claim().verified().program().len();
         let ash_slots = ash.as_ref().map_or(0, |ash| ash.program().len());
         let cost = BINDING_COST + 64 * (filter_slots + ash_slots) as u64;
         self.reserve_for_publication(owner, filter_slots + ash_slots, cost)?;
-        let parts = Parts { ash, rings, maps };
+        let parts = Parts { ash, ..parts };
         let binding = self.make_binding(owner, placed.grant(), (parts, &mut build), cost)?;
         let filter = self.program_for_record(placed.claim().verified().program());
         let grant = placed.grant();
@@ -193,15 +169,8 @@ impl Kernel {
         let handle = self.entrust(owner, id, cost)?;
         let compile_cycles = machine::time::cycles().saturating_sub(before);
         log::info!("environment {}: binding {id} under grant {grant}", owner.0);
-        self.channel.emit(filter.len() + 64, || Record::Bound {
-            binding: id.to_raw(),
-            grant: grant.to_raw(),
-            environment: owner.0,
-            filter,
-            ash_slots: ash_slots as u32,
-            proof_cycles,
-            compile_cycles,
-        });
+        let cycles = [proof_cycles, compile_cycles];
+        self.tell_bound((owner, grant, id), (filter, ash_slots), cycles);
         Ok(handle)
     }
 

@@ -5,7 +5,6 @@
 //! its frames are the listener's again.
 
 use abi::Handle;
-use abi::record::Record;
 use abi::refusal::Blame;
 use alloc::boxed::Box;
 use machine::heap::Arena;
@@ -134,24 +133,9 @@ impl Kernel {
         let handle = self.entrust(owner, id, costs[1])?;
         let compile_cycles = machine::time::cycles().saturating_sub(before);
         log::info!("environment {}: binding {id} carved under grant {parent}", owner.0);
-        let (child, environment) = (grant.to_raw(), owner.0);
-        let receive = filter.clone();
-        self.channel.emit(receive.len() + 64, || Record::Granted {
-            grant: child,
-            parent: parent.to_raw(),
-            environment,
-            receive,
-            proof_cycles,
-        });
-        self.channel.emit(filter.len() + 64, || Record::Bound {
-            binding: id.to_raw(),
-            grant: child,
-            environment,
-            filter,
-            ash_slots: ash_slots as u32,
-            proof_cycles,
-            compile_cycles,
-        });
+        self.tell_granted((owner, parent, grant), filter.clone(), proof_cycles);
+        let cycles = [proof_cycles, compile_cycles];
+        self.tell_bound((owner, grant, id), (filter, ash_slots), cycles);
         Ok(handle)
     }
 

@@ -2,7 +2,6 @@
 
 use abi::certificate::Reader;
 use abi::limits::{GUARDED_BYTES_MAX, PROGRAM_SLOTS_MAX};
-use abi::record::Record;
 use abi::refusal::{Blame, Code};
 use abi::{Handle, Rights};
 use alloc::boxed::Box;
@@ -231,13 +230,7 @@ impl Kernel {
         let capability = Capability { object: Object::Grant(id), rights };
         let handle = self.give(owner, capability).map_err(Trouble::Failed)?;
         log::info!("environment {}: grant {id} derived from {parent}", owner.0);
-        self.channel.emit(receive.len() + 64, || Record::Granted {
-            grant: id.to_raw(),
-            parent: parent.to_raw(),
-            environment: owner.0,
-            receive,
-            proof_cycles,
-        });
+        self.tell_granted((owner, parent, id), receive, proof_cycles);
         Ok(handle)
     }
 

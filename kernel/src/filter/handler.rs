@@ -1,5 +1,5 @@
-//! The handler of a binding that is made by something else than a plain bind: decoded and proven
-//! safe before the rest, so that the comparison with the neighbours is the last thing that is done.
+//! The handler of a binding: decoded and proven safe before the rest, so that the comparison with
+//! the neighbours is the last thing that is done.
 
 use abi::limits::ASH_COST_MAX;
 use abi::refusal::{Blame, Code};
@@ -68,7 +68,7 @@ impl Handler {
 }
 
 /// Copies an ASH in, with the maps that it names.
-pub(super) fn upload(
+fn upload(
     kernel: &Kernel,
     arena: &mut Arena,
     (caller, source): (EnvironmentId, Option<Source>),
@@ -81,7 +81,7 @@ pub(super) fn upload(
 }
 
 /// Whether one run of an ASH is short enough for anybody.
-pub(super) fn affordable(ash: &Verified) -> Result<(), Trouble> {
+fn affordable(ash: &Verified) -> Result<(), Trouble> {
     if ash.worst_case() > ASH_COST_MAX {
         let limit = ("ASH_COST_MAX", u64::from(ASH_COST_MAX));
         return Err(Trouble::limit(Code::Limit, Blame::Ash, limit));

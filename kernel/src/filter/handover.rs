@@ -181,15 +181,8 @@ impl Kernel {
         log::info!("environment {}: binding {old} is {} and {} now", owner.0, new[0], new[1]);
         self.channel.emit(16, || Record::Unbound { binding: old.to_raw() });
         for ((id, filter), ash_slots) in new.into_iter().zip(filters).zip([0, ash_slots]) {
-            self.channel.emit(filter.len() + 64, || Record::Bound {
-                binding: id.to_raw(),
-                grant: grant.to_raw(),
-                environment: owner.0,
-                filter,
-                ash_slots: ash_slots as u32,
-                proof_cycles,
-                compile_cycles,
-            });
+            let cycles = [proof_cycles, compile_cycles];
+            self.tell_bound((owner, grant, id), (filter, ash_slots), cycles);
         }
         Ok(given)
     }

@@ -1,9 +1,9 @@
 //! The filter path: from bytes of ring 3 to a published binding or grant, step by step.
 //!
 //! ```text
-//! bind    copy in -> decode -> safe -> (ASH: safe, cost) -> claim -> inside the grant
-//!                 -> disjoint -> compile -> check -> reserve -> seal -> own -> prepare -> commit
-//!                 -> publish
+//! bind    copy in -> (ASH: decode, safe, cost) -> decode -> safe -> (certificate) -> claim
+//!                 -> inside the grant -> disjoint -> compile -> check -> reserve -> seal -> own
+//!                 -> prepare -> commit -> publish
 //! derive  copy in -> decode -> safe -> claim -> (transmit: safe, claim | mirror) -> guardable
 //!                 -> guard: lower, safe -> inside the parent, apart -> compile -> check -> reserve
 //!                 -> seal -> prepare -> adopt -> publish
@@ -31,6 +31,7 @@ mod handover;
 mod predicate;
 mod refusal;
 mod steps;
+mod told;
 mod upload;
 
 use core::task::Poll;
