@@ -228,8 +228,8 @@ impl Kernel {
         }
     }
 
-    /// Runs the owner's ASH in place, whether or not the owner is running, if the owner can pay, and
-    /// sends its answer, if that is what it says.
+    /// Runs the owner's ASH in place, whether or not the owner is running, if the owner can pay,
+    /// and sends its answer, if that is what it says.
     #[inline(always)]
     fn run_ash(
         &mut self,

@@ -84,8 +84,8 @@ const _: () = assert!(
 const _: () = assert!(NET_HEADER + TRANSMIT_HEADER_MAX <= TRANSMIT_SLOT);
 const _: () = assert!(PAGE.is_multiple_of(BUFFER), "a buffer must not cross a page");
 const _: () = assert!(BUFFERS >= NIC_QUEUE, "the receive queue must be fillable");
-// A card without a buffer waits to be told. Then none is in the receive queue, and those that are in
-// no reply are spare or will be: they fill so many places that it is told.
+// A card without a buffer waits to be told. Then none is in the receive queue, and those that are
+// in no reply are spare or will be: they fill so many places that it is told.
 const _: () = assert!(BUFFERS - NIC_QUEUE >= REFILL && REFILL >= NEWS as usize);
 const _: () = assert!(REAP <= NIC_QUEUE - REFILL && LOW as usize <= NIC_QUEUE / 2);
 const _: () = assert!(NIC_QUEUE.is_power_of_two() && CONSOLE_SLOTS.is_power_of_two());
