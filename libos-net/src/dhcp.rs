@@ -2,8 +2,9 @@
 //!
 //! [`Client`] is a state machine without a socket: it is told the time and what has arrived, and
 //! gives what to send, and by which way. A lease is renewed with the server that gave it from half
-//! its time on, and with any server from seven eighths on (4.4.5). A server's word is taken only if it answers our own last question
-//! (transaction and card), and only for an address that a station can have.
+//! its time on, and with any server from seven eighths on (4.4.5). A server's word is taken only if
+//! it answers our own last question (transaction and card), and only for an address that a station
+//! can have.
 
 use alloc::vec::Vec;
 

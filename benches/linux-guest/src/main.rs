@@ -3,9 +3,9 @@
 //! The host tool boots a distribution's kernel with this program as the whole initial file system:
 //! process 1, which mounts, measures, prints and powers off. Called from a shell it only measures.
 //! `papers` prints one line of `name=number` per group, in counts of the time-stamp counter (guest
-//! instructions where the machine counts those); `web` runs nginx; `udp` and `xdp` answer UDP on port
-//! 7 until the
-//! machine is ended, with as many processes that do nothing but run beside them as they are told.
+//! instructions where the machine counts those); `web` runs nginx; `udp` and `xdp` answer UDP on
+//! port 7 until the machine is ended, with as many processes that do nothing but run beside them as
+//! they are told.
 //!
 //! Every measurement is the least of many, and each is written as one would write it for Linux if
 //! one wanted it to be cheap: no wrapper, no allocation, nothing checked inside the timed part.

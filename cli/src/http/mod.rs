@@ -1,4 +1,5 @@
-//! `sluice evidence http`: what a request costs here and with nginx on Linux, in guest instructions.
+//! `sluice evidence http`: what a request costs here and with nginx on Linux, in guest
+//! instructions.
 //!
 //! Two guests on the same board, one after the other: Sluice with its web server as a library OS,
 //! and the Linux guest with the distribution's nginx ([`crate::linux::nginx`]) and the same files.

@@ -3,9 +3,10 @@
 //! Three bindings: ARP, ICMP to our address, and ICMPv6. The ASHs of the first two answer questions
 //! about us and pings inside the kernel; what they pass on comes here, where neighbours are learnt
 //! from it and put into the page of addresses that every stack reads. IPv6's questions and pings
-//! are answered here, and its routers listened to ([`six`]). The gateway is asked for until it has answered. An address that the
-//! manifest does not give is asked of a DHCP server, and renewed ([`four`]). ICMP errors are put into a page
-//! that every stack reads: each takes those about its own ports.
+//! are answered here, and its routers listened to ([`six`]). The gateway is asked for until it has
+//! answered. An address that the manifest does not give is asked of a DHCP server, and renewed
+//! ([`four`]). ICMP errors are put into a page that every stack reads: each takes those about its
+//! own ports.
 #![no_std]
 #![no_main]
 

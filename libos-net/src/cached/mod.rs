@@ -149,8 +149,8 @@ impl Server {
         }
     }
 
-    /// Sleeps until something is there or that time, which [`Server::turn`] gave, has come. While acknowledgements of much are on
-    /// their way, a few of them are worth waking up for, not each.
+    /// Sleeps until something is there or that time, which [`Server::turn`] gave, has come. While
+    /// acknowledgements of much are on their way, a few of them are worth waking up for, not each.
     pub fn wait(&self, next: u64) {
         if next == 0 {
             return;
