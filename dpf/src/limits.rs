@@ -55,6 +55,10 @@ pub const WINDOW_PER_ENTRY: usize = 32;
 /// longest key 2,048 bytes of table.
 pub const MOVES_PER_STEP: usize = 32;
 
+/// Bytes of a larger table that one insertion or removal zeroes at most, before anything moves
+/// there. A table of n slots needs n / 100 operations; until it is full there are n / 8 at least.
+pub const ZEROED_PER_STEP: usize = 4096;
+
 /// Claimants of one key: each may cost a packet one run of a program.
 pub const CLAIMANTS_MAX: usize = 64;
 

@@ -1,7 +1,7 @@
 //! Who is where in one lane's table.
 
-use runtime::native::Zeroed;
-use runtime::native::dispatch::{BUCKET_SLOTS, Bank, Layout, Table};
+use runtime::native::dispatch::{BUCKET_SLOTS, Bank, BankMaker, Layout, Table};
+use runtime::native::{Zeroed, Zeroing};
 
 use crate::error::EngineError;
 use crate::limits::{SLOTS_CACHED, SLOTS_PER_ENTRY, WINDOW_FREE, WINDOW_PER_ENTRY};
@@ -26,6 +26,8 @@ pub(super) struct Room {
     pub(super) bank: u8,
     pub(super) current: Places,
     pub(super) old: Option<Places>,
+    /// A larger bank in the making.
+    pub(super) next: Option<Next>,
     /// Next slot to be moved: of the old bank, or of a closing lane.
     pub(super) cursor: usize,
     /// Least and greatest number, of a lane whose key is one.
@@ -41,6 +43,37 @@ pub(super) struct Places {
     /// For each bucket how many that begin there are in their second bucket.
     spilled: Zeroed<u8>,
     pub(super) count: usize,
+}
+
+/// A bank and its places, being zeroed a piece at a time.
+#[derive(Debug)]
+pub(super) struct Next {
+    bank: BankMaker,
+    occupant: Zeroing<u32>,
+    spilled: Zeroing<u8>,
+}
+
+impl Next {
+    /// Reserves all of it.
+    pub(super) fn reserve(layout: Layout, places: usize) -> Result<Self, EngineError> {
+        let bank = Bank::reserve(layout, places, 0)?;
+        let slots = bank.places() * BUCKET_SLOTS;
+        let occupant = Zeroing::new(slots).map_err(|_| EngineError::NoMemory)?;
+        let spilled = Zeroing::new(bank.places()).map_err(|_| EngineError::NoMemory)?;
+        Ok(Self { bank, occupant, spilled })
+    }
+
+    /// Zeroes at most so many bytes; true once all are.
+    pub(super) fn advance(&mut self, mut bytes: usize) -> bool {
+        self.bank.advance(&mut bytes)
+            && self.occupant.advance(&mut bytes)
+            && self.spilled.advance(&mut bytes)
+    }
+
+    pub(super) fn finish(self) -> (Bank, Places) {
+        let (occupant, spilled) = (self.occupant.finish(), self.spilled.finish());
+        (self.bank.finish(), Places { occupant, spilled, count: 0 })
+    }
 }
 
 impl Places {
@@ -93,6 +126,7 @@ impl Room {
             bank: 0,
             current: Places::new(table.current())?,
             old: None,
+            next: None,
             cursor: 0,
             low: u16::MAX,
             high: 0,

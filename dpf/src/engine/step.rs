@@ -2,7 +2,7 @@
 //!
 //! The idea: a table that grows has two banks, a lane that closes has another to go to. Each
 //! insertion and removal moves [`MOVES_PER_STEP`] slots' worth, which is more than it adds, so that
-//! it is done long before the next time. Nothing is found twice or not at all on the way: an entry
+//! it is done long before the next time; before that a larger bank is zeroed a piece at a time. Nothing is found twice or not at all on the way: an entry
 //! is written where it goes before it is cleared where it was.
 
 use alloc::vec::Vec;
@@ -19,6 +19,7 @@ impl Merged {
         self.moves.now = 0;
         let mut left = MOVES_PER_STEP;
         for at in 0..self.rooms.len() {
+            self.prepare(at);
             self.drain(at, &mut left);
         }
         let mut emptied = false;

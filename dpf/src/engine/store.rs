@@ -9,9 +9,9 @@ use runtime::native::dispatch::{Bank, Layout};
 
 use super::entry::Entry;
 use super::merge::Merged;
-use super::room::{Places, slots_of};
+use super::room::{Next, Places, slots_of};
 use crate::error::EngineError;
-use crate::limits::{SLOTS_FREE, SLOTS_PER_ENTRY_MAX};
+use crate::limits::{SLOTS_FREE, SLOTS_PER_ENTRY_MAX, ZEROED_PER_STEP};
 use crate::plan::{Key, Lane};
 
 /// The key in a slot of a bank.
@@ -101,7 +101,7 @@ impl Merged {
             let hashed = self.plan.lanes.get(at).is_some_and(|lane| lane.layout.is_hashed());
             if hashed && room.old.is_none() && room.is_crowded(room.entries) {
                 // Ahead of need: if there is no memory for it now, there still are free slots.
-                let _grown = self.grow(at, key);
+                self.begin_to_grow(at, key);
             }
         }
         Ok(())
@@ -124,7 +124,13 @@ impl Merged {
                     self.spill(at, first, true);
                     return Some(slot);
                 }
-                self.make_room(at, first)
+                let in_first = self.make_room(at, first);
+                if in_first.is_some() || first == second {
+                    return in_first;
+                }
+                let in_second = self.make_room(at, second)?;
+                self.spill(at, first, true);
+                Some(in_second)
             }
         }
     }
@@ -164,35 +170,73 @@ impl Merged {
         None
     }
 
-    /// A larger bank, to which entries will move.
-    fn grow(&mut self, at: usize, key: &Key) -> Result<(), EngineError> {
+    /// Reserves a larger bank of a hashed lane; it is zeroed step by step, and then grown into.
+    fn begin_to_grow(&mut self, at: usize, key: &Key) {
+        let Ok((places, _)) = self.larger(at, key) else { return };
+        let Some(layout) = self.table(at).map(|table| table.layout()) else { return };
+        if let Some(room) = self.rooms.get_mut(at).filter(|room| room.next.is_none()) {
+            room.next = Next::reserve(layout, places).ok();
+        }
+    }
+
+    /// A step towards a larger bank; when it is there, entries will move to it.
+    pub(super) fn prepare(&mut self, at: usize) {
+        let Some(room) = self.rooms.get_mut(at) else { return };
+        if !room.next.as_mut().is_some_and(|next| next.advance(ZEROED_PER_STEP)) {
+            return;
+        }
+        let Some(next) = room.next.take() else { return };
+        // Who left again meanwhile leaves no need for it.
+        if room.old.is_none() && room.is_crowded(room.entries) {
+            let (bank, places) = next.finish();
+            // It was made for this table; should it not fit, the table stays as it is.
+            let _grown = self.grow_into(at, bank, places);
+        }
+    }
+
+    /// How many places a larger bank would have, and the first of its window.
+    fn larger(&self, at: usize, key: &Key) -> Result<(usize, u16), EngineError> {
         let full = EngineError::Collisions { limit: SLOTS_PER_ENTRY_MAX };
-        let window = {
-            let (Some(table), Some(room)) = (self.table(at), self.rooms.get(at)) else {
-                return Err(full);
-            };
-            match table.layout() {
-                Layout::Single => return Err(full),
-                Layout::Direct => {
-                    let window = room.window_for(table.current(), Lane::number(key)).ok_or(full)?;
-                    (window.len as usize, window.first)
-                }
-                Layout::Plain | Layout::Wide { .. } => {
-                    let allowed = SLOTS_PER_ENTRY_MAX.saturating_mul(room.entries + 1);
-                    if room.old.is_some() || room.current.slots() * 2 > allowed.max(SLOTS_FREE) {
-                        return Err(full);
-                    }
-                    (table.current().places() * 2, 0)
-                }
-            }
+        let (Some(table), Some(room)) = (self.table(at), self.rooms.get(at)) else {
+            return Err(full);
         };
+        match table.layout() {
+            Layout::Single => Err(full),
+            Layout::Direct => {
+                let window = room.window_for(table.current(), Lane::number(key)).ok_or(full)?;
+                Ok((window.len as usize, window.first))
+            }
+            Layout::Plain | Layout::Wide { .. } => {
+                let allowed = SLOTS_PER_ENTRY_MAX.saturating_mul(room.entries + 1);
+                if room.old.is_some() || room.current.slots() * 2 > allowed.max(SLOTS_FREE) {
+                    return Err(full);
+                }
+                Ok((table.current().places() * 2, 0))
+            }
+        }
+    }
+
+    /// A larger bank at once, to which entries will move.
+    fn grow(&mut self, at: usize, key: &Key) -> Result<(), EngineError> {
+        let (places, first) = self.larger(at, key)?;
         // A window's old bank is small enough to be emptied at once, or there would be no window.
         self.drain_all(at);
+        let layout = self.table(at).map_or(Layout::Single, |table| table.layout());
+        let (bank, places) = match self.rooms.get_mut(at).and_then(|room| room.next.take()) {
+            Some(next) => next.finish(),
+            None => {
+                let bank = Bank::new(layout, places, first)?;
+                let places = Places::new(&bank)?;
+                (bank, places)
+            }
+        };
+        self.grow_into(at, bank, places)
+    }
+
+    fn grow_into(&mut self, at: usize, bank: Bank, places: Places) -> Result<(), EngineError> {
+        let full = EngineError::Collisions { limit: SLOTS_PER_ENTRY_MAX };
         let Some(dispatcher) = &mut self.dispatcher else { return Err(full) };
         let Some(room) = self.rooms.get_mut(at) else { return Err(full) };
-        let layout = dispatcher.tables().get(at).map_or(Layout::Single, |table| table.layout());
-        let bank = Bank::new(layout, window.0, window.1)?;
-        let places = Places::new(&bank)?;
         dispatcher.grow(at, bank)?;
         room.old = Some(core::mem::replace(&mut room.current, places));
         room.bank ^= 1;

@@ -38,4 +38,4 @@ pub use host::HostPages;
 pub use pipe::Pipe;
 pub use processor::bmi2;
 pub use program::{Filter, Memory, NativeContext, Packet};
-pub use zeroed::Zeroed;
+pub use zeroed::{Zeroed, Zeroing};

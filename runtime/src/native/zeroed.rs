@@ -4,9 +4,11 @@
 //! its memory is asked for as zeroed. A host's allocator hands out such memory untouched, page by
 //! page as it is used; nothing is written here. Failure is an answer, never an abort.
 //!
-//! The array begins on a cache line and never moves while it lives.
+//! The array begins on a cache line and never moves while it lives. Where the allocator has no
+//! zeroed memory it would write all of it at once: who can wait makes it a [`Zeroing`] first, which
+//! is written a piece at a time.
 
-use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use alloc::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::size_of;
@@ -56,6 +58,15 @@ impl<T: Zeroable> Zeroed<T> {
     /// # Errors
     /// [`CodeError::NoMemory`] if there is no memory for them.
     pub fn new(len: usize) -> Result<Self, CodeError> {
+        Self::allocate(len, |layout| {
+            // SAFETY: the layout is not empty.
+            unsafe { alloc_zeroed(layout) }
+        })
+    }
+
+    /// So many values; they are zero if `get` gives zeroed memory, and must not be looked at before
+    /// they are if not. It is only called with a layout that is not empty.
+    fn allocate(len: usize, get: impl Fn(Layout) -> *mut u8) -> Result<Self, CodeError> {
         let bytes = len.saturating_mul(size_of::<T>());
         let full = CodeError::NoMemory { bytes, limit: isize::MAX as usize };
         if bytes == 0 {
@@ -64,8 +75,7 @@ impl<T: Zeroable> Zeroed<T> {
         }
         let room = bytes.checked_add(LINE_BYTES).ok_or(full)?;
         let layout = Layout::from_size_align(room, ALIGN).map_err(|_| full)?;
-        // SAFETY: the layout is not empty.
-        let block = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(full)?;
+        let block = NonNull::new(get(layout)).ok_or(full)?;
         let skip = block.as_ptr().align_offset(LINE_BYTES);
         if skip > LINE_BYTES {
             // SAFETY: just allocated with this layout.
@@ -122,9 +132,70 @@ impl<T: Zeroable> fmt::Debug for Zeroed<T> {
     }
 }
 
+/// An array that becomes zero piece by piece.
+#[derive(Debug)]
+pub struct Zeroing<T: Zeroable> {
+    /// Not to be looked at before all of it is written.
+    values: Zeroed<T>,
+    /// Bytes that are zero already.
+    done: usize,
+}
+
+impl<T: Zeroable> Zeroing<T> {
+    /// Memory for `len` values, none of them written.
+    ///
+    /// # Errors
+    /// [`CodeError::NoMemory`] if there is no memory for them.
+    pub fn new(len: usize) -> Result<Self, CodeError> {
+        let values = Zeroed::allocate(len, |layout| {
+            // SAFETY: the layout is not empty.
+            unsafe { alloc(layout) }
+        })?;
+        Ok(Self { values, done: 0 })
+    }
+
+    /// Writes at most so many bytes, and takes them off the budget; true once all are there.
+    pub fn advance(&mut self, budget: &mut usize) -> bool {
+        let all = self.values.bytes();
+        let now = (all - self.done).min(*budget);
+        let start = self.values.start.as_ptr().cast::<u8>();
+        // SAFETY: `done + now` is at most the bytes of the values, which are this array's alone.
+        unsafe { start.add(self.done).write_bytes(0, now) };
+        self.done += now;
+        *budget -= now;
+        self.done == all
+    }
+
+    /// The array; what was not written yet is written now.
+    #[must_use]
+    pub fn finish(mut self) -> Zeroed<T> {
+        self.advance(&mut usize::MAX.clone());
+        self.values
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{LINE_BYTES, Zeroed};
+    use super::{LINE_BYTES, Zeroed, Zeroing};
+
+    #[test]
+    fn what_is_written_in_pieces_is_zero_in_the_end() {
+        for (len, piece) in [(0, 5), (1, 1), (1000, 64), (1000, 4000), (77, 3)] {
+            // Something else was there before.
+            drop(core::hint::black_box(alloc::vec![0xa5_u8; len * 4 + 64]));
+            let mut zeroing: Zeroing<u32> = Zeroing::new(len).unwrap();
+            let (mut steps, mut done) = (0, false);
+            while !done && steps < 40 {
+                let mut budget = piece;
+                done = zeroing.advance(&mut budget);
+                steps += 1;
+            }
+            let zeros = zeroing.finish();
+            assert_eq!(zeros.len(), len);
+            assert!(zeros.iter().all(|value| *value == 0), "{len} by {piece}");
+        }
+        assert!(Zeroing::<u32>::new(usize::MAX / 2).is_err());
+    }
 
     #[test]
     fn zeros_begin_on_a_line_and_can_be_written() {

@@ -17,7 +17,7 @@ mod tests;
 use alloc::vec::Vec;
 use core::mem::{MaybeUninit, offset_of, size_of, transmute};
 
-pub use table::{BUCKET_SLOTS, BUCKETS_MAX, Bank, Layout, MARK, Table, WINDOW_MAX};
+pub use table::{BUCKET_SLOTS, BUCKETS_MAX, Bank, BankMaker, Layout, MARK, Table, WINDOW_MAX};
 
 use super::code::{Code, Convention, sealed};
 use super::pages::CodeError;

@@ -18,7 +18,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::pages::CodeError;
-use super::super::zeroed::{LINE_BYTES, Zeroed};
+use super::super::zeroed::{LINE_BYTES, Zeroed, Zeroing};
 use super::KEY_WORDS_MAX;
 
 /// Slots in a bucket.
@@ -88,6 +88,35 @@ pub struct Bank {
     first: u16,
 }
 
+/// A bank whose memory is being zeroed.
+#[derive(Debug)]
+pub struct BankMaker {
+    words: Zeroing<AtomicU64>,
+    layout: Layout,
+    places: usize,
+    first: u16,
+}
+
+impl BankMaker {
+    /// Buckets, or numbers in the window, or 1.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.places
+    }
+
+    /// Zeroes at most so many bytes, and takes them off the budget; true once all are.
+    pub fn advance(&mut self, budget: &mut usize) -> bool {
+        self.words.advance(budget)
+    }
+
+    /// The bank, empty; what was not zeroed yet is now.
+    #[must_use]
+    pub fn finish(self) -> Bank {
+        let Self { words, layout, places, first } = self;
+        Bank { words: words.finish(), layout, places, first }
+    }
+}
+
 impl Bank {
     /// An empty bank: so many buckets (rounded up to a power of two), or a window of so many
     /// numbers from `first` on.
@@ -95,6 +124,21 @@ impl Bank {
     /// # Errors
     /// [`CodeError::NoMemory`] if there is no memory, or more is asked for than the layout's limit.
     pub fn new(layout: Layout, places: usize, first: u16) -> Result<Self, CodeError> {
+        let (places, words) = Self::size(layout, places, first)?;
+        Ok(Self { words: Zeroed::new(words)?, layout, places, first })
+    }
+
+    /// The same with memory that is still to be zeroed.
+    ///
+    /// # Errors
+    /// As for [`Bank::new`].
+    pub fn reserve(layout: Layout, places: usize, first: u16) -> Result<BankMaker, CodeError> {
+        let (places, words) = Self::size(layout, places, first)?;
+        Ok(BankMaker { words: Zeroing::new(words)?, layout, places, first })
+    }
+
+    /// Places and words of a bank.
+    fn size(layout: Layout, places: usize, first: u16) -> Result<(usize, usize), CodeError> {
         let most = match layout {
             Layout::Single => 1,
             Layout::Direct => WINDOW_MAX.saturating_sub(usize::from(first)),
@@ -106,8 +150,7 @@ impl Bank {
             return Err(full);
         }
         let places = if layout.is_hashed() { places.max(1).next_power_of_two() } else { places };
-        let words = Zeroed::new((places * layout.stride() / 8).max(LINE_WORDS))?;
-        Ok(Self { words, layout, places, first })
+        Ok((places, (places * layout.stride() / 8).max(LINE_WORDS)))
     }
 
     /// Buckets, or numbers in the window, or 1.
