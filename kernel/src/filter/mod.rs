@@ -9,7 +9,8 @@
 //!                 -> seal -> prepare -> adopt -> publish
 //! carve   the stages of both: inside the listener's claim instead, apart from what was carved
 //! hand-   copy in -> decode -> safe -> claim, for both parts -> together exactly the old binding
-//!  over           -> compile -> check -> reserve -> seal -> exchange -> prepare -> commit -> publish
+//!  over           -> compile -> check -> reserve -> seal -> exchange -> prepare -> commit
+//!                 -> publish
 //! ```
 //!
 //! `bind.rs`, `derive.rs`, `carve.rs` and `handover.rs` hold one stage after the other; `upload.rs`
