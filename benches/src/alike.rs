@@ -78,7 +78,7 @@ pub fn trial(nth: usize, bytes: &[u8], pages: &mut HostPages) -> Trial {
 /// What is not the same twice: the clock.
 fn tells_time(program: &Program) -> bool {
     let clock = CallTarget::Helper(ebpf::helper::KTIME);
-    program.insns().iter().any(|insn| *insn == Insn::Call { target: clock })
+    program.insns().contains(&Insn::Call { target: clock })
 }
 
 fn text(verified: &Verified) -> String {
