@@ -9,17 +9,16 @@
 
 mod common;
 
-use core::task::Poll;
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
 use std::path::Path;
 
-use common::{Random, program, space};
+use common::{Random, bind_worked, derive_worked, program, space, worked};
 use ebpf::{Kind, Program};
 use sluice_verifier::fuzzing::{cases, domains};
 use sluice_verifier::{
-    BindingId, Claim, ClaimProof, Derivation, Fuel, GrantId, Placement, Refusal, RefusalCode,
-    Registry, SafetyProof, Transmit, Verified, arena_bytes, safety_bytes,
+    Claim, ClaimProof, GrantId, Refusal, RefusalCode, Registry, SafetyProof, Verified, arena_bytes,
+    safety_bytes,
 };
 
 /// Generated programs of one line, and lines of one kind of program.
@@ -62,7 +61,7 @@ impl Line {
     /// The proof of safety.
     fn safety(&mut self, program: Program) -> Option<Verified> {
         let mut proof = SafetyProof::new(program);
-        let answer = self.worked(|fuel| proof.step(fuel));
+        let answer = worked(&mut self.work, |fuel| proof.step(fuel));
         let verified = self.answered(answer)?;
         self.worst += u64::from(verified.worst_case());
         for pc in 0..verified.program().len() as u32 {
@@ -76,35 +75,11 @@ impl Line {
         let verified = self.safety(program)?;
         self.accepted -= 1;
         let mut proof = ClaimProof::new(verified);
-        let answer = self.worked(|fuel| proof.step(fuel));
+        let answer = worked(&mut self.work, |fuel| proof.step(fuel));
         let claim = self.answered(answer)?;
         self.rules += claim.space().rules().len();
         self.say(claim.space());
         Some(claim)
-    }
-
-    fn bind(
-        &mut self,
-        registry: &mut Registry,
-        grant: GrantId,
-        claim: Claim,
-    ) -> Result<BindingId, Refusal> {
-        let mut proof = Placement::bind(registry, grant, claim)?;
-        let placed = self.worked(|fuel| proof.step(registry, fuel))?;
-        Ok(registry.own(placed)?.commit())
-    }
-
-    fn derive(
-        &mut self,
-        registry: &mut Registry,
-        parent: GrantId,
-        claim: Claim,
-    ) -> Result<GrantId, Refusal> {
-        let transmit = registry.grant(parent).map(|grant| grant.transmit().clone());
-        let transmit = Transmit::Space(transmit.unwrap_or_default());
-        let mut proof = Derivation::new(registry, parent, claim, transmit)?;
-        let placed = self.worked(|fuel| proof.step(registry, fuel))?;
-        registry.adopt(placed)
     }
 
     fn answered<T>(&mut self, answer: Result<T, Refusal>) -> Option<T> {
@@ -117,17 +92,6 @@ impl Line {
                 *self.reasons.entry(reason(&refusal)).or_default() += 1;
                 self.say(&(refusal.pc, &refusal));
                 None
-            }
-        }
-    }
-
-    fn worked<T>(&mut self, mut step: impl FnMut(&mut Fuel) -> Poll<T>) -> T {
-        loop {
-            let mut fuel = Fuel::UNLIMITED;
-            let answer = step(&mut fuel);
-            self.work += u64::from(Fuel::UNLIMITED.0 - fuel.0);
-            if let Poll::Ready(answer) = answer {
-                return answer;
             }
         }
     }
@@ -347,12 +311,12 @@ fn owners(text: &mut String) {
         let Some(claim) = line.claim(program) else { continue };
         let grant = grants[random.below(grants.len() as u64) as usize];
         if random.below(8) == 0 {
-            let answer = line.derive(&mut registry, grant, claim);
+            let answer = derive_worked(&mut line.work, &mut registry, grant, claim);
             derived += usize::from(answer.is_ok());
             line.say(&answer);
             grants.extend(answer);
         } else {
-            let answer = line.bind(&mut registry, grant, claim);
+            let answer = bind_worked(&mut line.work, &mut registry, grant, claim);
             bound += usize::from(answer.is_ok());
             line.say(&answer);
             bindings.extend(answer);

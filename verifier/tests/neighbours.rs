@@ -22,7 +22,7 @@ fn the_index_finds_whom_a_filter_meets() {
         let mut random = Random(0x4e16_0001 + world);
         let mut registry = Registry::with(Limits::KERNEL, HashKey::new(world, 7));
         for _ in 0..150 {
-            for program in filters::pair(&mut random) {
+            for program in filters::pair(&mut random, &filters::MIX) {
                 let claim = guarding(program).unwrap_or_else(|refusal| panic!("{refusal}"));
                 let everybody = scan::bindings(&registry, GrantId::ROOT, &claim);
                 let answer = bind(&mut registry, GrantId::ROOT, claim.clone());

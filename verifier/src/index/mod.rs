@@ -68,14 +68,14 @@ impl Index {
     }
 
     /// Shapes that `forms` would add.
-    pub(crate) fn new_shapes(&self, forms: &[Form]) -> usize {
+    pub(crate) fn new_shapes<'f>(&self, forms: impl Iterator<Item = &'f Form>) -> usize {
         let is_new = |form: &Form| {
             self.find(form).is_none_or(|at| {
                 self.populations.get(at).is_none_or(|population| population.rules == 0)
             })
         };
         let mut fresh: Vec<Shape> = Vec::new();
-        for form in forms.iter().filter(|form| is_new(form)) {
+        for form in forms.filter(|form| is_new(form)) {
             if !fresh.iter().any(|shape| shape.is_of(form)) {
                 fresh.push(Shape::of(form));
             }

@@ -228,24 +228,8 @@ impl Registry {
     /// one that came in since; [`RefusalCode::Limit`].
     pub fn own(&mut self, placed: Placed) -> Result<Owned<'_>, Refusal> {
         placed.recheck(self)?;
-        if self.bindings.len() >= self.limits.bindings {
-            return Err(Refusal::limit("BINDINGS_MAX", self.limits.bindings as u64));
-        }
         let (claim, grant, forms) = placed.into_parts();
-        let born = self.sequence + 1;
-        let holder = self.grants.get(grant.0).ok_or(Refusal::new(RefusalCode::Stale))?;
-        if holder.held.count >= self.limits.neighbours {
-            return Err(Refusal::limit("NEIGHBOURS_MAX", self.limits.neighbours as u64));
-        }
-        tables::room(&holder.bound, &forms, self.limits)?;
-        self.rules_left(grant, forms.len(), 0)?;
-        let holder = self.grants.get_mut(grant.0).ok_or(Refusal::new(RefusalCode::Stale))?;
-        let binding = Binding { claim: claim.clone(), grant, born, links: Links::default() };
-        let id = BindingId(self.bindings.insert(binding));
-        holder.held.push(&mut self.bindings, id);
-        self.sequence = born;
-        self.enter_binding(id, grant, &forms);
-        Ok(Owned::new(self, id, claim, grant))
+        self.provide(grant, [claim], &[forms], 0).map(Owned::new)
     }
 
     /// Takes a proven derivation in: a child grant of its parent.
@@ -263,7 +247,7 @@ impl Registry {
         if parent.children.len() >= self.limits.neighbours {
             return Err(Refusal::limit("NEIGHBOURS_MAX", self.limits.neighbours as u64));
         }
-        tables::room(&parent.carved, &forms, self.limits)?;
+        tables::room(&parent.carved, forms.iter(), self.limits)?;
         if parent.depth as usize >= DEPTH_MAX {
             return Err(Refusal::limit("DEPTH_MAX", DEPTH_MAX as u64));
         }

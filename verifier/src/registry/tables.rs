@@ -35,7 +35,11 @@ fn form_behind(tag: u32, claim: impl Fn(usize) -> Option<Claim>) -> Option<Form>
 ///
 /// # Errors
 /// [`crate::RefusalCode::Limit`].
-pub(super) fn room(index: &Index, forms: &[Form], limits: Limits) -> Result<(), Refusal> {
+pub(super) fn room<'f>(
+    index: &Index,
+    forms: impl Iterator<Item = &'f Form>,
+    limits: Limits,
+) -> Result<(), Refusal> {
     if index.shapes() + index.new_shapes(forms) > limits.shapes {
         return Err(Refusal::limit("INDEX_SHAPES_MAX", limits.shapes as u64));
     }

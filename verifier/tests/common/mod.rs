@@ -57,14 +57,36 @@ pub(crate) fn space(text: &str) -> flow::Space {
     expr.to_space().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
+/// Runs one proof to its end and adds what it used up.
+pub(crate) fn worked<T>(work: &mut u64, mut step: impl FnMut(&mut Fuel) -> Poll<T>) -> T {
+    loop {
+        let mut fuel = Fuel::UNLIMITED;
+        let answer = step(&mut fuel);
+        *work += u64::from(Fuel::UNLIMITED.0 - fuel.0);
+        if let Poll::Ready(answer) = answer {
+            return answer;
+        }
+    }
+}
+
 /// Places and commits a claim.
 pub(crate) fn bind(
     registry: &mut Registry,
     grant: GrantId,
     claim: Claim,
 ) -> Result<BindingId, Refusal> {
+    bind_worked(&mut 0, registry, grant, claim)
+}
+
+/// As [`bind`], adding the proof's work.
+pub(crate) fn bind_worked(
+    work: &mut u64,
+    registry: &mut Registry,
+    grant: GrantId,
+    claim: Claim,
+) -> Result<BindingId, Refusal> {
     let mut proof = Placement::bind(registry, grant, claim)?;
-    let placed = run(u32::MAX, |fuel| proof.step(registry, fuel))?;
+    let placed = worked(work, |fuel| proof.step(registry, fuel))?;
     Ok(registry.own(placed)?.commit())
 }
 
@@ -74,10 +96,20 @@ pub(crate) fn derive(
     parent: GrantId,
     claim: Claim,
 ) -> Result<GrantId, Refusal> {
+    derive_worked(&mut 0, registry, parent, claim)
+}
+
+/// As [`derive`], adding the proof's work.
+pub(crate) fn derive_worked(
+    work: &mut u64,
+    registry: &mut Registry,
+    parent: GrantId,
+    claim: Claim,
+) -> Result<GrantId, Refusal> {
     let transmit = registry.grant(parent).map(|grant| grant.transmit().clone());
     let transmit = Transmit::Space(transmit.unwrap_or_default());
     let mut proof = Derivation::new(registry, parent, claim, transmit)?;
-    let placed = run(u32::MAX, |fuel| proof.step(registry, fuel))?;
+    let placed = worked(work, |fuel| proof.step(registry, fuel))?;
     registry.adopt(placed)
 }
 

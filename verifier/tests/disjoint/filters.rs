@@ -14,12 +14,13 @@ use ebpf::{Kind, Program};
 
 use crate::common::{Random, program};
 
-/// Two filters: unrelated ones, or a filter and a variation of it.
-pub(crate) fn pair(random: &mut Random) -> [Program; 2] {
-    let first = Filter::new(random);
-    let mut second = if random.below(3) > 0 { first.clone() } else { Filter::new(random) };
+/// Two filters: unrelated ones, or a filter and a variation of it. Each test is at one of these
+/// places, all as likely.
+pub(crate) fn pair(random: &mut Random, places: &[Place]) -> [Program; 2] {
+    let first = Filter::new(random, places);
+    let mut second = if random.below(3) > 0 { first.clone() } else { Filter::new(random, places) };
     for _ in 0..=random.below(2) {
-        second.vary(random);
+        second.vary(random, places);
     }
     [first, second].map(|filter| program(Kind::Filter, &filter.text()))
 }
@@ -45,7 +46,7 @@ struct Test {
 
 /// Where a number comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(crate) enum Place {
     Frame,
     /// Behind so many VLAN tags.
     Tags(u64),
@@ -60,8 +61,10 @@ enum Place {
     Length,
 }
 
-/// As often as they stand here.
-const PLACES: [Place; 20] = [
+/// What the pairs are made of that Z3 is asked about: half of the tests are at constant places, a
+/// fifth behind IPv4 options, a tenth behind VLAN tags, a twentieth each behind TCP options, behind
+/// one or two extension headers, and of the length.
+pub(crate) const MIX: [Place; 20] = [
     Place::Frame,
     Place::Frame,
     Place::Frame,
@@ -88,9 +91,10 @@ const CONDITIONS: [&str; 11] =
     ["jeq", "jne", "jgt", "jge", "jlt", "jle", "jsgt", "jsge", "jslt", "jsle", "jset"];
 
 impl Filter {
-    fn new(random: &mut Random) -> Filter {
-        let chain =
-            |random: &mut Random| (0..=random.below(3)).map(|_| Test::new(random)).collect();
+    fn new(random: &mut Random, places: &[Place]) -> Filter {
+        let chain = |random: &mut Random| {
+            (0..=random.below(3)).map(|_| Test::new(random, places)).collect()
+        };
         let mut chains = vec![chain(random)];
         if random.below(3) == 0 {
             chains.push(chain(random));
@@ -99,13 +103,13 @@ impl Filter {
     }
 
     /// Changes one test, or adds one.
-    fn vary(&mut self, random: &mut Random) {
+    fn vary(&mut self, random: &mut Random, places: &[Place]) {
         let at = random.below(self.chains.len() as u64) as usize;
         let chain = &mut self.chains[at];
         let test = random.below(chain.len() as u64) as usize;
         match random.below(4) {
-            0 => chain.push(Test::new(random)),
-            1 => chain[test] = Test::new(random),
+            0 => chain.push(Test::new(random, places)),
+            1 => chain[test] = Test::new(random, places),
             _ => {
                 let Test { size, failing, .. } = &mut chain[test];
                 let condition = failing.split(' ').next().unwrap_or("jne").to_owned();
@@ -132,8 +136,8 @@ impl Filter {
 }
 
 impl Test {
-    fn new(random: &mut Random) -> Test {
-        let place = PLACES[random.below(PLACES.len() as u64) as usize];
+    fn new(random: &mut Random, places: &[Place]) -> Test {
+        let place = places[random.below(places.len() as u64) as usize];
         let size = match place {
             Place::Length => 2,
             _ => [1, 2, 4][random.below(3) as usize],
