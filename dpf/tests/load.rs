@@ -10,7 +10,8 @@ use runtime::helpers::WithEffects;
 use runtime::native::HostPages;
 use runtime::pages::CodeError;
 use sluice_dpf::fuzzing::verified;
-use sluice_dpf::{EngineError, load};
+use sluice_dpf::{EngineError, LoadStage, Loading, load};
+use verifier::Fuel;
 
 const ECHO: &str = "
     ldxw %r2, [%r1+0]
@@ -169,4 +170,86 @@ fn refusals_are_named() {
     let error = load(&program(Kind::Ash, ECHO), &mut none).unwrap_err();
     assert!(matches!(error, EngineError::Pages(CodeError::NoMemory { limit: 0, .. })));
     assert!(error.to_string().contains("no room"), "{error}");
+}
+
+/// A handler with everything that takes more than one look: jumps both ways, local calls, optional
+/// arguments, divisions.
+fn everything() -> verifier::Verified {
+    let mut text = String::from("mov %r6, 7\nmov %r7, 3\n");
+    for number in 0..60 {
+        text += &format!("jgt %r6, {number}, a{number}\nsdiv %r6, %r7\na{number}: add %r6, 1\n");
+    }
+    text += "mov %r1, %r6\ncall local half\nmov %r1, %r10\nadd %r1, -8\nstdw [%r10-8], 10\n\
+             mov %r2, 2\ncall helper 6\nmov %r0, 2\nexit\nhalf: mov %r0, %r1\nrsh %r0, 1\nexit\n";
+    program(Kind::Ash, &text)
+}
+
+#[test]
+fn however_a_program_is_loaded_in_steps_the_code_is_the_same() {
+    let ash = everything();
+    let mut pages = HostPages::default();
+    let whole = load(&ash, &mut pages).unwrap();
+    let slots = ash.program().len() as u32;
+    let mut all = 0;
+    for fuel in [1, 2, 7, 128, u32::MAX] {
+        let mut loading = Loading::new(&ash, &[]).unwrap();
+        let (mut compiling, mut checking) = (0, 0);
+        loop {
+            match loading.stage() {
+                LoadStage::Compile => compiling += 1,
+                LoadStage::Check => checking += 1,
+                LoadStage::Seal => break,
+            }
+            assert!(!matches!(loading.step(&[], &mut Fuel(fuel)), core::task::Poll::Ready(Err(_))));
+        }
+        if fuel == 1 {
+            // Premises, survey, two passes; premises, wants, match: no step is more than a slot.
+            assert!(compiling >= 4 * slots && checking >= 3 * slots);
+            all = compiling + checking;
+        }
+        // A step may overdraw by what its last slot becomes, and no step is skipped.
+        assert!(compiling + checking >= all / fuel, "fuel {fuel}");
+        let native = loading.seal(&[], &mut pages).unwrap();
+        assert_eq!(native.bytes(), whole.bytes());
+        native.free(&mut pages);
+    }
+    whole.free(&mut pages);
+    assert_eq!(pages.used(), 0);
+}
+
+#[test]
+fn a_program_can_be_put_aside_at_any_step() {
+    let ash = everything();
+    let mut pages = HostPages::default();
+    let whole = load(&ash, &mut pages).unwrap();
+    for steps in (0..).step_by(50) {
+        let mut loading = Loading::new(&ash, &[]).unwrap();
+        for _ in 0..steps {
+            let _not_yet = loading.step(&[], &mut Fuel(1));
+        }
+        assert!(loading.is_of(&ash) && !loading.is_of(&everything()));
+        let done = loading.stage() == LoadStage::Seal;
+        let native = loading.seal(&[], &mut pages).unwrap();
+        assert_eq!(native.bytes(), whole.bytes());
+        native.free(&mut pages);
+        if done {
+            break;
+        }
+    }
+    whole.free(&mut pages);
+}
+
+#[test]
+fn local_calls_nest_to_the_limit_and_no_deeper() {
+    let chain = |depth: usize| {
+        let mut text = String::new();
+        for level in 0..depth {
+            text += &format!("f{level}: call local f{}\nexit\n", level + 1);
+        }
+        asm::program(Kind::Memory, &(text + &format!("f{depth}: mov %r0, 1\nexit\n"))).unwrap()
+    };
+    let mut pages = HostPages::default();
+    let deepest = (1..20).take_while(|depth| verified(chain(*depth)).is_some()).last().unwrap();
+    let native = load(&verified(chain(deepest)).unwrap(), &mut pages).unwrap();
+    native.free(&mut pages);
 }
