@@ -28,6 +28,7 @@ pub mod newcomer;
 pub mod objects;
 pub mod oracles;
 pub mod papers;
+pub mod parts;
 pub mod progress;
 pub mod proving;
 pub mod recorder;

@@ -99,7 +99,8 @@ impl RingMemory {
         self.bound(&[], |pages| listener.carve((filter, None), ash, pages))
     }
 
-    /// The second part of a binding that becomes two, with these rings ([`Binding::hand_over`]).
+    /// The second part of a binding that becomes two, with these rings ([`Binding::hand_over`]);
+    /// the certificate, which may be empty, is for both filters.
     ///
     /// # Errors
     /// As [`RingMemory::bind`].
@@ -108,8 +109,11 @@ impl RingMemory {
         old: Binding,
         [first, second]: [&[u8]; 2],
         ash: Option<&[u8]>,
+        certificate: &[u8],
     ) -> Result<Rings, BindError> {
-        self.bound(&[], |pages| old.hand_over(first, second, ash, pages))
+        self.bound(&[], |pages| {
+            old.hand_over(first, second, ash, &RingPages { certificate, ..*pages })
+        })
     }
 
     fn bound(

@@ -29,6 +29,8 @@ pub const HTTP_PORT: u16 = 80;
 pub const BULK_PORT: u16 = 5201;
 /// Port that a library OS answers in ring 3.
 pub const TALK_PORT: u16 = 7777;
+/// Port whose binding becomes two.
+pub const PARTS_PORT: u16 = 7950;
 
 /// One line of the table of grants: name, receive expression, transmit expression (or the mirror).
 struct Grant {
@@ -79,6 +81,7 @@ const ROLES: &[Role] = &[
     Role { name: "ping", frames: WITH_STACK, grants: &["ping"], at_boot: false },
     Role { name: "bulk", frames: WITH_CONNECTIONS, grants: &["bulk"], at_boot: false },
     Role { name: "caller", frames: WITH_STACK, grants: &["public"], at_boot: false },
+    Role { name: "parts", frames: WITH_STACK, grants: &["public"], at_boot: false },
     Role { name: "prover", frames: WITH_STACK, grants: &["public"], at_boot: false },
 ];
 

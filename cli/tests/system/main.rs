@@ -25,6 +25,8 @@ mod memory;
 #[cfg(test)]
 mod papers;
 #[cfg(test)]
+mod parts;
+#[cfg(test)]
 mod residents;
 #[cfg(test)]
 mod revocation;
