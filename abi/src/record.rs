@@ -71,6 +71,7 @@ pub enum Record {
         /// Who asked.
         environment: u32,
         /// Filter program of the receive space.
+        #[serde(serialize_with = "whole")]
         receive: Vec<u8>,
         /// Cycles of the time-stamp counter that the proof took.
         proof_cycles: u64,
@@ -84,6 +85,7 @@ pub enum Record {
         /// Who asked.
         environment: u32,
         /// The filter.
+        #[serde(serialize_with = "whole")]
         filter: Vec<u8>,
         /// Instructions of the ASH; zero if there is none.
         ash_slots: u32,
@@ -99,6 +101,7 @@ pub enum Record {
         /// Under this grant.
         grant: u64,
         /// The program at fault.
+        #[serde(serialize_with = "whole")]
         program: Vec<u8>,
         /// Why.
         refusal: refusal::Record,
@@ -182,6 +185,11 @@ pub enum Record {
 pub const PROOF_STAGES: [&str; 9] =
     ["copy in", "decode", "proof", "claim", "placement", "compile", "check", "publish", "close"];
 
+/// Bytes as they are in a frame either way, written at once and not one by one: a program has many.
+fn whole<S: serde::Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_bytes(bytes)
+}
+
 impl Record {
     /// The frame: header and body.
     pub fn frame(&self, sequence: u32) -> Vec<u8> {
@@ -223,8 +231,9 @@ mod tests {
 
     #[test]
     fn frames_come_back_one_by_one() {
-        let records =
-            [Record::Halt { code: 3 }, Record::Unbound { binding: 9 }, Record::Halt { code: 0 }];
+        let (grant, parent, environment, receive) = (3, 1, 2, alloc::vec![0, 0x80, 0xff, 1]);
+        let granted = Record::Granted { grant, parent, environment, receive, proof_cycles: 77 };
+        let records = [Record::Halt { code: 3 }, granted, Record::Unbound { binding: 9 }];
         let stream: alloc::vec::Vec<u8> =
             records.iter().enumerate().flat_map(|(i, r)| r.frame(i as u32)).collect();
         let mut at = 0;

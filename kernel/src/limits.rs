@@ -88,8 +88,11 @@ pub const FRAGMENT_LIFE_NS: u64 = 15_000_000_000;
 /// Steps that a predicate's proof may take: its caller's slice goes by meanwhile.
 pub const PREDICATE_STEPS_MAX: u32 = 256;
 
-/// Fuel of one step of a proof: at most about 20,000 guest instructions.
+/// Fuel of one step of a proof: a few tens of thousands of guest instructions.
 pub const PROOF_FUEL: u32 = 128;
+
+/// The same where a claim is extracted: one instruction that is followed, whatever it costs.
+pub const CLAIM_FUEL: u32 = 32;
 
 /// Packets taken from the card in one poll.
 pub const BATCH_MAX: usize = 16;
@@ -126,6 +129,7 @@ pub const EXIT_NO_INIT: u8 = 0x7e;
 /// Exit code of a machine on which no environment is left.
 pub const EXIT_DESERTED: u8 = 0x7d;
 
+const _: () = assert!(CLAIM_FUEL <= PROOF_FUEL);
 const _: () = assert!(abi::limits::CAPABILITIES_MAX.is_multiple_of(SLOTS_PER_CHUNK));
 const _: () = assert!(BATCHES_MAX * BATCH_MAX >= machine::limits::NIC_QUEUE);
 const _: () = assert!(TRANSMIT_BATCH_MAX <= machine::limits::TRANSMIT_SLOTS);

@@ -16,7 +16,7 @@ use verifier::{Certificate, Claim, ClaimProof, Fuel, HashKey, Verified};
 use super::{Source, Trouble, drive};
 use crate::Kernel;
 use crate::environment::EnvironmentId;
-use crate::limits::PROOF_FUEL;
+use crate::limits::{CLAIM_FUEL, PROOF_FUEL};
 
 /// Fuel of a test of a byte at a constant place.
 const TEST_FUEL: u32 = PROOF_FUEL / 8;
@@ -86,10 +86,13 @@ impl Claiming {
                     }
                 }
             }
-            Claiming::Prove(blame, mut proof) => match drive(arena, blame, || proof.step(fuel))? {
-                None => Claiming::Prove(blame, proof),
-                Some(claim) => return Ok(Some(claim.detach())),
-            },
+            Claiming::Prove(blame, mut proof) => {
+                let mut fuel = Fuel(fuel.0.min(CLAIM_FUEL));
+                match drive(arena, blame, || proof.step(&mut fuel))? {
+                    None => Claiming::Prove(blame, proof),
+                    Some(claim) => return Ok(Some(claim.detach())),
+                }
+            }
             Claiming::Over => return Err(Trouble::over()),
         };
         Ok(None)

@@ -7,6 +7,7 @@ use abi::start::State;
 use abi::{Call, Status};
 use kernel::limits::PROOF_FUEL;
 
+use crate::binding::bind_filter;
 use crate::harness::{BindPlan, Machine, SCRATCH, ash, bind, filter};
 
 /// Slots that a handler which fits the harness's page has.
@@ -65,9 +66,11 @@ fn no_stage_does_more_in_a_step_than_its_fuel_lets_it() {
 fn whatever_a_proof_is_at_a_kill_leaves_nothing_of_it() {
     let mut machine = Machine::new();
     let root = machine.handle("grant:root");
-    // What init itself keeps for its first child.
+    // What init itself keeps for its first child, and the engine for its first binding.
     let (_, first, _) = machine.child(6_000);
     machine.ok(Call::EnvKill, &[first]);
+    let (_, binding) = bind_filter(&mut machine, root, &filter("udp and dst port 7"));
+    machine.ok(Call::Unbind, &[binding]);
     machine.audit();
     let before = machine.kernel.books();
     let code = machine.kernel.code_bytes();

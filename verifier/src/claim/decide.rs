@@ -76,23 +76,27 @@ pub(super) fn decide(
             }
         }
         (Value::Length(measure), Value::Word(b)) => match b.cut(bits).as_constant() {
-            Some(constant) => Ok(length(measure, |it| holds(width, cond, it, constant))),
+            Some(constant) => {
+                Ok(length(measure, (width, cond, constant), |it| holds(width, cond, it, constant)))
+            }
             None => undecided(UndecidedReason::Relation),
         },
         (Value::Word(a), Value::Length(measure)) => match a.cut(bits).as_constant() {
-            Some(constant) => Ok(length(measure, |it| holds(width, cond, constant, it))),
+            Some(constant) => {
+                Ok(length(measure, (width, cond, constant), |it| holds(width, cond, constant, it)))
+            }
             None => undecided(UndecidedReason::Relation),
         },
         // end - place = length - base - bytes, compared with 0; no address wraps.
         (&Value::Place { base, bytes }, Value::End) => {
             let measure = Measure::new(base, bytes.wrapping_neg().cast_unsigned());
             let cond = signed(cond).ok_or(Refusal::undecided(pc, UndecidedReason::Address))?;
-            Ok(length(&measure, |it| holds(Width::W64, cond, 0, it)))
+            Ok(length(&measure, (Width::W64, cond, 0), |it| holds(Width::W64, cond, 0, it)))
         }
         (Value::End, &Value::Place { base, bytes }) => {
             let measure = Measure::new(base, bytes.wrapping_neg().cast_unsigned());
             let cond = signed(cond).ok_or(Refusal::undecided(pc, UndecidedReason::Address))?;
-            Ok(length(&measure, |it| holds(Width::W64, cond, it, 0)))
+            Ok(length(&measure, (Width::W64, cond, 0), |it| holds(Width::W64, cond, it, 0)))
         }
         (Value::Place { base, bytes }, Value::Place { base: other, bytes: theirs })
             if base == other && signed(cond).is_some() =>
@@ -170,8 +174,18 @@ fn word(values: &Values, cond: Cond, (word, bits): (&Word, u32), constant: u64) 
     settle(rules(wanted), rules(wanted.complement()))
 }
 
-fn length(measure: &Measure, wanted: impl Fn(u64) -> bool) -> Outcome {
-    let (holds, fails) = lengths::sides(measure.base, |distance| wanted(measure.at(distance)));
+/// A comparison of a number that depends on the length with a constant, on whichever side.
+fn length(
+    measure: &Measure,
+    (width, cond, constant): (Width, Cond, u64),
+    wanted: impl Fn(u64) -> bool,
+) -> Outcome {
+    let holds = |distance| wanted(measure.at(distance));
+    let ordered = width == Width::W64 && cond != Cond::Set;
+    let (holds, fails) = match measure.changes(constant).filter(|_| ordered) {
+        Some(changes) => lengths::sides_at(measure.base, changes, holds),
+        None => lengths::sides(measure.base, holds),
+    };
     settle(holds, fails)
 }
 

@@ -26,15 +26,34 @@ pub(super) type Rules = Option<Vec<Rule>>;
 /// The frames for whose distance from the base to the end a condition holds, and the others.
 pub(super) fn sides(base: Base, holds: impl Fn(i32) -> bool) -> (Rules, Rules) {
     let (least, most) = range(base);
+    split(base, least + 1..=most, holds)
+}
+
+/// The same of a condition that changes at most at these distances.
+pub(super) fn sides_at<const N: usize>(
+    base: Base,
+    mut changes: [i32; N],
+    holds: impl Fn(i32) -> bool,
+) -> (Rules, Rules) {
+    let (least, most) = range(base);
+    changes.sort_unstable();
+    let inside = changes.into_iter().filter(|at| (least + 1..=most).contains(at));
+    split(base, inside, holds)
+}
+
+/// The same, tried at the least distance and at these, which ascend.
+fn split(base: Base, at: impl Iterator<Item = i32>, holds: impl Fn(i32) -> bool) -> (Rules, Rules) {
+    let (least, most) = range(base);
     let (mut yes, mut no) = (Some(Vec::new()), Some(Vec::new()));
     let (mut first, mut before) = (least, holds(least));
-    for distance in least + 1..=most + 1 {
-        let now = distance <= most && holds(distance);
-        if now != before || distance > most {
+    for distance in at {
+        let now = holds(distance);
+        if now != before {
             run(base, first, distance - 1, if before { &mut yes } else { &mut no });
             (first, before) = (distance, now);
         }
     }
+    run(base, first, most, if before { &mut yes } else { &mut no });
     (yes, no)
 }
 
@@ -79,4 +98,63 @@ fn settle(found: &mut Rules) {
 fn lengths(first: i32, last: i32) -> Option<LengthRange> {
     let clip = |length: i32| length.clamp(0, i32::from(u16::MAX)) as u16;
     if last < 0 { None } else { LengthRange::new(clip(first), clip(last)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use ebpf::interp::arith;
+    use ebpf::{Cond, Width};
+    use flow::{Base, HeaderBase};
+
+    use super::{sides, sides_at};
+    use crate::claim::measure::Measure;
+
+    #[test]
+    fn what_changes_nowhere_else_need_not_be_tried_elsewhere() {
+        let header = HeaderBase { at: 14, mask: 0x0f, shift: 2, add: 14 };
+        for base in [Base::Frame, Base::Header(header)] {
+            for bound in [-100, -46, 0, 14, 15, 42, 700, 1521, 1522, 1523, 4000] {
+                let all = sides(base, |distance| distance < bound);
+                assert_eq!(sides_at(base, [bound], |distance| distance < bound), all);
+                assert_eq!(sides_at(base, [9999, bound, 14, 60], |it| it < bound), all);
+                let equal = sides(base, |distance| distance == bound);
+                assert_eq!(sides_at(base, [bound + 1, bound], |it| it == bound), equal);
+            }
+        }
+    }
+
+    #[test]
+    fn a_comparison_changes_where_its_measure_says() {
+        let conds = [
+            Cond::Eq,
+            Cond::Ne,
+            Cond::Gt,
+            Cond::Ge,
+            Cond::Lt,
+            Cond::Le,
+            Cond::Sgt,
+            Cond::Sge,
+            Cond::Slt,
+            Cond::Sle,
+        ];
+        let far: [i64; 6] =
+            [0x4000_0000, 0x4000_0200, 0x8000_0000, i64::MAX, i64::MIN, i64::MIN + 1];
+        let near: [i64; 15] =
+            [-2000, -47, -15, -14, -1, 0, 1, 13, 14, 15, 42, 1500, 1522, 1523, 3000];
+        for &plus in near.iter().chain(&[0x3fff_ff00, -0x3fff_ff00, 0x5000_0000]) {
+            let measure = Measure::new(Base::Frame, plus.cast_unsigned());
+            for constant in near.iter().chain(&far).map(|it| it.cast_unsigned()) {
+                let Some(changes) = measure.changes(constant) else {
+                    assert_eq!(plus, 0x5000_0000);
+                    continue;
+                };
+                for cond in conds {
+                    let holds = |at| arith::holds(Width::W64, cond, measure.at(at), constant);
+                    assert_eq!(sides_at(Base::Frame, changes, holds), sides(Base::Frame, holds));
+                    let holds = |at| arith::holds(Width::W64, cond, constant, measure.at(at));
+                    assert_eq!(sides_at(Base::Frame, changes, holds), sides(Base::Frame, holds));
+                }
+            }
+        }
+    }
 }

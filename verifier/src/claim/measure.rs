@@ -102,6 +102,21 @@ impl Measure {
         Some(Measure { plus, width: wide, ..self }.low(wide))
     }
 
+    /// The distances at which a comparison of the number with a constant can change, if the number
+    /// is a distance plus a constant: where it becomes the constant, where it becomes more, and
+    /// where it becomes what is not negative.
+    pub(super) fn changes(&self, constant: u64) -> Option<[i32; 3]> {
+        let far = 1_i64 << 30;
+        let plus = self.plus.cast_signed();
+        if self.width != 64 || self.operations[0].is_some() || !(-far..far).contains(&plus) {
+            return None;
+        }
+        // What is far away from every distance stays there.
+        let constant = constant.cast_signed().clamp(-far * far, far * far);
+        let at = |number: i64| i32::try_from(number - plus).unwrap_or(i32::MAX);
+        Some([at(constant), at(constant + 1), at(0)])
+    }
+
     /// The number in a frame that ends so many bytes behind the base.
     pub(super) fn at(&self, distance: i32) -> u64 {
         let start = i64::from(distance).cast_unsigned().wrapping_add(self.plus);
