@@ -4,8 +4,8 @@
 //! made.
 //!
 //! A [`Loading`] goes through them a slot at a time, for whoever must do something else in between;
-//! [`load`] and [`load_with`] go through them at once. A [`Loading`] keeps no map alive and holds no
-//! page: it can be dropped at any time, and [`Loading::seal`] is told the maps once more.
+//! [`load`] and [`load_with`] go through them at once. A [`Loading`] keeps no map alive and holds
+//! no page: it can be dropped at any time, and [`Loading::seal`] is told the maps once more.
 
 use alloc::sync::Arc;
 use core::task::Poll;

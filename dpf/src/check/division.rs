@@ -181,8 +181,8 @@ impl Matcher<'_> {
 }
 
 /// Whether `((n >> before) * factor >> 64) >> after` is `n / d` for each n of the width. With
-/// `m = n >> before` and `d = e << before` it is `m * factor >> p` for `p = 64 + after`, and that is
-/// `m / e` if `factor * e` exceeds `2^p` by no more than `2^p / m` for any m (Granlund and
+/// `m = n >> before` and `d = e << before` it is `m * factor >> p` for `p = 64 + after`, and that
+/// is `m / e` if `factor * e` exceeds `2^p` by no more than `2^p / m` for any m (Granlund and
 /// Montgomery, "Division by invariant integers using multiplication", PLDI 1994, theorem 4.2).
 fn exact(width: Width, d: u32, factor: u64, (before, after): (u8, u8)) -> bool {
     let bits: u32 = if width == Width::W64 { 64 } else { 32 };

@@ -1,7 +1,7 @@
 //! What the frame depends on: the registers that a program names, its calls, how deep they nest.
 //!
-//! A slot at a time, as all of the compiler's passes: each slot is looked at once, and once more for
-//! each level of local calls that it is run at.
+//! A slot at a time, as all of the compiler's passes: each slot is looked at once, and once more
+//! for each level of local calls that it is run at.
 
 use alloc::vec::Vec;
 

@@ -2,8 +2,9 @@
 //!
 //! The idea: a table that grows has two banks, a lane that closes has another to go to. Each
 //! insertion and removal moves [`MOVES_PER_STEP`] slots' worth, which is more than it adds, so that
-//! it is done long before the next time; before that a larger bank is zeroed a piece at a time. Nothing is found twice or not at all on the way: an entry
-//! is written where it goes before it is cleared where it was.
+//! it is done long before the next time; before that a larger bank is zeroed a piece at a time.
+//! Nothing is found twice or not at all on the way: an entry is written where it goes before it is
+//! cleared where it was.
 
 use alloc::vec::Vec;
 

@@ -1,7 +1,7 @@
 //! The keyed hash of map keys: a product with a secret for each word of the key.
 //!
 //! The idea: whoever sends packets may choose keys, so the hash has secrets, drawn for each map.
-//! A word is masked by what came before it (at first by one secret), multiplied by the other secret,
+//! A word is masked by what came before it (at first by one secret), multiplied by the other,
 //! 64 by 64 bits, and the halves of the product are combined: every bit of the word then reaches
 //! bits that are looked at, by a way that only the secrets know. One multiplication serves a key of
 //! eight bytes; SipHash, which stood here before, took five rounds (decision 080). The dispatch
