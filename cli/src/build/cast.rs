@@ -25,6 +25,8 @@ pub const NTP_PORT: u16 = 123;
 pub const KV_PORT: u16 = 11_211;
 /// TCP port of the web server.
 pub const HTTP_PORT: u16 = 80;
+/// Port of the listener behind a guard.
+pub const GUARDED_PORT: u16 = 7080;
 /// TCP port of the program that takes and gives as many bytes as somebody wants.
 pub const BULK_PORT: u16 = 5201;
 /// Port that a library OS answers in ring 3.
@@ -79,6 +81,7 @@ const ROLES: &[Role] = &[
     Role { name: "ntp", frames: WITH_STACK, grants: &["ntp"], at_boot: false },
     Role { name: "http", frames: WITH_CONNECTIONS, grants: &["http"], at_boot: false },
     Role { name: "ping", frames: WITH_STACK, grants: &["ping"], at_boot: false },
+    Role { name: "guarded", frames: WITH_CONNECTIONS, grants: &["guarded"], at_boot: false },
     Role { name: "bulk", frames: WITH_CONNECTIONS, grants: &["bulk"], at_boot: false },
     Role { name: "caller", frames: WITH_STACK, grants: &["public"], at_boot: false },
     Role { name: "parts", frames: WITH_STACK, grants: &["public"], at_boot: false },
@@ -156,6 +159,11 @@ fn grants() -> Vec<Grant> {
             transmit: None,
         },
         Grant { name: "http", receive: stream(HTTP_PORT), transmit: None },
+        Grant {
+            name: "guarded",
+            receive: format!("tcp and dst host {ours} and dst port {GUARDED_PORT}"),
+            transmit: None,
+        },
         Grant { name: "bulk", receive: stream(BULK_PORT), transmit: None },
         Grant { name: "bare", receive: service(format!("dst port {BARE_PORT}")), transmit: None },
         Grant {
