@@ -55,6 +55,27 @@ fn a_masked_number_is_another_where_bits_may_go() {
     refused_for_its_packet(&text(0xfe));
 }
 
+/// `join::covers`: what was seen of a pointer says nothing of one that may be farther to the left.
+#[test]
+fn a_pointer_that_may_be_farther_left_is_looked_at_again() {
+    let right = "jlt %r5, 8, out\njgt %r5, 20, out\nmov %r4, %r2\nadd %r4, %r5";
+    let left = "jlt %r5, 3, out\njgt %r5, 12, out\nmov %r4, %r2\nadd %r4, 3\nadd %r4, %r5";
+    for (one, other) in [(left, right), (right, left)] {
+        let text = |at: i32| {
+            format!(
+                "ldxw %r2, [%r1+0]\nldxw %r3, [%r1+4]\nmov %r0, 2\nmov %r4, %r2\nadd %r4, 64
+                 jgt %r4, %r3, out\nldxb %r5, [%r2+0]\nldxb %r6, [%r2+1]\njeq %r6, 0, other
+                 {one}\nja join\nother: {other}\njoin: mov %r5, 0\nmov %r6, 0
+                 ldxb %r0, [%r4{at:+}]\nout: mov %r0, 2\nexit"
+            )
+        };
+        accepted(&text(-6));
+        assert!(verify(program(Kind::Ash, &text(-7))).is_err(), "{}", text(-7));
+        accepted(&text(43));
+        refused_for_its_packet(&text(44));
+    }
+}
+
 /// `claim::decide`: the end of the packet may stand on either side.
 #[test]
 fn a_claim_is_the_same_whichever_side_the_end_is_on() {
