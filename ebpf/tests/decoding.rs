@@ -1,8 +1,8 @@
 //! Every structural rule: a program that breaks it, and the error that says so.
 
 use sluice_ebpf::{
-    AluOp, AtomicOp, ByteOrder, CallTarget, Cond, DecodeError, Field, Imm64, Insn, Kind, Operand,
-    Program, Reg, Size, Width, decode,
+    AluOp, AtomicOp, ByteOrder, CallTarget, Cond, DecodeError, Decoder, Field, Imm64, Insn, Kind,
+    Operand, Program, Reg, Size, Width, decode,
 };
 
 const EXIT: u64 = 0x95;
@@ -379,4 +379,30 @@ fn errors_say_where_and_what() {
     assert_eq!(DecodeError::Empty.pc(), None);
     let text = first(0x07, 0x10, 0, 0).to_string();
     assert_eq!(text, "instruction 0: the unused source register is 1 and must be 0");
+}
+
+#[test]
+fn a_slot_at_a_time_is_the_same() {
+    let word = |opcode: u8, imm: i32| [&[opcode, 0, 0, 0][..], &imm.to_le_bytes()].concat();
+    let good = [word(0x18, 7), word(0, 9), word(0xb7, 2), word(0x95, 0)].concat();
+    let bad = [word(0x18, 7), word(0xb7, 0), word(0x95, 0)].concat();
+    let off = [word(0xb7, 2)].concat();
+    for bytes in [good, bad, off] {
+        let mut decoder = Decoder::new(bytes.clone(), Kind::Memory, 16).unwrap();
+        let mut looks = 0;
+        let answer = loop {
+            looks += 1;
+            match decoder.advance() {
+                Ok(None) => {}
+                Ok(Some(program)) => break Ok(program),
+                Err(error) => break Err(error),
+            }
+        };
+        assert_eq!(answer, decode(&bytes, Kind::Memory, 16));
+        // Each slot twice, and the end.
+        let most = 2 * (bytes.len() / 8) + 1;
+        assert!(looks <= most && (answer.is_err() || looks == most));
+    }
+    assert!(Decoder::new(vec![0; 17 * 8], Kind::Memory, 16).is_err());
+    assert!(Decoder::new(vec![0; 7], Kind::Memory, 16).is_err());
 }

@@ -95,12 +95,22 @@ impl Machine {
     /// # Errors
     /// As [`Machine::command`] and [`Machine::record`].
     pub fn books(&self) -> Result<Books, MachineError> {
-        let mark = self.journal().mark();
-        self.command("books")?;
-        self.record(mark, "waiting for the books", |record| match record {
-            Record::Books(books) => Some(*books),
-            _ => None,
-        })
+        let (mark, mut asked) = (self.journal().mark(), 0);
+        loop {
+            self.command("books")?;
+            asked += 1;
+            let books = self.wait("waiting for the books", limits::BOOKS, || {
+                self.journal().find(mark, |record| match record {
+                    Record::Books(books) => Some(*books),
+                    _ => None,
+                })
+            });
+            match books {
+                // Where the channel is full of other records (`trace`), this one may be lost.
+                Err(MachineError::Hung { .. }) if asked < limits::BOOKS_ASKED => {}
+                answer => return answer,
+            }
+        }
     }
 
     /// Has the kernel audit itself; `None` if everything adds up, otherwise what it says.
