@@ -50,6 +50,10 @@ pub const FLAT_PER_MILLE: u64 = 1050;
 
 /// Frames that one capture keeps; more are counted, not kept.
 pub const CAPTURE_FRAMES_MAX: usize = 200_000;
+/// From asking for the books to asking again: their record may have been lost.
+pub const BOOKS: Duration = Duration::from_secs(10);
+/// Times that they are asked for.
+pub const BOOKS_ASKED: u32 = 3;
 /// Longest datagram read from the raw wire: QEMU's own network buffer.
 pub const WIRE_BYTES_MAX: usize = 4096 + 65_536;
 /// Records that the journal keeps; more are counted, not kept.
