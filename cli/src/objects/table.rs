@@ -185,7 +185,8 @@ fn times(text: &mut String, corpus: &Corpus) {
     say!(
         text,
         "\n## Time\n\nPrograms that we and Linux accept. Ours: the shortest of a few proofs; \
-         Linux: its verifier's own figure, the smallest of a few loads, in whole microseconds; PREVAIL, where it accepts too: the processor time of its process, less that of one \
+         Linux: its verifier's own figure, the smallest of a few loads, in whole microseconds; \
+         PREVAIL, where it accepts too: the processor time of its process, less that of one \
          that only lists the same object's programs.\n"
     );
     say!(
