@@ -185,7 +185,7 @@ pub fn answer(zone: &Zone, message: &[u8]) -> Option<Vec<u8>> {
     if header.flags & 0x7800 != 0 {
         return Some(told(&header, None, &Sections::failed(code::NOT_IMPLEMENTED)));
     }
-    let Some(question) = question(&header, message) else {
+    let Some(question) = asked(&header, message) else {
         return Some(told(&header, None, &Sections::failed(code::FORMAT)));
     };
     let sections = match question.edns {
@@ -195,7 +195,7 @@ pub fn answer(zone: &Zone, message: &[u8]) -> Option<Vec<u8>> {
     Some(told(&header, Some(&question), &sections))
 }
 
-fn question<'a>(header: &Header, message: &'a [u8]) -> Option<Question<'a>> {
+fn asked<'a>(header: &Header, message: &'a [u8]) -> Option<Question<'a>> {
     let [1, 0, 0, additionals] = header.counts else { return None };
     let asked = message.get(12..)?;
     let (name, length) = Name::read(asked)?;
