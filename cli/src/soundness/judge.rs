@@ -184,7 +184,7 @@ fn end(
     let mut log = Log::default();
     let world = World { helpers: &mut WithEffects(&mut log), maps: &mut MapSet(&maps) };
     let result = interp::run_at(program, &mut frame, world, (layout, BUDGET), see)?;
-    let entries = maps.iter().flat_map(|map| entries(map)).collect();
+    let entries = maps.iter().flat_map(entries).collect();
     Ok(End { result, frame: frame.data().to_vec(), entries, log })
 }
 

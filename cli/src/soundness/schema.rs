@@ -285,8 +285,11 @@ struct Span {
     is_primary: bool,
 }
 
+/// The binaries of tests, by name.
+type Tests = Vec<(String, PathBuf)>;
+
 /// Builds the tests: what the compiler says against it, or the binaries.
-fn compile(root: &Path) -> Result<(Vec<Message>, Vec<(String, PathBuf)>), EvidenceError> {
+fn compile(root: &Path) -> Result<(Vec<Message>, Tests), EvidenceError> {
     let output = Command::new("cargo")
         .args(["test", "-p", "sluice-verifier", "--lib", "--tests", "--no-run"])
         .args(["--message-format=json", "--no-fail-fast"])
