@@ -24,7 +24,8 @@ fn what_is_safe_is_accepted_with_maps_functions_and_globals() {
         let row = row("several.o", name);
         assert!(row.is_accepted(), "{}\n{}", row.line(), row.whole().unwrap_or_default());
         let Outcome::Accepted { worst_case, effort } = row.outcome else { unreachable!() };
-        assert!(worst_case > 0 && effort.nanos > 0 && effort.bytes > 0 && effort.work > 0);
+        // Time and heap are the whole process's, in which other tests run beside this one.
+        assert!(worst_case > 0 && effort.work > 0 && effort.instructions > 0);
     }
     assert_eq!(rows("several.o").len(), names.len());
     assert!(row("legacy.o", "count").is_accepted());
