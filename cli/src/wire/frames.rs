@@ -129,6 +129,21 @@ pub fn ping(identifier: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The reply to an echo request of the guest's with this number, as whoever was asked sends it.
+pub fn pong(frame: &[u8], sequence: u16) -> Option<Vec<u8>> {
+    let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    let Some(NetSlice::Ipv4(ip)) = &packet.net else { return None };
+    let Some(TransportSlice::Icmpv4(icmp)) = &packet.transport else { return None };
+    let Icmpv4Type::EchoRequest(asked) = icmp.icmp_type() else { return None };
+    let ip = ip.header();
+    let builder = PacketBuilder::ethernet2(HOST_MAC, GUEST_MAC)
+        .ipv4(ip.destination(), ip.source(), 64)
+        .icmpv4_echo_reply(asked.id, asked.seq);
+    let mut reply = Vec::new();
+    let written = builder.write(&mut reply, icmp.payload());
+    (asked.seq == sequence && written.is_ok()).then_some(reply)
+}
+
 /// Whether the frame is the right reply to [`ping`]: checksums, identity and payload.
 pub fn is_pong(frame: &[u8], identifier: u16, sequence: u16, payload: &[u8]) -> Option<()> {
     let packet = from_guest(frame)?;

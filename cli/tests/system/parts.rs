@@ -2,7 +2,7 @@
 
 use abi::record::Record;
 use sluice::machine::Board;
-use sluice::parts;
+use sluice::{limits, parts};
 
 use super::boots::{ready, turn};
 
@@ -10,6 +10,8 @@ use super::boots::{ready, turn};
 fn a_binding_becomes_two_under_traffic_and_no_packet_is_lost_or_doubled() {
     let _turn = turn();
     let machine = ready(Board::Q35, "log=info");
+    // The last to bind but the program itself.
+    machine.wait_serial("answers neighbour discovery", limits::CONTROL).unwrap();
     let (mark, before) = (machine.journal().mark(), machine.books().unwrap());
     let outcome = parts::run(&machine).unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.is_whole(), "{outcome:?}\n{}", machine.serial());

@@ -1,9 +1,10 @@
 //! An HTTP/1.1 server for pages that do not change (RFC 9110, RFC 9112).
 //!
 //! A [`Site`] is a table of files whose responses are made once, heads and all ([`Prepared`]);
-//! [`serve`] answers one connection from it, [`crate::cached`] a whole port: requests one after the
-//! other or pipelined, `GET` and `HEAD`, conditional by entity tag. Requests are read by `httparse` ([`request`]). What a client may cost is bounded:
-//! bytes of a head, of a target and of a body that nobody wants, and the time that each may take.
+//! [`serve`] answers one connection from it, [`crate::cached`] a whole port: requests one after
+//! the other or pipelined, `GET` and `HEAD`, conditional by entity tag. Requests are read by
+//! `httparse` ([`request`]). What a client may cost is bounded: bytes of a head, of a target and
+//! of a body that nobody wants, and the time that each may take.
 
 pub mod date;
 mod prepared;

@@ -2,8 +2,8 @@
 //!
 //! A [`Window`] is a run of pages shared with the kernel or with another environment. Its content
 //! may change between two looks, so that it is never borrowed as a slice: bytes are copied by the
-//! machine's own instruction for it, and indices are single words with acquire and release. An offset outside
-//! the window is a bug of the caller, and ends the program.
+//! machine's own instruction for it, and indices are single words with acquire and release. An
+//! offset outside the window is a bug of the caller, and ends the program.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
