@@ -138,6 +138,8 @@ impl Kernel {
             return self.scheduler.forget(id);
         };
         if environment.state == State::Proving {
+            // Whoever gets here has asked the card whether there is something.
+            self.looks();
             return self.prove(id);
         }
         if environment.upcalls.pending() {
