@@ -18,6 +18,9 @@ use crate::{attacks, limits};
 
 pub use list::{CLIENTS, Client};
 
+/// Memory in which all services fit at once.
+const ALL_MIB: u32 = 512;
+
 /// The services, and the line that each prints when it is bound.
 const SERVICES: &[(&str, &str)] = &[
     ("dns", "port 53 "),
@@ -63,7 +66,9 @@ pub fn run(
 ) -> Result<Vec<Row>, EvidenceError> {
     install(progress);
     let words = "log=info".to_owned();
-    let machine = Machine::boot(image, &Options { net: Net::Tap, words, ..options.clone() })?;
+    let memory_mib = options.memory_mib.max(ALL_MIB);
+    let options = Options { net: Net::Tap, words, memory_mib, ..options.clone() };
+    let machine = Machine::boot(image, &options)?;
     machine.wait_ready()?;
     crate::demo::wait_bound(&machine, &image.manifest)?;
     for (name, line) in SERVICES {
