@@ -48,7 +48,7 @@ pub const GLANCE: Duration = Duration::from_micros(20);
 /// `max / min` of the ASH's figures up to which the table counts as flat, in thousandths.
 pub const FLAT_PER_MILLE: u64 = 1050;
 
-/// Frames that one capture keeps; more are counted, not kept.
+/// Frames that one capture keeps; of more the latest are kept, the others counted.
 pub const CAPTURE_FRAMES_MAX: usize = 200_000;
 /// From asking for the books to asking again: their record may have been lost.
 pub const BOOKS: Duration = Duration::from_secs(10);

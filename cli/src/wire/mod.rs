@@ -166,7 +166,7 @@ impl Wire {
         self.lock().from(mark).to_vec()
     }
 
-    /// Frames that passed and were too many to keep.
+    /// Frames that passed and were too many to keep: the oldest.
     pub fn unkept(&self) -> u64 {
         self.lock().unkept
     }
@@ -233,17 +233,21 @@ impl Switch {
     }
 }
 
+/// Keeps a frame. When there are too many the oldest go: waits are for what comes.
 fn keep(seen: &mut Seen, side: Side, frame: &[u8]) {
-    if seen.frames.len() < limits::CAPTURE_FRAMES_MAX {
-        seen.frames.push(Passed { at: SystemTime::now(), side, frame: frame.to_vec() });
-    } else {
-        seen.unkept += 1;
+    if seen.frames.len() >= limits::CAPTURE_FRAMES_MAX {
+        let oldest = limits::CAPTURE_FRAMES_MAX / 4;
+        seen.frames.drain(..oldest);
+        seen.forgotten += oldest;
+        seen.unkept += oldest as u64;
     }
+    seen.frames.push(Passed { at: SystemTime::now(), side, frame: frame.to_vec() });
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CARD, Gate, OUTSIDE, Side, Wire};
+    use super::{CARD, Gate, OUTSIDE, Seen, Side, Wire, keep};
+    use crate::limits::CAPTURE_FRAMES_MAX;
     use std::os::unix::net::UnixDatagram;
     use std::path::Path;
     use std::time::{Duration, Instant};
@@ -300,5 +304,18 @@ mod tests {
         assert_eq!(wire.mark(), 1);
         outside.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         assert!(outside.recv(&mut [0; 100]).is_err());
+    }
+
+    #[test]
+    fn whoever_waits_finds_what_came_last_however_much_came_before() {
+        let mut seen = Seen::default();
+        for number in 0..=CAPTURE_FRAMES_MAX {
+            keep(&mut seen, Side::Guest, &number.to_le_bytes());
+        }
+        let last = seen.from(CAPTURE_FRAMES_MAX);
+        assert_eq!(last.len(), 1);
+        assert_eq!(last[0].frame, CAPTURE_FRAMES_MAX.to_le_bytes());
+        assert_eq!(seen.unkept, CAPTURE_FRAMES_MAX as u64 / 4);
+        assert_eq!(seen.forgotten + seen.frames.len(), CAPTURE_FRAMES_MAX + 1);
     }
 }
